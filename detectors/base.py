@@ -1,0 +1,128 @@
+"""What a detector is: a class with a typed Config, state per agent, and an opinion about one action at a time."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Protocol
+
+from msgspec import UNSET, Struct
+
+from events.catalogue import ActionKind
+from events.types import AgentAction
+
+Wanted = Literal["none", "notify", "throttle", "hold", "suspend"]
+WANTED_RANK: dict[str, int] = {"none": 0, "notify": 1, "throttle": 2, "hold": 3, "suspend": 4}
+Mode = Literal["shadow", "warn", "enforce"]
+Phase = Literal["attempt", "outcome", "both"]
+
+
+class Action(Struct, frozen=True, gc=False):
+    """One action as a detector sees it.
+
+    ``at_ms`` is knowledge time (when the log took it) and drives every rate and budget; ``effect_ms`` is the
+    event's own time. ``phase`` is "attempt" for a gate admission, "outcome" for the report of an operation that
+    was admitted before (and counted then), "both" for a report without an admission.
+    ``is_backlog``: the effect lies more than five minutes before ``at_ms``; it may warn, never suspend.
+    """
+
+    at_ms: int
+    effect_ms: int
+    source: str
+    event_id: str
+    kind: ActionKind
+    data: AgentAction
+    is_backlog: bool = False
+    phase: Phase = "both"
+
+    @property
+    def records(self) -> int:
+        """How many records the operation touches: the larger of what it says and what it lists; a write >= 1."""
+        listed = self.data.record_ids
+        said = self.data.records
+        count = max(0 if listed is UNSET else len(listed), 0 if said is UNSET else said)
+        return max(count, 1) if self.kind.is_write else count
+
+    @property
+    def recipients(self) -> int:
+        """How many people outside it reaches; an external operation reaches at least one."""
+        listed = self.data.recipient_ids
+        said = self.data.recipients
+        count = max(0 if listed is UNSET else len(listed), 0 if said is UNSET else said)
+        return max(count, 1) if self.is_external else count
+
+    @property
+    def is_external(self) -> bool:
+        """Whether it leaves the house: by its kind, or because the agent says so (never less)."""
+        return self.kind.is_external or self.data.external is True
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """A detector's opinion. ``wanted`` is what it would ask for if it enforces; the stage caps it by mode.
+
+    ``topic`` tells apart independent matters of one detector (an object and error class, a window), so that a
+    repeated opinion on the same matter can be held back while another one is heard.
+    """
+
+    wanted: Wanted
+    severity: Literal["info", "warning", "critical"]
+    summary: str
+    observed: float | int
+    expected: float | int
+    limit: float | int
+    unit: str
+    would_clear: str
+    events: tuple[tuple[str, str], ...] = ()
+    topic: str = ""
+    details: dict[str, Any] = {}
+
+
+class Shared(Struct):
+    """What a partition knows beyond one agent, changed by system records only: the common load and its version."""
+
+    factor: float = 1.0
+    version: int = 0
+
+
+class Detector(Protocol):
+    """The protocol of every detector. State is an object of its own making; the stage keeps one per agent.
+
+    ``observe`` is called once an action, in log order, and scores before it learns. ``tick`` is called for agents
+    whose ``next_tick_ms(state)`` has come. ``dump``/``load`` must restore a state that behaves identically.
+    """
+
+    name: ClassVar[str]
+    state_version: ClassVar[int]
+    judges: ClassVar[Literal["attempts", "outcomes", "all"]]
+    is_hard: ClassVar[bool]
+    max_state_bytes: ClassVar[int]
+    Config: ClassVar[type[Struct]]
+
+    def __init__(self, config: Any = None, shared: Shared | None = None) -> None: ...
+
+    def new_state(self, agent_id: str) -> Any:
+        """The state of an agent never seen before."""
+
+    def observe(self, action: Action, state: Any) -> Evidence | None:
+        """Judge one action, then learn from it."""
+
+    def dump(self, state: Any) -> bytes:
+        """The state as bytes; equal states give equal bytes."""
+
+    def load(self, agent_id: str, blob: bytes, version: int) -> Any:
+        """The state from bytes of this or an older ``state_version``."""
+
+
+class Reporting(Protocol):
+    """A detector that contributes to the organisation's common load, see ``ProfileEvent``."""
+
+    def report(self, state: Any, quarter_end_ms: int) -> float | None:
+        """Observed over expected load of the quarter hour that ended, or None when it can't tell."""
+
+    def common_factor(self, reports: list[float]) -> float:
+        """The organisation's factor from the agents' reports of one quarter hour."""
+
+
+class Controlled(Protocol):
+    """A detector that wants to know when an agent was stopped or released."""
+
+    def stopped(self, state: Any, at_ms: int) -> None:
+        """The agent was stopped at this log time: what it did around it must not be learnt."""

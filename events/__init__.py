@@ -1,0 +1,1 @@
+"""Typed records, the CloudEvents codec, adapters from foreign formats, JSON Schema export."""

@@ -1,0 +1,520 @@
+"""The records that pass through Tripline, as typed CloudEvents 1.0 envelopes.
+
+Every record is frozen. ``UNSET`` means that the producer said nothing (unknown); ``None`` means that it said
+"empty". Field names and meanings are fixed by the wire contract, see ``docs/events.md``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Text = Annotated[str, Meta(max_length=4096)]
+Count = Annotated[int, Meta(ge=0)]
+OptText = Text | None | UnsetType
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+DEFAULT_TENANT = "default"
+
+
+class After(Struct, frozen=True, gc=False):
+    """A field's new value where the source gives no value before."""
+
+    after: Any
+
+
+Change = tuple[Any, Any] | After
+"""One field's change: [before, after], or {"after": …} where the source gives no value before."""
+FieldChanges = dict[str, Change]
+
+
+class Actor(Struct, frozen=True, gc=False):
+    """Who did it: kind is human, agent, automation or system."""
+
+    kind: Name
+    id: Text
+
+
+class Trigger(Struct, frozen=True, gc=False):
+    """What set an action off: prompt (a person asked), rule, schedule, event or agent; ref names it."""
+
+    kind: Name
+    ref: OptText = UNSET
+
+
+class ActionError(Struct, frozen=True, gc=False):
+    """Why an action failed, as the CRM said it."""
+
+    code: Text = ""
+    message: Annotated[str, Meta(max_length=65_536)] = ""
+
+
+class AgentAction(Struct, frozen=True, kw_only=True, gc=False):
+    """One attempt of an agent to do one operation."""
+
+    agent_id: Name
+    action: Annotated[str, Meta(min_length=1, max_length=128)]
+    outcome: Literal["ok", "error", "denied"]
+    agent_version: OptText = UNSET
+    object: OptText = UNSET
+    record_ids: list[Text] | UnsetType = UNSET
+    changes: dict[str, FieldChanges] | UnsetType = UNSET
+    records: Count | UnsetType = UNSET
+    recipients: Count | UnsetType = UNSET
+    recipient_ids: list[Text] | UnsetType = UNSET
+    external: bool | UnsetType = UNSET
+    first_contact: bool | UnsetType = UNSET
+    authorized_by: OptText = UNSET
+    trigger: Trigger | None | UnsetType = UNSET
+    reviewed_by: OptText = UNSET
+    error: ActionError | None | UnsetType = UNSET
+    run_id: OptText = UNSET
+    parent_agent_id: OptText = UNSET
+    decision_id: OptText = UNSET
+    deal_id: OptText = UNSET
+    owner_id: OptText = UNSET
+    system: OptText = UNSET
+    tool: OptText = UNSET
+
+
+class CrmChange(Struct, frozen=True, kw_only=True, gc=False):
+    """One CRM record changed, whoever did it."""
+
+    object: Name
+    record_id: Name
+    op: Literal["create", "update", "delete", "undelete", "merge", "gap"]
+    changes: FieldChanges | UnsetType = UNSET
+    actor: Actor | UnsetType = UNSET
+    deal_id: OptText = UNSET
+    owner_id: OptText = UNSET
+    committed_at: OptText = UNSET
+    system: OptText = UNSET
+    origin: OptText = UNSET
+    transaction: OptText = UNSET
+    index: Count | UnsetType = UNSET
+
+
+class Participant(Struct, frozen=True, kw_only=True, gc=False):
+    """A person on the buyer's side who took part in an activity."""
+
+    contact_id: OptText = UNSET
+    role: OptText = UNSET
+    executive: bool | None | UnsetType = UNSET
+
+
+class CrmActivity(Struct, frozen=True, kw_only=True, gc=False):
+    """Something happened around a deal: a mail, a call, a meeting, a task, a note."""
+
+    kind: Literal["email", "call", "meeting", "task", "note"]
+    deal_id: OptText = UNSET
+    direction: Literal["inbound", "outbound", "internal"] | None | UnsetType = UNSET
+    participants: list[Participant] | UnsetType = UNSET
+    occurred_at: OptText = UNSET
+    scheduled_for: OptText = UNSET
+    logged_by: Actor | UnsetType = UNSET
+    system: OptText = UNSET
+    mentions: list[Text] | UnsetType = UNSET
+    status: Literal["done", "planned", "cancelled"] | UnsetType = UNSET
+
+
+class Consent(Struct, frozen=True, kw_only=True, gc=False):
+    """What a contact allowed, per channel and purpose. No record means unknown."""
+
+    contact_id: Name
+    channel: Name
+    purpose: Name
+    status: Literal["granted", "denied", "withdrawn"]
+    basis: OptText = UNSET
+    effective_at: OptText = UNSET
+
+
+# --- system records: written by Tripline into input partitions -------------------------------------------------
+
+
+class Tick(Struct, frozen=True, gc=False):
+    """The clock reached ``at``; timers fire at ticks only."""
+
+    at: str
+
+
+class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False):
+    """From this offset on, this version of the configuration decides; a lower version is a no-op."""
+
+    version: int
+    hash: str
+
+
+class ModelVersion(Struct, frozen=True, kw_only=True, gc=False):
+    """From this offset on, this model scores deals."""
+
+    version: int
+    kind: str
+    hash: str
+
+
+class Profile(Struct, frozen=True, kw_only=True, gc=False):
+    """What the peers or the organisation do, as of a version; ``factor`` is the common load."""
+
+    version: int
+    factor: float = 1.0
+    reports: int = 0
+
+
+class Mute(Struct, frozen=True, kw_only=True, gc=False):
+    """A person silenced a detector for an agent until a time, with a reason."""
+
+    agent_id: str
+    detector: str
+    until: str
+    by: str
+    reason: str
+
+
+class Feedback(Struct, frozen=True, kw_only=True, gc=False):
+    """What a person said of a finding or an alert: expected, wrong, useful, known."""
+
+    subject: str
+    verdict: str
+    by: str
+    reason: str = ""
+
+
+class Release(Struct, frozen=True, kw_only=True, gc=False):
+    """A person released an agent; it is active once everything before this record is judged."""
+
+    agent_id: str
+    epoch: int
+    by: str
+    reason: str
+
+
+class Admission(Struct, frozen=True, kw_only=True, gc=False):
+    """The gate admitted an operation; ``seq`` counts the agent's admissions without a gap."""
+
+    agent_id: Name
+    decision_id: Name
+    seq: int
+    action: Name
+    epoch: int = 0
+    object: OptText = UNSET
+    record_ids: list[Text] = []
+    records: Count = 0
+    recipient_ids: list[Text] = []
+    recipients: Count = 0
+    external: bool = False
+    first_contact: bool = False
+    authorized_by: OptText = UNSET
+    trigger: Trigger | None | UnsetType = UNSET
+    request_id: OptText = UNSET
+    changes: dict[str, FieldChanges] | UnsetType = UNSET
+
+
+class PortfolioScore(Struct, frozen=True, kw_only=True, gc=False):
+    """A deal's score re-keyed by its manager: what the portfolio stage reads. Money is in minor units."""
+
+    deal_id: str
+    manager_id: str
+    owner_id: str
+    p_lost: float
+    p_slip: float
+    p_lost_14d: float
+    is_open: bool
+    deal: str = ""
+    account: str = ""
+    amount_minor: int | None = None
+    currency: str = ""
+    close_date: str = ""
+    stage: str = ""
+    link: str = ""
+    reasons: list[Reason] = []
+    recommended_action: str = ""
+
+
+class Marker(Struct, frozen=True, kw_only=True, gc=False):
+    """Every score that partition ``partition`` gives for tick ``at`` lies before this record."""
+
+    at: str
+    partition: int = 0
+
+
+# --- what Tripline says ------------------------------------------------------------------------------------------
+
+
+class EvidenceData(Struct, frozen=True, kw_only=True, gc=False):
+    """Why a detector speaks: observed against expected, the limit, the events, and what would have cleared it."""
+
+    summary: str
+    observed: float | int
+    expected: float | int
+    limit: float | int
+    unit: str
+    events: list[tuple[str, str]]
+    would_clear: str
+    details: dict[str, Any] = {}
+
+
+class Finding(Struct, frozen=True, kw_only=True, gc=False):
+    """A detector's opinion about an agent, and what it asks of the control authority."""
+
+    finding_id: str
+    detector: str
+    mode: Literal["shadow", "warn", "enforce"]
+    agent_id: str
+    agent_version: str | None
+    at: str
+    severity: Literal["info", "warning", "critical"]
+    action_taken: Literal["none", "notify", "throttle", "hold", "suspend"]
+    basis_epoch: int
+    evidence: EvidenceData
+
+
+class By(Struct, frozen=True, gc=False):
+    """Who decided: kind is detector, human or drill."""
+
+    kind: Literal["detector", "human", "drill"]
+    id: str
+
+
+class Control(Struct, frozen=True, kw_only=True, gc=False):
+    """The authority's decision about an agent; ``epoch`` only grows."""
+
+    agent_id: str
+    state: Literal["active", "throttled", "held", "suspended", "releasing"]
+    epoch: int
+    at: str
+    by: By
+    reason: str
+    finding_id: str | None = None
+    expires_at: str | None = None
+
+
+class Reason(Struct, frozen=True, gc=False):
+    """One exact additive contribution (log-odds) to a score, and the sentence that says it."""
+
+    feature: str
+    contribution: float
+    sentence: str
+
+
+class ModelInfo(Struct, frozen=True, kw_only=True, gc=False):
+    """Which model scored, and whether enough deals have closed to prove it here."""
+
+    kind: str
+    version: int
+    proven: bool
+
+
+class DealRisk(Struct, frozen=True, kw_only=True, gc=False):
+    """A deal's risk after a change of its score. ``p_lost`` = logistic(base + sum of all contributions)."""
+
+    deal_id: str
+    manager_id: str | None
+    owner_id: str | None
+    at: str
+    offset: int
+    p_lost: float
+    p_lost_14d: float
+    p_slip: float
+    p_won_by: dict[str, float]
+    band: Literal["low", "watch", "high"]
+    base: float
+    reasons: list[Reason]
+    model: ModelInfo
+    cause: str = ""
+
+
+class Alert(Struct, frozen=True, kw_only=True, gc=False):
+    """What a manager gets. Level 3: proactive, nothing is done."""
+
+    alert_id: str
+    kind: str
+    manager_id: str
+    deal_id: str
+    deal: str
+    account: str
+    amount: str | None
+    currency: str | None
+    close_date: str | None
+    link: str | None
+    at: str
+    rank: int
+    p_lost: float
+    p_slip: float
+    reasons: list[Reason]
+    recommended_action: str
+    open_deals: int
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True, gc=False):
+    """A record that could not be read: why, where from, and its bytes in base64."""
+
+    reason: str
+    message: str
+    origin: dict[str, Any]
+    raw: str
+    at: str
+    agent_id: str | None = None
+
+
+# --- envelopes: one class a type, told apart by the attribute "type" ----------------------------------------------
+
+
+class Event(Struct, frozen=True, kw_only=True, gc=False, tag_field="type"):
+    """A CloudEvents 1.0 envelope. ``id`` is unique with ``source``; ``time`` is RFC 3339 with a zone."""
+
+    specversion: Literal["1.0"]
+    id: Annotated[str, Meta(min_length=1, max_length=512)]
+    source: Annotated[str, Meta(min_length=1, max_length=1024)]
+    time: str
+    subject: str | UnsetType = UNSET
+    partitionkey: str | UnsetType = UNSET
+    datacontenttype: str | UnsetType = UNSET
+    tenant: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType = UNSET
+    sequence: str | int | UnsetType = UNSET
+    loggedat: str | UnsetType = UNSET
+    logtopic: str | UnsetType = UNSET
+    logpartition: int | UnsetType = UNSET
+    logoffset: int | UnsetType = UNSET
+
+
+class ActionEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.agent.action.v1"):
+    """tripline.agent.action.v1"""
+
+    data: AgentAction
+
+
+class ChangeEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.crm.change.v1"):
+    """tripline.crm.change.v1"""
+
+    data: CrmChange
+
+
+class ActivityEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.crm.activity.v1"):
+    """tripline.crm.activity.v1"""
+
+    data: CrmActivity
+
+
+class ConsentEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.crm.consent.v1"):
+    """tripline.crm.consent.v1"""
+
+    data: Consent
+
+
+class TickEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.tick.v1"):
+    """tripline.system.tick.v1"""
+
+    data: Tick
+
+
+class PolicyEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.policy.v1"):
+    """tripline.system.policy.v1"""
+
+    data: PolicyVersion
+
+
+class ModelEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.model.v1"):
+    """tripline.system.model.v1"""
+
+    data: ModelVersion
+
+
+class ProfileEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.profile.v1"):
+    """tripline.system.profile.v1"""
+
+    data: Profile
+
+
+class MuteEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.mute.v1"):
+    """tripline.system.mute.v1"""
+
+    data: Mute
+
+
+class FeedbackEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.feedback.v1"):
+    """tripline.system.feedback.v1"""
+
+    data: Feedback
+
+
+class ReleaseEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.release.v1"):
+    """tripline.system.release.v1"""
+
+    data: Release
+
+
+class AdmissionEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.admission.v1"):
+    """tripline.system.admission.v1"""
+
+    data: Admission
+
+
+class ScoreEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.score.v1"):
+    """tripline.system.score.v1"""
+
+    data: PortfolioScore
+
+
+class MarkerEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.marker.v1"):
+    """tripline.system.marker.v1"""
+
+    data: Marker
+
+
+class ControlEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.control.v1"):
+    """tripline.control.v1"""
+
+    data: Control
+
+
+class FindingEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.finding.v1"):
+    """tripline.finding.v1"""
+
+    data: Finding
+
+
+class RiskEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.deal.risk.v1"):
+    """tripline.deal.risk.v1"""
+
+    data: DealRisk
+
+
+class AlertEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.alert.v1"):
+    """tripline.alert.v1"""
+
+    data: Alert
+
+
+class DeadLetterEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.dead_letter.v1"):
+    """tripline.dead_letter.v1"""
+
+    data: DeadLetter
+
+
+InputEvent = ActionEvent | ChangeEvent | ActivityEvent | ConsentEvent
+"""What producers may send."""
+SystemEvent = (
+    TickEvent
+    | PolicyEvent
+    | ModelEvent
+    | ProfileEvent
+    | MuteEvent
+    | FeedbackEvent
+    | ReleaseEvent
+    | AdmissionEvent
+    | ScoreEvent
+    | MarkerEvent
+    | ControlEvent
+)
+"""What Tripline itself writes into input partitions."""
+OutputEvent = FindingEvent | ControlEvent | RiskEvent | AlertEvent | DeadLetterEvent
+"""What Tripline says."""
+LogEvent = InputEvent | SystemEvent
+"""Everything that an input partition may hold."""
+
+
+def tenant_of(event: Event) -> str:
+    """The event's tenant, "default" when it names none."""
+    return event.tenant if event.tenant is not UNSET else DEFAULT_TENANT

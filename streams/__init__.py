@@ -1,0 +1,1 @@
+"""Topics, the engine (pure wiring of stages), and the runtimes that drive it."""
