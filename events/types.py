@@ -67,9 +67,9 @@ class AgentAction(Struct, frozen=True, kw_only=True, gc=False):
     external: bool | UnsetType = UNSET
     first_contact: bool | UnsetType = UNSET
     authorized_by: OptText = UNSET
-    trigger: Trigger | None | UnsetType = UNSET
+    trigger: Trigger | UnsetType | None = UNSET
     reviewed_by: OptText = UNSET
-    error: ActionError | None | UnsetType = UNSET
+    error: ActionError | UnsetType | None = UNSET
     run_id: OptText = UNSET
     parent_agent_id: OptText = UNSET
     decision_id: OptText = UNSET
@@ -101,7 +101,7 @@ class Participant(Struct, frozen=True, kw_only=True, gc=False):
 
     contact_id: OptText = UNSET
     role: OptText = UNSET
-    executive: bool | None | UnsetType = UNSET
+    executive: bool | UnsetType | None = UNSET
 
 
 class CrmActivity(Struct, frozen=True, kw_only=True, gc=False):
@@ -109,7 +109,7 @@ class CrmActivity(Struct, frozen=True, kw_only=True, gc=False):
 
     kind: Literal["email", "call", "meeting", "task", "note"]
     deal_id: OptText = UNSET
-    direction: Literal["inbound", "outbound", "internal"] | None | UnsetType = UNSET
+    direction: Literal["inbound", "outbound", "internal"] | UnsetType | None = UNSET
     participants: list[Participant] | UnsetType = UNSET
     occurred_at: OptText = UNSET
     scheduled_for: OptText = UNSET
@@ -206,7 +206,7 @@ class Admission(Struct, frozen=True, kw_only=True, gc=False):
     external: bool = False
     first_contact: bool = False
     authorized_by: OptText = UNSET
-    trigger: Trigger | None | UnsetType = UNSET
+    trigger: Trigger | UnsetType | None = UNSET
     request_id: OptText = UNSET
     changes: dict[str, FieldChanges] | UnsetType = UNSET
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from events.times import format_ms
 from events.types import DEFAULT_TENANT, Event
@@ -26,7 +26,6 @@ def make_key(tenant: str, name: str) -> str:
 def envelope(kind: type[E], engine_id: str, event_id: str, at_ms: int, key: str, data: Struct) -> E:
     """The envelope of an output or a system record: written by engine ``engine_id`` at log time ``at_ms``."""
     tenant, name = split_key(key)
-    named = {} if tenant == DEFAULT_TENANT else {"tenant": tenant}
     return kind(
         specversion="1.0",
         id=event_id,
@@ -35,5 +34,5 @@ def envelope(kind: type[E], engine_id: str, event_id: str, at_ms: int, key: str,
         partitionkey=name,
         datacontenttype="application/json",
         data=data,  # type: ignore[call-arg]
-        **named,
+        tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
     )

@@ -30,7 +30,6 @@ _MAX_SOURCES = 16
 _FORMAT = 1
 
 _pack = msgspec.msgpack.Encoder(order="deterministic")
-_scratch = bytearray(4096)
 
 
 class Keyed(Generic[S]):
@@ -77,7 +76,7 @@ class KeyedStage(ABC, Generic[S]):
         self.stream_ms = 0
         self.duplicates = 0
         self._dirty: list[Keyed[S]] = []
-        self._is_meta_dirty = False
+        self._scratch = bytearray(1024)
 
     # --- what a stage decides -----------------------------------------------------------------------------------
 
@@ -148,7 +147,6 @@ class KeyedStage(ABC, Generic[S]):
             return
         self.tick_ms = tick_ms
         self.stream_ms = max(self.stream_ms, tick_ms)
-        self._is_meta_dirty = True
         self.on_tick(offset, tick_ms, out)
 
     def advance(self, at_ms: int) -> int:
@@ -178,7 +176,7 @@ class KeyedStage(ABC, Generic[S]):
 
     def is_duplicate(self, offset: int, at_ms: int, event: Any, keyed: Keyed[S], out: list[Output]) -> bool:
         """Whether (source, id) was judged before; a re-used id with other content is reported, and judged."""
-        seen = keyed.recent.admit(id_hash(event), content_hash(event.data))
+        seen = keyed.recent.admit(id_hash(event), self.content_hash(event.data))
         if seen == Seen.NEW:
             if event.sequence is UNSET or not self._is_old_number(event, keyed):
                 return False
@@ -190,9 +188,7 @@ class KeyedStage(ABC, Generic[S]):
         self.on_conflict(offset, at_ms, event, keyed, out)
         return False
 
-    def output_id(
-        self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = ""
-    ) -> str:
+    def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:
         """The identity of an output of this stage."""
         return output_id(self.partition, self.name, key, offset, kind, detector, subject)
 
@@ -257,9 +253,3 @@ class KeyedStage(ABC, Generic[S]):
 def id_hash(event: Event) -> int:
     """The 64-bit hash of (source, id), the identity of an event."""
     return xxh3_64_intdigest(f"{event.source}\0{event.id}".encode())
-
-
-def content_hash(data: Struct) -> int:
-    """The 64-bit hash of an event's data, independent of how it was written."""
-    _pack.encode_into(data, _scratch)
-    return xxh3_64_intdigest(_scratch)
