@@ -188,6 +188,11 @@ class KeyedStage(ABC, Generic[S]):
         self.on_conflict(offset, at_ms, event, keyed, out)
         return False
 
+    def content_hash(self, data: Struct) -> int:
+        """The 64-bit hash of an event's data, independent of how it was written."""
+        _pack.encode_into(data, self._scratch)
+        return xxh3_64_intdigest(self._scratch)
+
     def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:
         """The identity of an output of this stage."""
         return output_id(self.partition, self.name, key, offset, kind, detector, subject)
