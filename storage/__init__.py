@@ -1,0 +1,1 @@
+"""The store: the log's segments, snapshots, control rows, outbox and read models, in SQLite or PostgreSQL."""

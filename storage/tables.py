@@ -1,0 +1,466 @@
+"""The tables of the store, as SQLAlchemy Core; types are those that SQLite and PostgreSQL both have.
+
+Times are integer milliseconds since 1970 (``_ms``), money is in minor units (``_minor``), and columns that hold a
+list or an object carry it as JSON text. A state key is ``tenant/agent``, ``tenant/deal`` or ``tenant/manager``.
+
+Columns that everybody must agree on:
+
+- ``action.kind``: ``report`` (the agent said so), ``admission`` (the gate let it pass; replaced by the report that
+  names its ``decision_id``), ``change`` (the CRM's own change feed saw this agent's identity).
+- ``agent_bin`` counts attempts: admissions, and reports that name no admission; ``changes`` counts feed changes.
+- ``finding.status``: what the authority did with it, see ``governance.control``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+metadata = MetaData(naming_convention=NAMING)
+
+Ms = BigInteger
+Json = Text
+Serial = BigInteger().with_variant(Integer, "sqlite")
+"""A counter that the database gives out; SQLite only counts columns of type INTEGER."""
+
+_CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, Text, primary_key=True)
+
+
+def _number(name: str, default: int = 0) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text(str(default)))
+
+
+meta = Table(
+    "meta",
+    metadata,
+    _key("name"),
+    Column("value", Text, nullable=False),
+    comment="engine_id, topic_id:<topic>, created_ms, …",
+)
+
+# --- the log ---------------------------------------------------------------------------------------------------
+
+log_segment = Table(
+    "log_segment",
+    metadata,
+    _key("topic"),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("base_offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("count", Integer, nullable=False),
+    Column("first_at_ms", Ms, nullable=False),
+    Column("last_at_ms", Ms, nullable=False),
+    Column("format", Integer, nullable=False),
+    Column("blob", LargeBinary, nullable=False, comment="see storage.log"),
+    Column("ids", LargeBinary, nullable=False, comment="16 bytes a record: hash of (source, id), hash of content"),
+)
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    _key("stage"),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    _key("key"),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("topic_id", Text, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+    **_CLUSTERED,
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    _key("topic"),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("topic_id", Text, nullable=False),
+    Column("next_offset", BigInteger, nullable=False, comment="everything below is judged and its outputs stored"),
+    Column("resume_offset", BigInteger, nullable=False, comment="snapshots hold everything below"),
+    Column("at_ms", Ms, nullable=False),
+)
+
+follow_position = Table(
+    "follow_position",
+    metadata,
+    _key("path"),
+    Column("inode", BigInteger, nullable=False),
+    Column("byte_offset", BigInteger, nullable=False),
+    Column("line", BigInteger, nullable=False),
+)
+
+# --- control ---------------------------------------------------------------------------------------------------
+
+control = Table(
+    "control",
+    metadata,
+    Column("key", Text, primary_key=True, comment="tenant/agent; tenant/* stops all"),
+    Column("agent_id", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="active, throttled, held, suspended, releasing"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("last_release_epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("at_ms", Ms, nullable=False),
+    Column("by_kind", Text, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("finding_id", Text),
+    Column("expires_ms", Ms),
+    Column("release_offset", BigInteger, comment="while releasing: active once the engine judged this offset"),
+)
+
+control_history = Table(
+    "control_history",
+    metadata,
+    _key("key"),
+    Column("seq", Serial, primary_key=True, autoincrement=False),
+    Column("agent_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, comment="state after it"),
+    Column("wanted", Text, nullable=False, comment="what was asked for"),
+    Column("changed", Boolean, nullable=False),
+    Column("why", Text, nullable=False, comment="the decision's reason code"),
+    Column("at_ms", Ms, nullable=False, comment="log time of the cause"),
+    Column("decided_ms", Ms, nullable=False),
+    Column("by_kind", Text, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("finding_id", Text),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True, comment="idempotency key: an output id"),
+    Column("kind", Text, nullable=False, comment="control or notification"),
+    Column("key", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("created_ms", Ms, nullable=False),
+    Column("body", Text, nullable=False, comment="the event as JSON"),
+    Column("state", Text, nullable=False, server_default="new", comment="new, sent, failed, dropped"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_try_ms", Ms, nullable=False, server_default=text("0")),
+    Column("done_ms", Ms),
+    Column("error", Text),
+    Index(None, "state", "next_try_ms"),
+)
+
+notification = Table(
+    "notification",
+    metadata,
+    Column("outbox_seq", BigInteger, primary_key=True, autoincrement=False),
+    _key("target"),
+    Column("at_ms", Ms, nullable=False),
+    Column("state", Text, nullable=False, comment="sent, failed, skipped"),
+    Column("attempts", Integer, nullable=False),
+    Column("accepted_ms", Ms),
+    Column("error", Text),
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    _key("id"),
+    Column("key", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("offset", BigInteger, nullable=False, comment="end of the log when it was stored"),
+    Column("detector", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("action_taken", Text, nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("status", Text, nullable=False, comment="shadow, noted, applied, recorded"),
+    Column("body", Json, nullable=False, comment="the whole event"),
+    Index(None, "key", "at_ms"),
+    Index(None, "at_ms"),
+)
+
+gate_decision = Table(
+    "gate_decision",
+    metadata,
+    _key("decision_id"),
+    Column("key", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("offset", BigInteger, comment="of the admission in agent.actions"),
+    Column("seq", BigInteger, comment="counts the agent's admissions without a gap"),
+    Column("decision", Text, nullable=False, comment="allow, hold, deny"),
+    Column("rule", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text),
+    Column("record_ids", Json),
+    Column("changes", Json),
+    Column("records", Integer, nullable=False),
+    Column("recipients", Integer, nullable=False),
+    Column("authorized_by", Text),
+    Column("trigger", Json),
+    Column("request_id", Text),
+    Column("reported", Boolean, nullable=False, server_default=text("0"), comment="the agent said how it ended"),
+    Index(None, "key", "at_ms"),
+)
+
+gate_agent = Table(
+    "gate_agent",
+    metadata,
+    _key("key"),
+    Column("seq", BigInteger, nullable=False, comment="admissions so far"),
+    Column("counters", Json, nullable=False, comment="budget counters, see streams.standalone"),
+)
+
+request_id = Table(
+    "request_id",
+    metadata,
+    _key("key"),
+    _key("request_id"),
+    Column("content_hash", Text, nullable=False),
+    Column("decision_id", Text, nullable=False),
+    Column("decision", Json, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Index(None, "at_ms"),
+    **_CLUSTERED,
+)
+
+known_contact = Table(
+    "known_contact",
+    metadata,
+    _key("tenant"),
+    _key("contact_id"),
+    Column("first_ms", Ms, nullable=False),
+    **_CLUSTERED,
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at_ms", Ms, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("origin", Json, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("tenant", Text, nullable=False, server_default="default"),
+    Column("agent_id", Text),
+    Column("state", Text, nullable=False, server_default="new", comment="new, redriven, dropped"),
+    Column("redriven_ms", Ms),
+    Index(None, "state", "at_ms"),
+)
+
+# --- read models -----------------------------------------------------------------------------------------------
+
+action = Table(
+    "action",
+    metadata,
+    _key("key"),
+    Column("at_ms", Ms, primary_key=True, autoincrement=False, comment="when the log took it"),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("effect_ms", Ms, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="report, admission, change"),
+    Column("action", Text, nullable=False),
+    Column("object", Text),
+    Column("record_ids", Json),
+    Column("changes", Json, comment="record id → field → [before, after]"),
+    Column("outcome", Text, nullable=False, comment="ok, error, denied; of an admission: admitted"),
+    Column("error", Json),
+    Column("records", Integer, nullable=False),
+    Column("recipients", Integer, nullable=False),
+    Column("is_external", Boolean, nullable=False),
+    Column("authorized_by", Text),
+    Column("trigger", Json),
+    Column("reviewed_by", Text),
+    Column("decision_id", Text),
+    Column("deal_id", Text),
+    Column("run_id", Text),
+    Column("source", Text, nullable=False),
+    Column("event_id", Text, nullable=False),
+    **_CLUSTERED,
+)
+
+action_record = Table(
+    "action_record",
+    metadata,
+    _key("tenant"),
+    _key("object"),
+    _key("record_id"),
+    Column("at_ms", Ms, primary_key=True, autoincrement=False),
+    Column("offset", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False, comment="with at_ms and offset: the row in action"),
+    **_CLUSTERED,
+)
+
+agent = Table(
+    "agent",
+    metadata,
+    _key("key"),
+    Column("tenant", Text, nullable=False),
+    Column("agent_id", Text, nullable=False),
+    Column("agent_version", Text),
+    Column("first_seen_ms", Ms, nullable=False),
+    Column("last_seen_ms", Ms, nullable=False),
+    Column("last_write_ms", Ms),
+    Column("last_action", Text),
+    _number("actions"),
+    _number("records"),
+    _number("errors"),
+    _number("external"),
+    _number("admitted"),
+    _number("denied"),
+    _number("changes"),
+)
+
+agent_bin = Table(
+    "agent_bin",
+    metadata,
+    _key("key"),
+    Column("bin_ms", Ms, primary_key=True, autoincrement=False, comment="start of five minutes"),
+    _number("actions"),
+    _number("records"),
+    _number("errors"),
+    _number("denied"),
+    _number("admitted"),
+    _number("changes"),
+    Column("expected", Float, comment="of the rate detector, when it has an opinion"),
+    Column("limit", Float),
+    **_CLUSTERED,
+)
+
+deal = Table(
+    "deal",
+    metadata,
+    _key("key"),
+    Column("tenant", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("manager_id", Text),
+    Column("owner_id", Text),
+    Column("name", Text),
+    Column("account", Text),
+    Column("amount_minor", BigInteger),
+    Column("currency", Text),
+    Column("stage", Text),
+    Column("close_date", Text),
+    Column("link", Text),
+    Column("is_open", Boolean),
+    Column("recommended_action", Text),
+    Column("p_lost", Float),
+    Column("p_lost_14d", Float),
+    Column("p_slip", Float),
+    Column("p_won_by", Json),
+    Column("band", Text),
+    Column("base", Float),
+    Column("reasons", Json),
+    Column("model", Json),
+    Column("at_ms", Ms, nullable=False),
+    Column("offset", BigInteger),
+    Index(None, "manager_id", "p_lost"),
+)
+
+deal_score = Table(
+    "deal_score",
+    metadata,
+    _key("key"),
+    Column("at_ms", Ms, primary_key=True, autoincrement=False),
+    _key("id"),
+    Column("offset", BigInteger, nullable=False),
+    Column("p_lost", Float, nullable=False),
+    Column("p_lost_14d", Float, nullable=False),
+    Column("p_slip", Float, nullable=False),
+    Column("band", Text, nullable=False),
+    Column("base", Float, nullable=False),
+    Column("reasons", Json, nullable=False),
+    Column("cause", Text, nullable=False),
+    **_CLUSTERED,
+)
+
+top = Table(
+    "top",
+    metadata,
+    Column("key", Text, primary_key=True, comment="tenant/manager"),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("manager_id", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("body", Json, nullable=False, comment="an Alert"),
+)
+
+alert = Table(
+    "alert",
+    metadata,
+    _key("id"),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("manager_id", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("state", Text, nullable=False, server_default="new", comment="new, seen, dismissed"),
+    Column("body", Json, nullable=False),
+    Index(None, "key", "at_ms"),
+)
+
+# --- people and tokens (the console's) ---------------------------------------------------------------------------
+
+user = Table(
+    "user",
+    metadata,
+    _key("id"),
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False, comment="viewer, operator, admin"),
+    Column("password_hash", Text, comment="argon2; none: only by a one-time link"),
+    Column("created_ms", Ms, nullable=False),
+    Column("disabled_ms", Ms),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("token_hash", Text, primary_key=True, comment="SHA-256 of the cookie"),
+    Column("user_id", Text, nullable=False),
+    Column("csrf", Text, nullable=False),
+    Column("created_ms", Ms, nullable=False),
+    Column("expires_ms", Ms, nullable=False),
+    Column("last_seen_ms", Ms),
+)
+
+login_link = Table(
+    "login_link",
+    metadata,
+    _key("token_hash"),
+    Column("user_id", Text, nullable=False),
+    Column("created_ms", Ms, nullable=False),
+    Column("expires_ms", Ms, nullable=False),
+    Column("used_ms", Ms),
+)
+
+api_token = Table(
+    "api_token",
+    metadata,
+    _key("token_hash"),
+    Column("name", Text, nullable=False),
+    Column("scopes", Json, nullable=False, comment="list of rights"),
+    Column("tenant", Text, nullable=False, server_default="default"),
+    Column("agent_id", Text, comment="an agent's own token"),
+    Column("created_ms", Ms, nullable=False),
+    Column("last_used_ms", Ms),
+    Column("revoked_ms", Ms),
+)
