@@ -29,7 +29,8 @@ META_KEY = ""
 _MAX_SOURCES = 16
 _FORMAT = 1
 
-_pack = msgspec.msgpack.Encoder(order="deterministic")
+_pack = msgspec.msgpack.Encoder()
+_canonical = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class Keyed(Generic[S]):
@@ -122,23 +123,28 @@ class KeyedStage(ABC, Generic[S]):
     def process(self, entries: Sequence[Entry]) -> list[Output]:
         """Judge records in log order; the same records in other batches give the same outputs."""
         out: list[Output] = []
-        for offset, at_ms, event in entries:
-            if offset < self.next_offset:
-                continue
-            self.next_offset = offset + 1
-            if type(event) is TickEvent:
-                self.take_tick(offset, event, out)
-                continue
-            at = self.advance(at_ms)
-            if self.on_system(offset, at, event, out):
-                continue
-            key = self.key_of(event)
-            if key is None:
-                continue
-            keyed = self.keyed(key)
-            if self.begin(keyed, offset) and not self.is_duplicate(offset, at, event, keyed, out):
-                self.apply(offset, at, event, keyed, out)
+        for entry in entries:
+            self.process_entry(entry, out)
         return out
+
+    def process_entry(self, entry: Entry, out: list[Output]) -> None:
+        """Judge one record: the clock, the partition's own records, then the key's."""
+        offset, at_ms, event = entry
+        if offset < self.next_offset:
+            return
+        self.next_offset = offset + 1
+        if type(event) is TickEvent:
+            self.take_tick(offset, event, out)
+            return
+        at = self.advance(at_ms)
+        if self.on_system(offset, at, event, out):
+            return
+        key = self.key_of(event)
+        if key is None:
+            return
+        keyed = self.keyed(key)
+        if self.begin(keyed, offset) and not self.is_duplicate(offset, at, event, keyed, out):
+            self.apply(offset, at, event, keyed, out)
 
     def take_tick(self, offset: int, event: TickEvent, out: list[Output]) -> None:
         """Move the clock and fire timers; a tick at or before the last one is a no-op."""
@@ -190,7 +196,7 @@ class KeyedStage(ABC, Generic[S]):
 
     def content_hash(self, data: Struct) -> int:
         """The 64-bit hash of an event's data, independent of how it was written."""
-        _pack.encode_into(data, self._scratch)
+        _canonical.encode_into(data, self._scratch)
         return xxh3_64_intdigest(self._scratch)
 
     def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:

@@ -1,0 +1,384 @@
+"""Stage "agents": every action of every agent through every detector, and what they ask of the authority."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase, Shared
+from events.catalogue import CATALOGUE, kind_of
+from events.times import parse_ms
+from events.types import (
+    ActionEvent,
+    AdmissionEvent,
+    AgentAction,
+    ControlEvent,
+    FindingEvent,
+    PolicyEvent,
+    Profile,
+    ProfileEvent,
+    ReleaseEvent,
+    tenant_of,
+)
+from streams.envelopes import envelope, make_key, split_key
+from streams.keyed import Keyed, KeyedStage
+from streams.records import Entry, Output, Partition
+from streams.verdict import Heard, asked, finding
+
+BACKLOG_MS = 300_000
+"""An effect longer before knowledge time than this is backlog: it may warn, never suspend."""
+QUARTER_MS = 900_000
+_MAX_PENDING = 1024
+
+_pack = msgspec.msgpack.Encoder()
+
+
+class AgentBody:
+    """What the stage keeps of one agent: the detectors' states and where its control stands."""
+
+    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "pending", "policy", "states", "version")
+
+    def __init__(self, states: list[Any]) -> None:
+        self.states = states
+        self.disabled: dict[str, str] = {}
+        self.epoch = 0
+        self.heard = Heard()
+        self.last_ms = 0
+        self.pending: dict[str, None] = {}
+        self.policy = 0
+        self.version: str | None = None
+        self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
+
+
+class _Blob(Struct, array_like=True):
+    detectors: dict[str, tuple[int, bytes]]
+    disabled: dict[str, str]
+    epoch: int
+    said: dict[str, tuple[int, int]]
+    last_ms: int
+    pending: list[str]
+    policy: int
+    version: str | None
+
+
+class _SharedBlob(Struct, array_like=True):
+    factor: float
+    version: int
+    policy: int
+    quarter: int
+
+
+class AgentsStage(KeyedStage[AgentBody]):
+    """Judges agents' actions. Parameters: the partition, the detectors in a fixed order, and each one's mode."""
+
+    name = "agents"
+    topic = "agent.actions"
+
+    def __init__(
+        self, partition: Partition, detectors: Sequence[Detector], modes: Mapping[str, Mode], shared: Shared
+    ) -> None:
+        super().__init__(partition)
+        self.detectors = tuple(detectors)
+        self.modes = {detector.name: modes.get(detector.name, "enforce") for detector in detectors}
+        self.shared = shared
+        self.policy = 0
+        self.quarter = 0
+        self.judged = 0
+
+    # --- the hot path -------------------------------------------------------------------------------------------
+
+    def process(self, entries: Sequence[Entry]) -> list[Output]:
+        """Judge records in log order; plain actions take the short way, everything else the general one."""
+        out: list[Output] = []
+        keys, known_kinds = self.keys, CATALOGUE
+        for entry in entries:
+            offset, at_ms, event = entry
+            if type(event) is not ActionEvent:
+                self.process_entry(entry, out)
+                continue
+            if offset < self.next_offset:
+                continue
+            self.next_offset = offset + 1
+            at = self.advance(at_ms)
+            data = event.data
+            key = f"default/{data.agent_id}" if event.tenant is UNSET else f"{event.tenant}/{data.agent_id}"
+            keyed = keys.get(key) or self.keyed(key)
+            if not self.begin(keyed, offset) or self.is_duplicate(offset, at, event, keyed, out):
+                continue
+            body = keyed.body
+            effect_ms = parse_ms(event.time)
+            kind = known_kinds.get(data.action) or kind_of(data.action)
+            phase: Phase = "both"
+            if body.pending and data.decision_id in body.pending:
+                del body.pending[data.decision_id]
+                phase = "outcome"
+            is_backlog = effect_ms < at - BACKLOG_MS
+            action = Action(at, effect_ms, event.source, event.id, kind, data, is_backlog, phase)
+            self._judge(offset, action, keyed, out)
+        return out
+
+    def _judge(self, offset: int, action: Action, keyed: Keyed[AgentBody], out: list[Output]) -> None:
+        body = keyed.body
+        body.last_ms = action.at_ms
+        self.judged += 1
+        broken = -1
+        for observe, state, index in body.calls:
+            if action.phase != "both" and not self._judges(index, action.phase):
+                continue
+            try:
+                evidence = observe(action, state)
+            except Exception as problem:  # one agent's data must not blind the others: disable, report, hold
+                self._disable(offset, action, keyed, index, problem, out)
+                broken = index
+                continue
+            if evidence is not None:
+                self._say(offset, action, keyed, index, evidence, out)
+        if broken >= 0:
+            self._wire(body)
+
+    def _judges(self, index: int, phase: Phase) -> bool:
+        wants = self.detectors[index].judges
+        return wants == "all" or (wants == "attempts") == (phase == "attempt")
+
+    # --- verdicts -----------------------------------------------------------------------------------------------
+
+    def _say(
+        self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, evidence: Evidence, out: list[Output]
+    ) -> None:
+        body, detector = keyed.body, self.detectors[index].name
+        mode = self.modes[detector]
+        taken = asked(evidence, mode, is_backlog=action.is_backlog)
+        rank = WANTED_RANK[taken]
+        if not body.heard.is_news(detector, evidence.topic, rank, action.at_ms):
+            return
+        version = action.data.agent_version
+        data = finding(
+            evidence,
+            finding_id=self.output_id(keyed.key, offset, "finding", detector, evidence.topic),
+            detector=detector,
+            mode=mode,
+            agent_id=split_key(keyed.key)[1],
+            agent_version=version if isinstance(version, str) else None,
+            at_ms=action.at_ms,
+            action_taken=taken,
+            basis_epoch=body.epoch,
+            event=(action.source, action.event_id),
+        )
+        self._emit(keyed.key, action.at_ms, data.finding_id, data, out)
+        if rank == WANTED_RANK["suspend"]:
+            self._stopped(body, action.at_ms)
+
+    def _emit(self, key: str, at_ms: int, finding_id: str, data: Struct, out: list[Output]) -> None:
+        event = envelope(FindingEvent, self.partition.engine_id, finding_id, at_ms, key, data)
+        out.append(Output("finding", finding_id, key, at_ms, event))
+
+    def _stopped(self, body: AgentBody, at_ms: int) -> None:
+        for _, state, index in body.calls:
+            hook = getattr(self.detectors[index], "stopped", None)
+            if hook is not None:
+                hook(state, at_ms)
+
+    def _disable(
+        self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, problem: Exception, out: list[Output]
+    ) -> None:
+        """A detector that raises is off for this agent until the policy changes, then it starts afresh."""
+        detector = self.detectors[index].name
+        keyed.body.disabled[detector] = type(problem).__name__
+        evidence = Evidence(
+            wanted="hold",
+            severity="critical",
+            summary=f"The detector {detector} failed on this agent ({type(problem).__name__}) and is off for it.",
+            observed=1,
+            expected=0,
+            limit=0,
+            unit="failures",
+            would_clear="A new policy version starts it afresh.",
+            topic="fault",
+        )
+        self._say(offset, action, keyed, index, evidence, out)
+
+    def on_conflict(self, offset: int, at_ms: int, event: Any, keyed: Keyed[AgentBody], out: list[Output]) -> None:
+        """The agent's event re-uses an id with other content: said, and the record is judged all the same."""
+        if not keyed.body.heard.is_news("event_identity", "", 1, at_ms):
+            return
+        evidence = Evidence(
+            wanted="notify",
+            severity="warning",
+            summary=f"The event id {event.id} was used again with another content.",
+            observed=2,
+            expected=1,
+            limit=1,
+            unit="contents of one id",
+            would_clear="Every event carries an id of its own.",
+        )
+        data = finding(
+            evidence,
+            finding_id=self.output_id(keyed.key, offset, "finding", "event_identity"),
+            detector="event_identity",
+            mode="warn",
+            agent_id=split_key(keyed.key)[1],
+            agent_version=None,
+            at_ms=at_ms,
+            action_taken="notify",
+            basis_epoch=keyed.body.epoch,
+            event=(event.source, event.id),
+        )
+        self._emit(keyed.key, at_ms, data.finding_id, data, out)
+
+    # --- everything that is not a plain action -------------------------------------------------------------------
+
+    def key_of(self, event: Any) -> str | None:
+        """The agent of an admission, a control decision or a release; a CRM change has nothing to judge yet."""
+        if isinstance(event, AdmissionEvent | ControlEvent | ReleaseEvent):
+            return make_key(tenant_of(event), event.data.agent_id)
+        return None
+
+    def apply(self, offset: int, at_ms: int, event: Any, keyed: Keyed[AgentBody], out: list[Output]) -> None:
+        """An admission is judged as an attempt; control decisions and releases move the epoch."""
+        body = keyed.body
+        if isinstance(event, AdmissionEvent):
+            self._admission(offset, at_ms, event, keyed, out)
+            return
+        body.epoch = max(body.epoch, event.data.epoch)
+        if isinstance(event, ReleaseEvent) or event.data.state == "active":
+            body.heard.forget_requests()
+        elif event.data.state == "suspended" and event.data.by.kind != "detector":
+            self._stopped(body, at_ms)
+
+    def _admission(
+        self, offset: int, at_ms: int, event: AdmissionEvent, keyed: Keyed[AgentBody], out: list[Output]
+    ) -> None:
+        said, body = event.data, keyed.body
+        data = AgentAction(
+            agent_id=said.agent_id,
+            action=said.action,
+            outcome="ok",
+            object=said.object,
+            record_ids=said.record_ids,
+            records=said.records,
+            recipient_ids=said.recipient_ids,
+            recipients=said.recipients,
+            external=said.external,
+            first_contact=said.first_contact,
+            authorized_by=said.authorized_by,
+            decision_id=said.decision_id,
+        )
+        if len(body.pending) >= _MAX_PENDING:
+            del body.pending[next(iter(body.pending))]
+        body.pending[said.decision_id] = None
+        action = Action(at_ms, at_ms, event.source, event.id, kind_of(said.action), data, False, "attempt")
+        self._judge(offset, action, keyed, out)
+
+    def on_system(self, offset: int, at_ms: int, event: Any, out: list[Output]) -> bool:
+        """The common load and the policy's version; a version at or below the known one is a no-op."""
+        if isinstance(event, ProfileEvent):
+            if event.data.version > self.shared.version:
+                self.shared.version, self.shared.factor = event.data.version, event.data.factor
+            return True
+        if isinstance(event, PolicyEvent):
+            self.policy = max(self.policy, event.data.version)
+            return True
+        return False
+
+    def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
+        """At each quarter hour: the organisation's common load, as a record for the partition to read."""
+        quarter = tick_ms // QUARTER_MS
+        if quarter <= self.quarter:
+            return
+        self.quarter, quarter_end_ms = quarter, quarter * QUARTER_MS
+        for detector, index in ((d, i) for i, d in enumerate(self.detectors) if hasattr(d, "report")):
+            reports = []
+            for keyed in self.keys.values():
+                if keyed.body.last_ms >= quarter_end_ms - QUARTER_MS and detector.name not in keyed.body.disabled:
+                    report = detector.report(keyed.body.states[index], quarter_end_ms)
+                    if report is not None:
+                        reports.append(report)
+            factor = detector.common_factor(reports)  # type: ignore[attr-defined]
+            self._report(offset, tick_ms, factor, len(reports), out)
+
+    def _report(self, offset: int, tick_ms: int, factor: float, count: int, out: list[Output]) -> None:
+        if factor == self.shared.factor:
+            return
+        key = make_key("default", "*")
+        data = Profile(version=tick_ms // QUARTER_MS, factor=factor, reports=count)
+        report_id = self.output_id(key, offset, "report")
+        event = envelope(ProfileEvent, self.partition.engine_id, report_id, tick_ms, key, data)
+        out.append(Output("report", report_id, key, tick_ms, event))
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def keyed(self, key: str) -> Keyed[AgentBody]:
+        """The agent's state; after a policy change its disabled detectors start afresh."""
+        keyed = super().keyed(key)
+        body = keyed.body
+        if body.disabled and body.policy < self.policy:
+            for index, detector in enumerate(self.detectors):
+                if detector.name in body.disabled:
+                    body.states[index] = detector.new_state(split_key(key)[1])
+            body.disabled.clear()
+            self._wire(body)
+        body.policy = self.policy
+        return keyed
+
+    def new_body(self, key: str) -> AgentBody:
+        """An agent never seen before."""
+        body = AgentBody([detector.new_state(split_key(key)[1]) for detector in self.detectors])
+        self._wire(body)
+        return body
+
+    def _wire(self, body: AgentBody) -> None:
+        body.calls = [
+            (detector.observe, body.states[index], index)
+            for index, detector in enumerate(self.detectors)
+            if detector.name not in body.disabled
+        ]
+
+    def dump_body(self, body: AgentBody) -> bytes:
+        """The detectors' states by name and version, and where control stands."""
+        states = {
+            detector.name: (detector.state_version, detector.dump(body.states[index]))
+            for index, detector in enumerate(self.detectors)
+        }
+        blob = _Blob(
+            states,
+            body.disabled,
+            body.epoch,
+            body.heard.said,
+            body.last_ms,
+            list(body.pending),
+            body.policy,
+            body.version,
+        )
+        return _pack.encode(blob)
+
+    def load_body(self, key: str, blob: bytes, version: int) -> AgentBody:
+        """Take a state back; a detector that was not there when it was written starts afresh."""
+        kept = msgspec.msgpack.decode(blob, type=_Blob)
+        agent_id = split_key(key)[1]
+        states = []
+        for detector in self.detectors:
+            known = kept.detectors.get(detector.name)
+            if known is None:
+                states.append(detector.new_state(agent_id))
+            else:
+                states.append(detector.load(agent_id, known[1], known[0]))
+        body = AgentBody(states)
+        body.disabled, body.epoch, body.last_ms = kept.disabled, kept.epoch, kept.last_ms
+        body.heard = Heard(kept.said)
+        body.pending = dict.fromkeys(kept.pending)
+        body.policy, body.version = kept.policy, kept.version
+        self._wire(body)
+        return body
+
+    def dump_shared(self) -> bytes:
+        """The common load and the policy's version."""
+        return _pack.encode(_SharedBlob(self.shared.factor, self.shared.version, self.policy, self.quarter))
+
+    def load_shared(self, blob: bytes) -> None:
+        """Take the common load back."""
+        kept = msgspec.msgpack.decode(blob, type=_SharedBlob)
+        self.shared.factor, self.shared.version = kept.factor, kept.version
+        self.policy, self.quarter = kept.policy, kept.quarter
