@@ -1,0 +1,132 @@
+"""Rules between settings: names that must exist, lists that must fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from zoneinfo import ZoneInfo, available_timezones
+
+from events.catalogue import CATALOGUE
+from governance.settings_errors import suggest
+from governance.settings_types import AgentSettings, Settings
+
+Path = tuple[str, ...]
+Found = Iterator[tuple[Path, str]]
+
+MODES = ("shadow", "warn", "enforce")
+
+
+def cross_check(settings: Settings) -> Found:
+    """Every contradiction between settings, as its path and what is wrong."""
+    for name, agent in settings.agents.items():
+        yield from _agent(settings, name, agent)
+    yield from _targets(settings)
+    yield from _stages(settings)
+    yield from _detectors(settings)
+    yield from _crm_users(settings)
+    yield from _zone(("deals", "time_zone"), settings.deals.time_zone)
+
+
+def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:
+    path = ("agents", name)
+    known = {*CATALOGUE, *settings.gate.other_actions}
+    nouns = {action.partition(".")[0] + ".*" for action in known}
+    for action in agent.actions:
+        if action not in known and action not in nouns and action != "*":
+            yield (*path, "actions"), _no_such_action(action, known | nouns)
+    for action in agent.irreversible:
+        yield from _irreversible((*path, "irreversible"), action, agent, known)
+    targets = {target.name for target in settings.notifications.targets}
+    for wanted in agent.notify:
+        if wanted not in targets:
+            yield (*path, "notify"), f"no notification target is called {wanted!r}" + _also(wanted, targets)
+    if agent.records_per_day < agent.records_per_10_min:
+        yield (*path, "records_per_day"), "must not be less than records_per_10_min"
+    if agent.contacts_per_day < agent.contacts_per_10_min:
+        yield (*path, "contacts_per_day"), "must not be less than contacts_per_10_min"
+    if agent.reads_per_day < agent.reads_per_10_min:
+        yield (*path, "reads_per_day"), "must not be less than reads_per_10_min"
+    yield from _zone((*path, "time_zone"), agent.time_zone)
+
+
+def _irreversible(path: Path, action: str, agent: AgentSettings, known: set[str]) -> Found:
+    if action not in known:
+        yield path, _no_such_action(action, known)
+    elif action in CATALOGUE and CATALOGUE[action].is_reversible:
+        yield path, f"{action} can be undone, so it needs no line here"
+    elif not {action, action.partition(".")[0] + ".*", "*"} & set(agent.actions):
+        yield path, f"{action} is not among this agent's actions"
+
+
+def _no_such_action(action: str, known: set[str]) -> str:
+    return f"no action is called {action!r}" + (
+        _also(action, known) or "; if it is one of your own, name it in gate.other_actions"
+    )
+
+
+def _also(word: str, known: set[str]) -> str:
+    near = suggest(word, sorted(known))
+    return f"; {near}" if near else ""
+
+
+def _targets(settings: Settings) -> Found:
+    targets = settings.notifications.targets
+    stands_in = {target.name: target.fallback_of for target in targets}
+    seen: set[str] = set()
+    for index, target in enumerate(targets):
+        path = ("notifications", f"targets[{index}]")
+        if target.name in seen:
+            yield (*path, "name"), f"two targets are called {target.name!r}"
+        seen.add(target.name)
+        if "://" not in target.url:
+            yield (*path, "url"), "is not an address such as slack://… or mailtos://…"
+        if target.fallback_of and target.fallback_of not in stands_in:
+            yield (
+                (*path, "fallback_of"),
+                f"no target is called {target.fallback_of!r}" + _also(target.fallback_of, set(stands_in)),
+            )
+        elif _is_circle(target.name, stands_in):
+            yield (*path, "fallback_of"), "goes round in a circle"
+
+
+def _is_circle(name: str, stands_in: dict[str, str]) -> bool:
+    seen = {name}
+    while name := stands_in.get(name, ""):
+        if name in seen:
+            return True
+        seen.add(name)
+    return False
+
+
+def _stages(settings: Settings) -> Found:
+    seen: set[str] = set()
+    for index, stage in enumerate(settings.deals.stages):
+        path = ("deals", f"stages[{index}]")
+        if stage.name in seen:
+            yield (*path, "name"), f"two stages are called {stage.name!r}"
+        seen.add(stage.name)
+        if stage.is_won and stage.is_lost:
+            yield path, "a stage cannot be both won and lost"
+    if settings.deals.link and "{deal_id}" not in settings.deals.link:
+        yield ("deals", "link"), "has no {deal_id}, so every deal would have the same link"
+
+
+def _detectors(settings: Settings) -> Found:
+    for name, table in settings.detectors.items():
+        mode = table.get("mode", "shadow")
+        if mode not in MODES:
+            yield ("detectors", name, "mode"), f"may not be {mode!r}; it is one of {', '.join(MODES)}"
+
+
+def _crm_users(settings: Settings) -> Found:
+    seen: dict[str, str] = {}
+    for name, person in settings.people.items():
+        if person.crm_user and person.crm_user in seen:
+            yield ("people", name, "crm_user"), f"{person.crm_user} is also {seen[person.crm_user]}'s"
+        seen[person.crm_user] = name
+
+
+def _zone(path: Path, name: str) -> Found:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        yield path, f"no time zone is called {name!r}" + _also(name, available_timezones())

@@ -1,0 +1,326 @@
+"""The shape of the settings: one frozen struct a section; each field says what it is for, its unit and its range.
+
+The descriptions are the documentation: ``docs/settings.md`` is made from them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta, Struct, field
+
+MIB = 1024 * 1024
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Budget = Annotated[int, Meta(ge=0, le=10_000_000)]
+
+
+class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Tripline listens, where it keeps its data, and how large a message may be."""
+
+    host: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="Address to listen on. Anything but loopback switches tokens on (`require_tokens`).",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 takes a free one.")] = 8787
+    data_dir: Annotated[
+        str, Meta(min_length=1, description="Folder of the store, made when missing; relative to the working folder.")
+    ] = ".tripline"
+    allowed_hosts: Annotated[
+        list[Name],
+        Meta(description="Host names (`name` or `name:port`) that browsers may use for the console, besides loopback."),
+    ] = []
+    max_body_bytes: Annotated[
+        int, Meta(ge=1024, le=1024 * MIB, description="Largest body of one request, in bytes.")
+    ] = 8 * MIB
+    max_event_bytes: Annotated[
+        int, Meta(ge=1024, le=64 * MIB, description="Largest single event, in bytes; a larger one is a dead letter.")
+    ] = MIB
+    require_tokens: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(description="Whether machines need a token: `auto` asks for one unless `host` is loopback."),
+    ] = "auto"
+
+
+class Engine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the engine keeps time and state, and when it pushes back."""
+
+    tick_secs: Annotated[
+        int, Meta(ge=1, le=60, description="Seconds between ticks; every timer of the engine fires at a tick.")
+    ] = 10
+    snapshot_secs: Annotated[
+        int, Meta(ge=1, le=3600, description="Changed state is saved at least this often, in seconds.")
+    ] = 10
+    snapshot_events: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="… and after this many events, whichever comes first.")
+    ] = 5_000
+    backlog_secs: Annotated[
+        int,
+        Meta(ge=10, le=86_400, description="An event older than this when the log takes it may warn, never suspend."),
+    ] = 300
+    stale_request_hours: Annotated[
+        int,
+        Meta(ge=1, le=720, description="A detector's request older than this (log time) is recorded, not acted on."),
+    ] = 24
+    retention_days: Annotated[
+        int, Meta(ge=3, le=3650, description="Days that the event log is kept; at least the 48 h the pages show.")
+    ] = 90
+    max_unjudged_ms: Annotated[
+        int,
+        Meta(
+            ge=10, le=60_000, description="Producers are told to wait (429) when the oldest unjudged record is older."
+        ),
+    ] = 250
+    max_wal_bytes: Annotated[
+        int, Meta(ge=MIB, description="… or when the store's write-ahead log is larger, in bytes.")
+    ] = 256 * MIB
+    min_free_bytes: Annotated[int, Meta(ge=0, description="… or when less disk than this is free, in bytes.")] = (
+        256 * MIB
+    )
+
+
+class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one agent is, what it may do, and how much of it. The table's name is the agent's id."""
+
+    owner: Annotated[
+        str, Meta(max_length=256, description="Who answers for it: a key of `people`, else a name. May not release it.")
+    ] = ""
+    role: Annotated[str, Meta(max_length=256, description="What it does, in a few words.")] = ""
+    level: Annotated[
+        int,
+        Meta(ge=1, le=4, description="Declared level: 1 reactive, 2 triggered, 3 proactive, 4 autonomous."),
+    ] = 1
+    actions: Annotated[
+        list[Name],
+        Meta(description="What it may do: `noun.verb`, or `noun.*` for all of a noun. Empty: nothing."),
+    ] = []
+    objects: Annotated[
+        list[Name], Meta(description="Record types that it may touch, as the CRM names them; `*` is all.")
+    ] = field(default_factory=lambda: ["*"])
+    irreversible: Annotated[
+        list[Name],
+        Meta(description="Actions out of `actions` that it may do although nobody can undo them."),
+    ] = []
+    max_records_per_operation: Annotated[
+        int, Meta(ge=0, le=200, description="Records that one operation may touch.")
+    ] = 50
+    max_recipients_per_operation: Annotated[
+        int, Meta(ge=0, le=200, description="People that one operation may reach.")
+    ] = 50
+    records_per_10_min: Annotated[Budget, Meta(description="Distinct records that it may write in any 10 minutes.")] = (
+        150
+    )
+    records_per_day: Annotated[Budget, Meta(description="Distinct records that it may write in any 24 hours.")] = 1_000
+    contacts_per_10_min: Annotated[
+        Budget, Meta(description="Distinct people outside that it may reach in any 10 minutes.")
+    ] = 10
+    contacts_per_day: Annotated[
+        Budget, Meta(description="Distinct people outside that it may reach in any 24 hours.")
+    ] = 25
+    reads_per_10_min: Annotated[
+        Budget, Meta(description="Records that it may read through the gate in any 10 minutes.")
+    ] = 2_000
+    reads_per_day: Annotated[Budget, Meta(description="Records that it may read through the gate in any 24 hours.")] = (
+        20_000
+    )
+    time_zone: Annotated[
+        str, Meta(min_length=1, description="IANA zone of its working hours; the seasonal limits count in it.")
+    ] = "UTC"
+    notify: Annotated[
+        list[Name],
+        Meta(
+            description="Names of notification targets that hear of this agent; empty: every target that "
+            "wants the kind."
+        ),
+    ] = []
+
+
+class Person(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person who may be named as owner, manager or authorizer, or who logs in."""
+
+    name: Annotated[str, Meta(max_length=256, description="The name as pages show it.")] = ""
+    email: Annotated[str, Meta(max_length=320, description="Mail address.")] = ""
+    role: Annotated[
+        Literal["viewer", "manager", "operator", "admin"],
+        Meta(
+            description="`viewer` reads; `manager` also gives feedback on deals; `operator` stops and "
+            "releases; `admin` all."
+        ),
+    ] = "viewer"
+    crm_user: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="Id in the CRM, as `authorized_by` and `owner_id` name it, such as `user:005B2`.",
+        ),
+    ] = ""
+    is_active: Annotated[bool, Meta(description="An inactive person authorizes nothing.")] = True
+
+
+class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the gate treats what the agents' tables do not name."""
+
+    unknown_agents: Annotated[
+        Literal["deny", "allow"],
+        Meta(
+            description="An agent that has no table: `deny` prints the lines that would allow it; `allow` "
+            "uses the defaults."
+        ),
+    ] = "deny"
+    unknown_authorizers: Annotated[
+        Literal["deny", "allow"],
+        Meta(description="An `authorized_by` that is no active person of `people`; `deny` also needs one to be named."),
+    ] = "allow"
+    first_contact: Annotated[
+        Literal["hold", "deny"],
+        Meta(description="A first message to somebody: `hold` waits for a person, `deny` refuses."),
+    ] = "hold"
+    max_records_per_request: Annotated[
+        int, Meta(ge=1, le=200, description="Rows one request may carry, reads too; no setting goes above 200.")
+    ] = 200
+    throttle_divisor: Annotated[
+        int, Meta(ge=2, le=1000, description="A throttled agent's budgets are divided by this.")
+    ] = 10
+    other_actions: Annotated[
+        list[Name],
+        Meta(
+            description="Action names of your own that agents' tables may use; each counts as a write of the "
+            "highest risk."
+        ),
+    ] = []
+    remember_hours: Annotated[
+        int,
+        Meta(ge=1, le=168, description="A request id is remembered this long: the same content gets the same answer."),
+    ] = 24
+
+
+class DealStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stage of your sales process, in order."""
+
+    name: Annotated[Name, Meta(description="The name as the CRM writes it.")]
+    norm_days: Annotated[float, Meta(gt=0, le=3650, description="How many days a deal usually stays in it.")] = 14.0
+    is_won: Annotated[bool, Meta(description="A deal that comes here is won.")] = False
+    is_lost: Annotated[bool, Meta(description="A deal that comes here is lost.")] = False
+
+
+class Deals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How deals are read and shown."""
+
+    currency: Annotated[
+        str, Meta(pattern="^[A-Z]{3}$", description="Currency of an amount that names none (ISO 4217).")
+    ] = "EUR"
+    stages: Annotated[
+        list[DealStage], Meta(description="The stages in their order; empty: learned as they are seen, 14 days each.")
+    ] = []
+    link: Annotated[
+        str,
+        Meta(max_length=2048, description="Address of a deal in the CRM; `{deal_id}` is filled in. Empty: no link."),
+    ] = ""
+    managers: Annotated[
+        dict[str, Name],
+        Meta(description="Owner id → manager id, used where a deal does not name its manager."),
+    ] = {}
+    time_zone: Annotated[str, Meta(min_length=1, description="IANA zone in which dates such as a close date end.")] = (
+        "UTC"
+    )
+    silent_days: Annotated[
+        int, Meta(ge=1, le=365, description="An open deal without any touch for this many days is called silent.")
+    ] = 14
+    cooldown_days: Annotated[
+        int, Meta(ge=0, le=365, description="A deal is not alerted again within this many days.")
+    ] = 7
+
+
+NotificationKind = Literal["control", "bulk", "external", "alert", "fault"]
+
+
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A place that notifications go to."""
+
+    name: Annotated[Name, Meta(description="How other settings and the logs call it; the address is never logged.")]
+    url: Annotated[
+        str,
+        Meta(
+            min_length=3,
+            max_length=4096,
+            description="An apprise address, such as `slack://…`, `mailtos://…`, `jsons://…`.",
+        ),
+    ]
+    kinds: Annotated[
+        list[NotificationKind],
+        Meta(
+            description="`control` stops and releases, `bulk` many records, `external` messages sent out, "
+            "`alert` deals, `fault` Tripline's own troubles."
+        ),
+    ] = field(default_factory=lambda: list(get_args(NotificationKind)))
+    fallback_of: Annotated[
+        str, Meta(description="Name of the target that this one stands in for when it has not accepted in time.")
+    ] = ""
+
+
+class Notifications(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told, how fast, and how often at most."""
+
+    targets: Annotated[list[Target], Meta(description="Where notifications go; empty: only the log.")] = []
+    log: Annotated[bool, Meta(description="Also write each notification into the structured log.")] = True
+    accept_secs: Annotated[
+        float,
+        Meta(
+            gt=0, le=300, description="A target that has not accepted within this many seconds gets its fallback tried."
+        ),
+    ] = 5.0
+    coalesce_minutes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1440,
+            description="At most one message per agent and kind in this time; the rest are counted. Stops are "
+            "never held back.",
+        ),
+    ] = 10
+    max_attempts: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="Attempts at one target before a message is given up and counted as failed."),
+    ] = 12
+    retry_secs: Annotated[
+        float, Meta(gt=0, le=3600, description="Wait after the first failure; doubled each time, at most an hour.")
+    ] = 2.0
+    bulk_records: Annotated[
+        int,
+        Meta(
+            ge=1, le=100_000, description="More records than this in one operation, or distinct in 10 minutes, notify."
+        ),
+    ] = 5
+
+
+class Auth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may log in, and for how long."""
+
+    session_hours: Annotated[float, Meta(gt=0, le=720, description="Hours until a person must log in again.")] = 12.0
+    login_link_minutes: Annotated[
+        float, Meta(gt=0, le=1440, description="Minutes that a one-time login link works.")
+    ] = 15.0
+    max_failed_logins: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="Failed logins of one account or address in 15 minutes before it must wait."),
+    ] = 10
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set, in one place. Made by ``governance.settings.parse_settings``."""
+
+    server: Annotated[Server, Meta(description="Where Tripline listens and keeps its data.")] = Server()
+    engine: Annotated[Engine, Meta(description="Time, state and back-pressure.")] = Engine()
+    detectors: Annotated[
+        dict[str, dict[str, Any]],
+        Meta(description="One table a detector: `mode` (`shadow`, `warn`, `enforce`) and the detector's own options."),
+    ] = {}
+    agents: Annotated[dict[str, AgentSettings], Meta(description="One table an agent.")] = {}
+    people: Annotated[dict[str, Person], Meta(description="One table a person.")] = {}
+    gate: Annotated[GateSettings, Meta(description="What the gate does with the unnamed.")] = GateSettings()
+    deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
+    notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
+    auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()
