@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -188,26 +188,28 @@ class _Reader:
 
     def value(self, kind: Any, raw: Any, path: Path) -> Any:
         shape = _shape(kind)
-        if isinstance(shape, msgspec.inspect.StructType):
-            return self.struct(shape.cls, raw, path)
-        if isinstance(shape, msgspec.inspect.DictType) and isinstance(shape.value_type, msgspec.inspect.StructType):
-            return self.table(shape.value_type.cls, raw, path)
-        if isinstance(shape, msgspec.inspect.ListType) and isinstance(shape.item_type, msgspec.inspect.StructType):
-            return self.rows(shape.item_type.cls, raw, path)
+        match shape:
+            case msgspec.inspect.StructType():
+                return self.struct(shape.cls, raw, path)
+            case msgspec.inspect.DictType():
+                return self.table(_item(kind), raw, path)
+            case msgspec.inspect.ListType(item_type=msgspec.inspect.StructType(cls=row)):
+                return self.rows(row, raw, path)
         try:
             return msgspec.convert(raw, kind)
         except msgspec.ValidationError as error:
             self.source.report(path, _said(error, raw), _choice(shape, raw))
             return None
 
-    def table(self, kind: type[Struct], raw: Any, path: Path) -> dict[str, Any]:
+    def table(self, kind: Any, raw: Any, path: Path) -> dict[str, Any]:
         if not isinstance(raw, dict):
-            self.source.report(path, f"must be a table of tables, not {_say(raw)}")
+            of_tables = " of tables" if isinstance(_shape(kind), msgspec.inspect.StructType) else ""
+            self.source.report(path, f"must be a table{of_tables}, not {_say(raw)}")
             return {}
         for name in raw:
             if not name.strip() or len(name) > 256 or not name.isprintable():
                 self.source.report((*path, name), "a name needs 1 to 256 printable characters")
-        return {name: self.struct(kind, value, (*path, name)) for name, value in raw.items()}
+        return {name: self.value(kind, value, (*path, name)) for name, value in raw.items()}
 
     def rows(self, kind: type[Struct], raw: Any, path: Path) -> list[Any]:
         if not isinstance(raw, list):
@@ -260,6 +262,11 @@ def _open_table(name: str, tree: Mapping[str, Any]) -> tuple[Path, Any] | None:
 def _shape(kind: Any) -> Any:
     shape = kind if isinstance(kind, msgspec.inspect.Type) else msgspec.inspect.type_info(kind)
     return shape.type if isinstance(shape, msgspec.inspect.Metadata) else shape
+
+
+def _item(kind: Any) -> Any:
+    bare = get_args(kind)[0] if get_origin(kind) is Annotated else kind
+    return get_args(bare)[-1]
 
 
 def _from_text(text: str, kind: Any) -> Any:
@@ -327,7 +334,8 @@ def _said(error: msgspec.ValidationError, raw: Any) -> str:
     text, _, at = str(error).partition(" - at ")
     expected = re.match(r"Expected `(\w+)`, got `(\w+)`$", text)
     if expected:
-        text = f"must be {_KINDS.get(expected[1], expected[1])}, not {_say(raw) if '[' not in at else _KINDS.get(expected[2], _DATE)}"
+        got = _KINDS.get(expected[2], _DATE) if "[" in at else _say(raw)
+        text = f"must be {_KINDS.get(expected[1], expected[1])}, not {got}"
     elif "Invalid enum value" in text:
         text = text.replace("Invalid enum value", "may not be")
     elif isinstance(raw, int | float) and "Expected" in text:
