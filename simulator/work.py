@@ -1,0 +1,304 @@
+"""What an agent does when it acts: one small function a role, with plausible values before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from events.times import DAY_MS, MINUTE_MS
+from events.types import (
+    ActionError,
+    Actor,
+    AgentAction,
+    CrmActivity,
+    CrmChange,
+    Event,
+    FieldChanges,
+    Participant,
+    Trigger,
+)
+from simulator import names
+from simulator.draws import Draws
+from simulator.envelope import Envelope
+from simulator.spec import AgentSpec
+from simulator.world import OpenDeal, Record, World, phone_number
+
+SYSTEM = "simulated-crm"
+Timed = tuple[int, Event]
+_ERRORS = (
+    ("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access to this record"),
+    ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "the value is not in the list"),
+    ("REQUEST_LIMIT_EXCEEDED", "too many requests in this minute"),
+)
+_ACCOUNT_FIELDS = ("employees", "industry", "phone", "website", "segment")
+_FEED_DELAY_MS = (120, 900)
+
+
+class Step(Struct, kw_only=True, gc=False):
+    """What one action does, before it is known whether the CRM takes it."""
+
+    action: str
+    object: str = ""
+    records: list[Record] = []
+    changes: dict[str, FieldChanges] = {}
+    recipients: list[str] = []
+    deal: OpenDeal | None = None
+    is_external: bool = False
+    new_values: list[tuple[dict[str, Any], str, Any]] = []
+
+
+class Worker:
+    """Turns the times of one agent into its actions and the CRM's records of them."""
+
+    def __init__(self, spec: AgentSpec, world: World, seed: int, envelope: Envelope, has_changes: bool) -> None:
+        self.spec = spec
+        self.world = world
+        self.envelope = envelope
+        self.draws = Draws(seed, "work", spec.agent_id)
+        self.count = 0
+        self._has_changes = has_changes
+        self._feed = Draws(seed, "feed", spec.agent_id)
+        self._step = _ROLES[spec.role]
+        self._actor = Actor("agent", spec.agent_id)
+
+    def act(self, at_ms: int, run: int) -> list[Timed]:
+        """One action of an ordinary day, with its change records, ordered by time."""
+        draws = self.draws
+        step = self._step(self)
+        fails = draws.random() < self.spec.error_probability
+        error = ActionError(*draws.pick(_ERRORS)) if fails else None
+        authorizer = self.spec.authorizers[run % len(self.spec.authorizers)]
+        return self.events(at_ms, step, self._trigger(at_ms, run), f"run-{run:05d}", authorizer, error)
+
+    def events(
+        self, at_ms: int, step: Step, trigger: Trigger, run_id: str, authorizer: str, error: ActionError | None
+    ) -> list[Timed]:
+        """The action's event, then (if the CRM took it) the changed records and what went out to the buyer."""
+        self.count += 1
+        event_id = f"{self.spec.agent_id}-{self.count:07d}"
+        found: list[Timed] = [
+            (at_ms, self.envelope.action(at_ms, event_id, self._data(step, trigger, run_id, authorizer, error)))
+        ]
+        if error is not None:
+            return found
+        for fields, name, value in step.new_values:
+            fields[name] = value
+        if self._has_changes and step.changes:
+            found.extend(self._change_records(at_ms, event_id, step))
+        if step.action == "email.send" and step.deal is not None:
+            found.append(self._sent_mail(at_ms, event_id, step, step.deal))
+        return found
+
+    def _data(
+        self, step: Step, trigger: Trigger, run_id: str, authorizer: str, error: ActionError | None
+    ) -> AgentAction:
+        deal = step.deal
+        return AgentAction(
+            agent_id=self.spec.agent_id,
+            action=step.action,
+            outcome="ok" if error is None else "error",
+            agent_version=self.spec.version,
+            object=step.object or UNSET,
+            record_ids=[record.id for record in step.records],
+            changes=step.changes or UNSET,
+            recipients=len(step.recipients),
+            recipient_ids=step.recipients,
+            external=step.is_external,
+            authorized_by=names.user(authorizer),
+            trigger=trigger,
+            error=error,
+            run_id=run_id,
+            deal_id=UNSET if deal is None else deal.id,
+            owner_id=UNSET if deal is None else deal.owner_id,
+            system=SYSTEM,
+        )
+
+    def _change_records(self, at_ms: int, event_id: str, step: Step) -> list[Timed]:
+        at_ms += self._feed.between(*_FEED_DELAY_MS)
+        deal = step.deal
+        found: list[Timed] = []
+        for index, (record_id, changes) in enumerate(step.changes.items()):
+            data = CrmChange(
+                object=step.object,
+                record_id=record_id,
+                op="update",
+                changes=changes,
+                actor=self._actor,
+                deal_id=UNSET if deal is None else deal.id,
+                owner_id=UNSET if deal is None else deal.owner_id,
+                system=SYSTEM,
+                transaction=event_id,
+                index=index,
+            )
+            found.append((at_ms, self.envelope.change(at_ms, f"{event_id}#{index}", data)))
+        return found
+
+    def _sent_mail(self, at_ms: int, event_id: str, step: Step, deal: OpenDeal) -> Timed:
+        at_ms += self._feed.between(*_FEED_DELAY_MS)
+        data = CrmActivity(
+            kind="email",
+            deal_id=deal.id,
+            direction="outbound",
+            participants=[Participant(contact_id=contact_id) for contact_id in step.recipients],
+            occurred_at=self.envelope.time_text(at_ms),
+            logged_by=self._actor,
+            system=SYSTEM,
+        )
+        return at_ms, self.envelope.activity(at_ms, f"{event_id}-mail", data)
+
+    def _trigger(self, at_ms: int, run: int) -> Trigger:
+        kind, ref = _TRIGGERS[self.spec.role]
+        if kind == "schedule":
+            minute = (at_ms // MINUTE_MS + self.spec.utc_offset_minutes) % (DAY_MS // MINUTE_MS)
+            minute -= minute % 15
+            return Trigger(kind, f"{ref} {minute // 60:02d}:{minute % 60:02d}")
+        if kind == "prompt" or run % 9 == 0:
+            return Trigger("prompt", f"request {run:05d}")
+        return Trigger(kind, ref)
+
+
+_TRIGGERS = {
+    "enrich": ("schedule", "enrich-accounts"),
+    "notes": ("event", "call.ended"),
+    "outreach": ("rule", "flow:follow-up"),
+    "stage": ("rule", "flow:stage-sync"),
+    "route": ("event", "lead.created"),
+    "quote": ("prompt", ""),
+}
+
+
+# --- roles ----------------------------------------------------------------------------------------------------
+
+
+def _enrich(worker: Worker) -> Step:
+    world, draws = worker.world, worker.draws
+    is_account = draws.chance(0.7)
+    record = draws.pick(world.accounts if is_account else world.contacts)
+    if draws.chance(0.1):
+        return Step(action="record.read", object=record.object, records=[record])
+    name = draws.pick(
+        ("employees", "industry", "phone", "website", "segment") if is_account else ("job_title", "phone")
+    )
+    return update(record, name, _enriched(record, name, draws))
+
+
+def _enriched(record: Record, name: str, draws: Draws) -> Any:
+    if name == "employees":
+        return max(5, record.fields[name] + draws.between(-6, 9) * 5)
+    if name == "phone":
+        return phone_number(draws)
+    if name == "website":
+        return f"{names.slug(record.name)}.example"
+    if name == "industry":
+        return draws.pick(names.INDUSTRIES[record.industry])
+    return draws.pick(names.SEGMENTS if name == "segment" else names.JOB_TITLES)
+
+
+def update(record: Record, name: str, value: Any, deal: OpenDeal | None = None) -> Step:
+    """An update of one field of one record; only a look at it when the value is right already."""
+    if record.fields.get(name) == value:
+        return Step(action="record.read", object=record.object, records=[record], deal=deal)
+    return Step(
+        action="record.update",
+        object=record.object,
+        records=[record],
+        changes={record.id: {name: (record.fields.get(name), value)}},
+        deal=deal,
+        new_values=[(record.fields, name, value)],
+    )
+
+
+def _notes(worker: Worker) -> Step:
+    draws = worker.draws
+    deal = _some_deal(worker)
+    choice = draws.random()
+    if deal is None or choice < 0.4:
+        return Step(action="call.summarize", object="Call", deal=deal)
+    record = _as_record(deal)
+    if choice < 0.7:
+        return Step(action="note.create", object="Note", records=[record], deal=deal)
+    if choice < 0.85:
+        return Step(action="task.create", object="Task", records=[record], deal=deal)
+    return update(record, "next_step", draws.pick(names.NEXT_STEPS), deal)
+
+
+def _outreach(worker: Worker) -> Step:
+    draws = worker.draws
+    deal = _some_deal(worker)
+    choice = draws.random()
+    if deal is None or choice < 0.3:
+        contact = draws.pick(worker.world.contacts)
+        return Step(action="record.read", object="Contact", records=[contact])
+    # It writes only to people who have written before: a first contact is a person's decision.
+    if choice < 0.85 or not deal.has_written:
+        return Step(action="email.draft", object="EmailMessage", deal=deal)
+    contact = deal.contacts[0]
+    return Step(
+        action="email.send",
+        object="EmailMessage",
+        records=[_as_record(deal)],
+        recipients=[contact.id],
+        deal=deal,
+        is_external=True,
+    )
+
+
+def _stage(worker: Worker) -> Step:
+    draws, requests = worker.draws, worker.world.stage_requests
+    while requests:
+        deal = requests.pop(0)
+        wanted, deal.wanted_stage = deal.wanted_stage, ""
+        if wanted and deal.id in worker.world.open_deals:
+            return update(_as_record(deal), "stage", wanted, deal)
+    some = _some_deal(worker)
+    if some is None or draws.chance(0.3):
+        return Step(action="report.run", object="Opportunity", deal=some)
+    if draws.chance(0.5):
+        return update(_as_record(some), "next_step", draws.pick(names.NEXT_STEPS), some)
+    return update(_as_record(some), "forecast_category", draws.pick(names.FORECASTS), some)
+
+
+def _route(worker: Worker) -> Step:
+    world, draws = worker.world, worker.draws
+    lead = (
+        world.next_lead()
+        if not world.leads or draws.chance(0.5)
+        else world.leads[-1 - draws.below(min(40, len(world.leads)))]
+    )
+    if draws.chance(0.15):
+        return Step(action="task.create", object="Task", records=[lead])
+    name = draws.pick(("queue", "status", "rating"))
+    values = {"queue": names.LEAD_QUEUES, "status": names.LEAD_STATUSES, "rating": ("Hot", "Warm", "Cold")}[name]
+    return update(lead, name, draws.pick(values))
+
+
+def _quote(worker: Worker) -> Step:
+    draws = worker.draws
+    deal = _some_deal(worker)
+    choice = draws.random()
+    if deal is None or choice < 0.5:
+        return Step(action="record.read", object="Product", deal=deal)
+    if choice < 0.75:
+        return Step(action="brief.write", object="Opportunity", deal=deal)
+    return Step(action="quote.create", object="Quote", records=[_as_record(deal)], deal=deal)
+
+
+def _some_deal(worker: Worker) -> OpenDeal | None:
+    deals = worker.world.deal_list
+    return worker.draws.pick(deals) if deals else None
+
+
+def _as_record(deal: OpenDeal) -> Record:
+    return Record(object="Opportunity", id=deal.id, name=deal.name, fields=deal.fields)
+
+
+_ROLES: dict[str, Callable[[Worker], Step]] = {
+    "enrich": _enrich,
+    "notes": _notes,
+    "outreach": _outreach,
+    "stage": _stage,
+    "route": _route,
+    "quote": _quote,
+}
