@@ -1,0 +1,174 @@
+"""Which detectors there are, and how to make them from the settings.
+
+Built-in detectors are found by walking this package; those of others by the entry-point group
+``tripline.detectors`` (each entry names a class that follows ``detectors.base.Detector``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Any, Protocol, cast, get_args
+
+import msgspec
+from msgspec import Struct
+
+from detectors.base import Detector, Mode, Shared
+
+ENTRY_POINT_GROUP = "tripline.detectors"
+DEFAULT_MODE: Mode = "enforce"
+MODES: tuple[Mode, ...] = get_args(Mode)
+_NEEDED = ("name", "state_version", "judges", "is_hard", "max_state_bytes", "Config")
+_METHODS = ("new_state", "observe", "dump", "load")
+
+
+class DetectorSettingsError(ValueError):
+    """A detector's settings are wrong; ``path`` says where (``detectors.action_rate.levle``)."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class DetectorSettings(Protocol):
+    """What is read of the settings: a table of options per detector, and a table per agent."""
+
+    @property
+    def detectors(self) -> Mapping[str, Any]:
+        """Options by detector's name: ``mode`` and that detector's Config."""
+
+    @property
+    def agents(self) -> Mapping[str, Any]:
+        """Settings by agent id; detectors read the limits they know from it."""
+
+
+def discover() -> dict[str, type[Detector]]:
+    """Every detector class by name, built-in ones and those of installed distributions, sorted by name."""
+    found: dict[str, type[Detector]] = {}
+    for cls in (*_built_in(), *_third_party()):
+        if cls.name in found and found[cls.name] is not cls:
+            raise DetectorSettingsError(
+                f"detectors.{cls.name}",
+                f"two detectors have this name: {_where(found[cls.name])} and {_where(cls)}",
+            )
+        found[cls.name] = cls
+    return dict(sorted(found.items()))
+
+
+def build(settings: DetectorSettings | Mapping[str, Any], shared: Shared) -> list[Detector]:
+    """Every detector that is not switched off, configured, in a fixed order (by name).
+
+    Parameters
+    ----------
+    settings:
+        The settings, or only their ``detectors`` tables. A table may hold ``mode`` (shadow, warn, enforce),
+        ``is_enabled`` (default true) and the options of that detector's Config.
+    shared:
+        What the partition knows beyond one agent; the detectors read it, the stage changes it.
+
+    Raises DetectorSettingsError, naming the table and the option, for an unknown detector or option, or a bad value.
+    """
+    tables, agents = _tables(settings)
+    known = discover()
+    _check_names(tables, known)
+    built: list[Detector] = []
+    for name, cls in known.items():
+        options = dict(tables.get(name, {}))
+        _mode_of(name, options)
+        if not _is_enabled(name, options):
+            continue
+        config = parse_config(cls, {k: v for k, v in options.items() if k not in ("mode", "is_enabled")})
+        with_agents = getattr(cls, "with_agents", None)
+        if with_agents is not None and agents:
+            config = with_agents(config, agents)
+        built.append(cls(config, shared))
+    return built
+
+
+def modes(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, Mode]:
+    """Each detector's mode; ``enforce`` where the settings say nothing."""
+    tables, _ = _tables(settings)
+    return {name: _mode_of(name, tables.get(name, {})) for name in discover()}
+
+
+def parse_config(cls: type[Detector], options: Mapping[str, Any]) -> Struct:
+    """A detector's Config from its options; an unknown option or a bad value is an error that names it."""
+    fields = [field.encode_name for field in msgspec.structs.fields(cls.Config)]
+    for option in options:
+        if option not in fields:
+            raise DetectorSettingsError(
+                f"detectors.{cls.name}.{option}", f"unknown option{_did_you_mean(option, fields)}"
+            )
+    try:
+        return cast(Struct, msgspec.convert(dict(options), cls.Config))
+    except msgspec.ValidationError as problem:
+        text, _, place = str(problem).partition(" - at `$")
+        path = f"detectors.{cls.name}{place.rstrip('`')}"
+        raise DetectorSettingsError(path, text) from None
+
+
+def _built_in() -> Iterator[type[Detector]]:
+    package = import_module("detectors")
+    for info in sorted(iter_modules(package.__path__), key=lambda module: module.name):
+        module = import_module(f"detectors.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and value.__module__ == module.__name__ and is_detector(value):
+                yield cast(type[Detector], value)
+
+
+def _third_party() -> Iterator[type[Detector]]:
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda point: point.name):
+        cls = entry.load()
+        if not is_detector(cls):
+            missing = ", ".join(name for name in (*_NEEDED, *_METHODS) if not hasattr(cls, name)) or "class"
+            raise DetectorSettingsError(f"detectors.{entry.name}", f"{entry.value} is no detector: it has no {missing}")
+        yield cls
+
+
+def is_detector(value: object) -> bool:
+    """Whether it is a class with everything that ``detectors.base.Detector`` asks for."""
+    if not isinstance(value, type) or getattr(value, "_is_protocol", False):
+        return False
+    has_constants = all(hasattr(value, name) for name in _NEEDED)
+    return has_constants and all(callable(getattr(value, name, None)) for name in _METHODS)
+
+
+def _tables(settings: DetectorSettings | Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    if isinstance(settings, Mapping):
+        return settings, {}
+    return settings.detectors, settings.agents
+
+
+def _check_names(tables: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    for name, table in tables.items():
+        if name not in known:
+            raise DetectorSettingsError(f"detectors.{name}", f"unknown detector{_did_you_mean(name, list(known))}")
+        if not isinstance(table, Mapping):
+            raise DetectorSettingsError(f"detectors.{name}", "must be a table of options")
+
+
+def _mode_of(name: str, options: Mapping[str, Any]) -> Mode:
+    mode = options.get("mode", DEFAULT_MODE)
+    if mode not in MODES:
+        raise DetectorSettingsError(f"detectors.{name}.mode", f"{mode!r} is none of {', '.join(MODES)}")
+    return cast(Mode, mode)
+
+
+def _is_enabled(name: str, options: Mapping[str, Any]) -> bool:
+    value = options.get("is_enabled", True)
+    if not isinstance(value, bool):
+        raise DetectorSettingsError(f"detectors.{name}.is_enabled", f"{value!r} is neither true nor false")
+    return value
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    close = get_close_matches(word, known, n=1)
+    return f", did you mean {close[0]}?" if close else f" (known: {', '.join(known) or 'none'})"
+
+
+def _where(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
