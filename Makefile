@@ -1,0 +1,63 @@
+# Tripline: `make demo` and `make test` are all a newcomer needs. Everything lives in .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SEED   ?= 7
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+# pip resolves nothing here: every package is pinned with its hashes
+LOCKED := --require-hashes --no-deps
+
+.PHONY: help setup demo test lint format types imports lock wheel bench faults clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Tripline needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install $(LOCKED) -r requirements/runtime.txt
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.runtime
+	$(PIP) install $(LOCKED) -r requirements/test.txt
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.test ## everything for work on Tripline, in .venv
+
+demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends it)
+	@PYTHONPATH=. $(BIN)/python -m console.cli demo --seed $(SEED)
+
+test: $(VENV)/.test ## the whole suite
+	$(BIN)/python -m tests.components
+	$(BIN)/python -m pytest -q -n auto --dist loadgroup
+
+lint: $(VENV)/.test types imports ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+imports: $(VENV)/.test
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## make the requirements files anew from pyproject.toml
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --extra bench -c requirements/runtime.txt pyproject.toml -o requirements/test.txt
+
+wheel: $(VENV)/.test ## build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+bench: $(VENV)/.test ## the measured figures of docs/benchmarks.md
+	$(BIN)/python -m bench
+
+faults: $(VENV)/.test ## kill the standalone runtime fifty times while it takes events
+	$(BIN)/python -m bench.kill --kills 50
+
+clean: ## remove what was built (not .venv)
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
