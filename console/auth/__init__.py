@@ -12,6 +12,7 @@ from console.auth.store import AuthError, AuthStore
 from console.auth.throttle import Throttle
 
 __all__ = [
+    "CALLER_KEY",
     "LOCAL",
     "NOBODY",
     "ROLES",

@@ -1,0 +1,310 @@
+"""The guard in front of every route: host, origin, who calls, what they may do, size and time of bodies.
+
+A request passes it or is answered by it. Everything is denied unless a rule in ``access`` lets it in, so a new route
+is closed until somebody opens it. It stands outside Litestar's middleware, so that a check at the gate costs little.
+
+Limits: over plain HTTP on loopback, any process of this machine counts as "local" (cookies are shared by all ports).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import cast
+from urllib.parse import parse_qs, quote, urlsplit
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+from msgspec import Struct
+
+from console.auth import CALLER_KEY, NOBODY, BadCredentials, Caller, Identifier, csrf_of
+from console.errors import Refused, forbidden
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+SMALL_BODY_BYTES = 256 * 1024
+ONCE = (b"host", b"origin", b"content-length", b"content-type", b"authorization", b"x-csrf-token")
+SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        b"frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class GuardConfig(Struct, frozen=True, kw_only=True):
+    """What the guard needs of the settings. ``is_open``: over loopback, no credentials are asked for."""
+
+    is_open: bool
+    allowed_hosts: frozenset[str]
+    max_body_bytes: int
+    cookie: str
+    body_secs: float = 30.0
+    max_pending_bytes: int = 128 * 1024 * 1024
+
+
+class Head(Struct, frozen=True):
+    """The headers that the guard reads, decoded; absent ones are empty."""
+
+    values: dict[bytes, str]
+
+    def get(self, name: bytes) -> str:
+        """The header's value, or an empty text."""
+        return self.values.get(name, "")
+
+    @property
+    def is_from_page(self) -> bool:
+        """True when a browser asks for a page, or htmx for a part of one."""
+        return "text/html" in self.get(b"accept") or b"hx-request" in self.values
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address or name that only this machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def host_name(host: str) -> str:
+    """The name in a Host header or an authority, lower case, without port and brackets; "" when malformed."""
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port
+    except ValueError:
+        return ""
+    plain = parts.hostname or ""
+    has_more = parts.username is not None or parts.path or parts.query or parts.fragment
+    return "" if has_more else plain.rstrip(".")
+
+
+class Guard:
+    """An ASGI application around another one; see the module. ``count`` is told each refusal's code."""
+
+    def __init__(self, app: ASGIApp, config: GuardConfig, identifier: Identifier, count: Callable[[str], None]) -> None:
+        self._app = app
+        self._config = config
+        self._identifier = identifier
+        self._count = count
+        self._pending_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, or answer it."""
+        if scope["type"] != ScopeType.HTTP:
+            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
+            return
+        outgoing = _with_headers(send, scope["path"].startswith("/static/"))
+        head = Head({})
+        try:
+            head = read_head(scope["headers"])
+            caller = await self._admit(scope, head)
+            if scope["method"] in SAFE_METHODS:
+                await self._app(scope, receive, outgoing)
+                return
+            await self._with_body(scope, receive, outgoing, head, caller)
+        except Refused as refused:
+            self._count(refused.code)
+            await _answer(outgoing, refused, head, scope)
+
+    async def _admit(self, scope: HTTPScope, head: Head) -> Caller:
+        host = head.get(b"host")
+        name = host_name(host)
+        if name not in LOOPBACK_NAMES and not {name, host.lower()} & self._config.allowed_hosts:
+            raise Refused(421, "unknown_host", f"this server is not called {host[:100]!r}; see server.allowed_hosts")
+        if scope["method"] not in SAFE_METHODS:
+            check_origin(head, host)
+        caller = await self._caller(scope, head, name)
+        scope[CALLER_KEY] = caller  # type: ignore[literal-required]
+        access(scope["method"], scope["path"], caller)
+        return caller
+
+    async def _caller(self, scope: HTTPScope, head: Head, name: str) -> Caller:
+        address = (scope.get("client") or ("", 0))[0]
+        is_private = scope["scheme"] == "https" or is_loopback(address)
+        session = _cookie(head.get(b"cookie"), self._config.cookie)
+        try:
+            caller = await self._identifier.caller(head.get(b"authorization"), session, address, is_private)
+        except BadCredentials as problem:
+            if problem.wait_secs:
+                wait = {"Retry-After": str(problem.wait_secs)}
+                raise Refused(429, "too_many_failures", problem.message, headers=wait) from None
+            raise unauthorized(problem.message) from None
+        is_near = name in LOOPBACK_NAMES and not head.values.keys() & {b"forwarded", b"x-forwarded-for"}
+        return NOBODY if caller.is_local and not is_near else caller
+
+    async def _with_body(self, scope: HTTPScope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
+        limit = self._config.max_body_bytes if scope["path"] == "/v1/events" else SMALL_BODY_BYTES
+        reserved = _declared(head, limit)
+        if self._pending_bytes + reserved > self._config.max_pending_bytes:
+            raise Refused(429, "busy", "too many large bodies at once", headers={"Retry-After": "1"})
+        self._pending_bytes += reserved
+        try:
+            body = await read_body(receive, limit, self._config.body_secs)
+            if caller.session and not scope["path"].startswith("/login"):
+                _check_csrf(head, body, caller.session)
+            await self._app(scope, _replay(body, receive), send)
+        finally:
+            self._pending_bytes -= reserved
+
+
+def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """The headers by lower-case name. Raises Refused when one that decides something is given twice."""
+    values: dict[bytes, str] = {}
+    for name, value in headers:
+        if name in values:
+            if name in ONCE:
+                raise Refused(400, "bad_request", f"the header {name.decode('latin-1')} is given twice")
+            values[name] += (b"; " if name == b"cookie" else b", ").decode() + value.decode("latin-1")
+        else:
+            values[name] = value.decode("latin-1")
+    if values.get(b"content-encoding", "identity").lower() != "identity":
+        raise Refused(415, "unsupported_media_type", "send the body without a Content-Encoding")
+    return Head(values)
+
+
+def check_origin(head: Head, host: str) -> None:
+    """Refuse a change that another site's page asks for."""
+    origin = head.get(b"origin")
+    if not origin:
+        if head.get(b"sec-fetch-site") in ("cross-site", "same-site"):
+            raise forbidden("foreign_origin", "another site's page may not change anything here")
+        return
+    scheme, _, authority = origin.partition("://")
+    if scheme not in ("http", "https") or authority.lower() != host.lower():
+        raise forbidden("foreign_origin", f"a page of {origin[:100]!r} may not change anything here")
+
+
+def unauthorized(message: str) -> Refused:
+    """401, with what may be used instead."""
+    return Refused(401, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="Tripline"'})
+
+
+def access(method: str, path: str, caller: Caller) -> None:
+    """Raise Refused unless this caller may use this route at all; what a role may do there is the route's business."""
+    if path in ("/healthz", "/readyz", "/login", "/favicon.ico") or path.startswith(("/static/", "/login/")):
+        return None
+    if method in SAFE_METHODS:
+        return _need_scope(caller, "read")
+    if path == "/v1/events":
+        return _need_scope(caller, "ingest")
+    if path == "/v1/gate/check":
+        return _need_scope(caller, "gate")
+    if caller.token is not None:
+        raise forbidden("only_a_person", "an API token can't do this: only a person who is logged in can")
+    if caller.person is None:
+        raise unauthorized("this changes something: log in, or send a person's name and password (HTTP Basic)")
+    return None
+
+
+def _need_scope(caller: Caller, scope: str) -> None:
+    if caller.person is not None or caller.is_local:
+        return
+    if caller.token is None:
+        raise unauthorized(f"log in, or send an API token with the scope {scope!r}")
+    if scope not in caller.token.scopes:
+        raise forbidden("missing_scope", f"this API token has no scope {scope!r}")
+
+
+async def read_body(receive: Receive, limit: int, secs: float) -> bytes:
+    """The whole body. Raises Refused when it is larger than ``limit`` bytes or takes longer than ``secs``."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(secs):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise Refused(400, "bad_request", "the request ended before its body did")
+                chunks.append(message["body"])
+                size += len(message["body"])
+                if size > limit:
+                    raise _too_large(limit)
+                if not message["more_body"]:
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    except TimeoutError:
+        raise Refused(408, "too_slow", f"the body did not arrive within {secs:g} s") from None
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, "too_large", f"the body is larger than {limit} bytes", headers={"Connection": "close"})
+
+
+def _declared(head: Head, limit: int) -> int:
+    text = head.get(b"content-length")
+    if not text:
+        return limit
+    if not (text.isascii() and text.isdigit()):
+        raise Refused(400, "bad_request", "Content-Length is not a number")
+    if len(text) > 15 or int(text) > limit:
+        raise _too_large(limit)
+    return int(text)
+
+
+def _check_csrf(head: Head, body: bytes, session: str) -> None:
+    given = head.get(b"x-csrf-token")
+    if not given and head.get(b"content-type").startswith("application/x-www-form-urlencoded"):
+        try:
+            given = parse_qs(body.decode("ascii"), max_num_fields=100).get("csrf_token", [""])[0]
+        except ValueError:
+            raise Refused(400, "bad_request", "the form can't be read") from None
+    if not given.isascii() or not hmac.compare_digest(given, csrf_of(session)):
+        raise forbidden("csrf", "this form is out of date: load the page again")
+
+
+def _cookie(header: str, name: str) -> str:
+    for part in header.split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    is_sent = False
+
+    async def again() -> HTTPReceiveMessage:
+        nonlocal is_sent
+        if is_sent:
+            return cast(HTTPReceiveMessage, await receive())
+        is_sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def _with_headers(send: Send, is_static: bool) -> Send:
+    async def outgoing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = [*message.get("headers", ()), *SECURITY_HEADERS]
+            if not is_static and not any(name.lower() == b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"no-store"))
+            message["headers"] = headers
+        await send(message)
+
+    return outgoing
+
+
+async def _answer(send: Send, refused: Refused, head: Head, scope: HTTPScope) -> None:
+    status, headers = refused.status, {**refused.headers, "Content-Type": "application/json"}
+    if status == 401 and head.is_from_page:
+        page = scope["path"] if scope["method"] == "GET" else urlsplit(head.get(b"referer")).path
+        target = f"/login?next={quote(page or '/', safe='/')}"
+        if b"hx-request" in head.values:
+            headers["HX-Redirect"] = target
+        else:
+            status, headers["Location"] = 303, target
+    encoded = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    body = refused.body()
+    encoded.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

@@ -1,0 +1,1 @@
+"""Metric names, dashboards and rules. Knows nothing of the rest of Tripline."""
