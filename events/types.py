@@ -6,7 +6,8 @@ Every record is frozen. ``UNSET`` means that the producer said nothing (unknown)
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -17,15 +18,32 @@ OptText = Text | None | UnsetType
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 DEFAULT_TENANT = "default"
+MAX_VALUE_DEPTH = 8
+
+
+def _values(depth: int) -> Any:
+    """The type of a JSON value with at most ``depth`` containers in one another: the decoder enforces it."""
+    scalar = None | bool | int | float | str
+    value: Any = scalar
+    for _ in range(depth):
+        value = scalar | GenericAlias(list, (value,)) | GenericAlias(dict, (str, value))
+    return Annotated[value, Meta(title="value")]
+
+
+if TYPE_CHECKING:
+    Value = Any
+else:
+    Value = _values(MAX_VALUE_DEPTH)
+"""A field's value in a CRM: any JSON value, nested at most MAX_VALUE_DEPTH deep."""
 
 
 class After(Struct, frozen=True, gc=False):
     """A field's new value where the source gives no value before."""
 
-    after: Any
+    after: Value
 
 
-Change = tuple[Any, Any] | After
+Change = tuple[Value, Value] | After
 """One field's change: [before, after], or {"after": …} where the source gives no value before."""
 FieldChanges = dict[str, Change]
 
@@ -44,7 +62,7 @@ class Trigger(Struct, frozen=True, gc=False):
     ref: OptText = UNSET
 
 
-class ActionError(Struct, frozen=True, gc=False):
+class ActionError(Struct, frozen=True, gc=False, omit_defaults=True):
     """Why an action failed, as the CRM said it."""
 
     code: Text = ""
@@ -252,7 +270,7 @@ class EvidenceData(Struct, frozen=True, kw_only=True, gc=False):
     unit: str
     events: list[tuple[str, str]]
     would_clear: str
-    details: dict[str, Any] = {}
+    details: dict[str, Value] = {}
 
 
 class Finding(Struct, frozen=True, kw_only=True, gc=False):
@@ -352,7 +370,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True, gc=False):
 
     reason: str
     message: str
-    origin: dict[str, Any]
+    origin: dict[str, Value]
     raw: str
     at: str
     agent_id: str | None = None

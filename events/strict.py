@@ -1,0 +1,118 @@
+"""What a JSON decoder lets pass and we don't: duplicate keys, deep nesting, invalid UTF-8 in skipped fields.
+
+The cheap check rests on one count. Each key of a JSON text has one colon outside of strings; a decoder keeps
+one key of several equal ones. So a text whose colons are as many as those of its decoded value, encoded anew,
+has no duplicate key. (Colons inside strings count alike on both sides unless written as an escape.)
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from events.errors import BadEvent, BadReason
+
+MAX_DEPTH = 64
+
+_ANY = msgspec.json.Decoder()
+_ENCODER = msgspec.json.Encoder()
+
+
+def check_strictly(raw: bytes) -> None:
+    """Refuse duplicate keys at any depth, nesting beyond MAX_DEPTH and text that is not UTF-8.
+
+    ``raw`` is JSON that a lenient decoder has accepted. Costs about as much as decoding it once more.
+    """
+    check_utf8(raw)
+    check_depth(raw)
+    try:
+        again = _ENCODER.encode(_ANY.decode(raw))
+    except msgspec.MsgspecError as problem:
+        raise BadEvent(BadReason.NOT_JSON, f"the event has a value that can't be read: {problem}") from None
+    if not same_colons(raw, again):
+        _look_for_duplicates(raw)
+
+
+def same_colons(raw: bytes, again: bytes) -> bool:
+    """Whether ``again``, the decoded ``raw`` encoded anew, proves that no key of ``raw`` was given twice.
+
+    True proves it. False may only mean unknown fields, which the decoder skipped, or an unusual escape.
+    """
+    if b"\\" in raw and b"\\u003" in raw:
+        return False
+    return raw.count(b":") == again.count(b":")
+
+
+def check_utf8(raw: bytes) -> None:
+    """Refuse text that is not UTF-8, naming the byte."""
+    if raw.isascii():
+        return
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        message = f"byte {problem.start} is not UTF-8 ({problem.reason}); JSON must be UTF-8"
+        raise BadEvent(BadReason.NOT_UTF8, message) from None
+
+
+def check_depth(raw: bytes, limit: int = MAX_DEPTH) -> None:
+    """Refuse JSON nested deeper than ``limit``, without recursion."""
+    if raw.count(b"[") + raw.count(b"{") > limit and depth_of(raw) > limit:
+        message = f"the event is nested more than {limit} deep; send flat values"
+        raise BadEvent(BadReason.TOO_DEEP, message)
+
+
+def depth_of(raw: bytes) -> int:
+    """How deep the containers of a JSON text lie in one another; brackets in strings don't count."""
+    depth = deepest = 0
+    in_string = is_escaped = False
+    for byte in raw:
+        if in_string:
+            if is_escaped:
+                is_escaped = False
+            elif byte == 0x5C:
+                is_escaped = True
+            else:
+                in_string = byte != 0x22
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+class _Object(list[tuple[str, Any]]):
+    """A JSON object as its pairs, duplicates kept."""
+
+
+def _look_for_duplicates(raw: bytes) -> None:
+    """Find the first duplicate key exactly and name its place; silent when there is none."""
+    tree = json.loads(raw, object_pairs_hook=_Object, parse_int=str, parse_float=str)
+    path = _duplicate_in(tree, "")
+    if path is not None:
+        message = f"{path}: the key appears twice in one object; keep one of them"
+        raise BadEvent(BadReason.DUPLICATE_KEY, message, path)
+
+
+def _duplicate_in(node: Any, path: str) -> str | None:
+    if isinstance(node, _Object):
+        keys = [key for key, _ in node]
+        if len(set(keys)) != len(keys):
+            twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+            return _join(path, twice)
+        children = [(_join(path, key), child) for key, child in node]
+    elif isinstance(node, list):
+        children = [(f"{path}[{at}]", child) for at, child in enumerate(node)]
+    else:
+        return None
+    found = (_duplicate_in(child, place) for place, child in children)
+    return next((place for place in found if place is not None), None)
+
+
+def _join(path: str, key: str) -> str:
+    key = key[:80]
+    return f"{path}.{key}" if path else key
