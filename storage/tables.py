@@ -8,6 +8,8 @@ Columns that everybody must agree on:
 - ``action.kind``: ``report`` (the agent said so), ``admission`` (the gate let it pass; replaced by the report that
   names its ``decision_id``), ``change`` (the CRM's own change feed saw this agent's identity).
 - ``agent_bin`` counts attempts: admissions, and reports that name no admission; ``changes`` counts feed changes.
+- ``action``, ``action_record``, ``agent`` and ``agent_bin`` are projections of the log: under load they follow it by a
+  few seconds at most; their position is in ``projection``.
 - ``finding.status``: what the authority did with it, see ``governance.control``.
 """
 
@@ -42,6 +44,8 @@ Serial = BigInteger().with_variant(Integer, "sqlite")
 """A counter that the database gives out; SQLite only counts columns of type INTEGER."""
 
 _CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+_PROJECTED: dict[str, Any] = {"info": {"projected": True}}
+"""A projection of the log alone: it can be dropped and made again. In SQLite it lives in a file of its own."""
 
 
 def _key(name: str) -> Column[str]:
@@ -296,6 +300,7 @@ action = Table(
     Column("source", Text, nullable=False),
     Column("event_id", Text, nullable=False),
     **_CLUSTERED,
+    **_PROJECTED,
 )
 
 action_record = Table(
@@ -308,6 +313,7 @@ action_record = Table(
     Column("offset", BigInteger, primary_key=True, autoincrement=False),
     Column("key", Text, nullable=False, comment="with at_ms and offset: the row in action"),
     **_CLUSTERED,
+    **_PROJECTED,
 )
 
 agent = Table(
@@ -328,6 +334,7 @@ agent = Table(
     _number("admitted"),
     _number("denied"),
     _number("changes"),
+    **_PROJECTED,
 )
 
 agent_bin = Table(
@@ -344,6 +351,7 @@ agent_bin = Table(
     Column("expected", Float, comment="of the rate detector, when it has an opinion"),
     Column("limit", Float),
     **_CLUSTERED,
+    **_PROJECTED,
 )
 
 deal = Table(
@@ -418,6 +426,16 @@ alert = Table(
     Index(None, "key", "at_ms"),
 )
 
+projection = Table(
+    "projection",
+    metadata,
+    _key("topic"),
+    Column("topic_id", Text, nullable=False),
+    Column("next_offset", BigInteger, nullable=False, comment="the rows above hold everything below"),
+    Column("version", Integer, nullable=False),
+    **_PROJECTED,
+)
+
 # --- people and tokens (the console's) ---------------------------------------------------------------------------
 
 user = Table(
@@ -464,3 +482,8 @@ api_token = Table(
     Column("last_used_ms", Ms),
     Column("revoked_ms", Ms),
 )
+
+PROJECTED = [table for table in metadata.sorted_tables if table.info.get("projected")]
+"""Tables that the log alone can make again."""
+STORED = [table for table in metadata.sorted_tables if not table.info.get("projected")]
+"""Tables of the store itself, under Alembic's care."""

@@ -1,0 +1,69 @@
+"""Alembic migrations of the store, applied at start; part of the wheel."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from storage.errors import StoreMismatch
+
+HERE = Path(__file__).parent
+
+
+def config() -> Config:
+    """Alembic's configuration, without a file."""
+    made = Config()
+    made.set_main_option("script_location", HERE.as_posix())
+    return made
+
+
+def head() -> str:
+    """The newest revision."""
+    return ScriptDirectory.from_config(config()).get_current_head() or ""
+
+
+def upgrade(path: Path, revision: str = "head") -> None:
+    """Bring the SQLite file at ``path`` to a revision, in one transaction."""
+    _run(path, revision, is_up=True)
+
+
+def downgrade(path: Path, revision: str) -> None:
+    """Take the SQLite file at ``path`` back to an older revision, in one transaction."""
+    _run(path, revision, is_up=False)
+
+
+def current(path: Path) -> str | None:
+    """The revision of the file, None when it has none."""
+    link = sqlite3.connect(path)
+    try:
+        row = link.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.OperationalError:
+        return None
+    finally:
+        link.close()
+    return row[0] if row else None
+
+
+def _run(path: Path, revision: str, *, is_up: bool) -> None:
+    known = current(path)
+    if is_up and revision == "head" and known == head():
+        return
+    scripts = ScriptDirectory.from_config(config())
+    if known is not None and known not in {script.revision for script in scripts.walk_revisions()}:
+        raise StoreMismatch(f"{path} was written by a newer version of Tripline (revision {known}); upgrade this one")
+    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path, isolation_level=None, timeout=5.0))
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            made = config()
+            made.attributes["connection"] = connection
+            (command.upgrade if is_up else command.downgrade)(made, revision)
+            connection.exec_driver_sql("COMMIT")
+    finally:
+        engine.dispose()
