@@ -1,0 +1,195 @@
+"""Laws of the control authority over any interleaving of trips, releases, expiries, zombies and stop-all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from events.types import By
+from governance.control import (
+    STALE_MS,
+    STATE_RANK,
+    ControlRequest,
+    ControlRow,
+    Decision,
+    confirm_release,
+    decide,
+    effective,
+    expire,
+    newest,
+)
+
+Wanted = Literal["active", "throttled", "held", "suspended"]
+KEYS = {"agent": "default/bot", "all": "default/*"}
+PEOPLE = ("maya", "jo", "owner")
+MINUTE = 60_000
+tightening = st.sampled_from(["throttled", "held", "suspended"])
+whose = st.sampled_from(sorted(KEYS))
+
+
+class Authority(RuleBasedStateMachine):
+    """One agent's row and stop-all's row; the model keeps what the laws need, worked out on its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 10 * STALE_MS
+        self.rows: dict[str, ControlRow | None] = {"agent": None, "all": None}
+        self.gate: dict[str, ControlRow | None] = {"agent": None, "all": None}
+        self.sent: list[tuple[str, ControlRow]] = []
+        self.released_at = {"agent": 0, "all": 0}
+        self.releases_begun: list[int] = []
+
+    def epoch(self, name: str) -> int:
+        row = self.rows[name]
+        return row.epoch if row is not None else 0
+
+    def state(self, name: str) -> str:
+        row = self.rows[name]
+        return row.state if row is not None else "active"
+
+    def ask(self, name: str, by: By, wanted: Wanted, basis: int, **more: object) -> Decision:
+        request = ControlRequest(
+            key=KEYS[name], agent_id="bot", wanted=wanted, basis_epoch=basis, by=by,
+            reason=str(more.get("reason", "because")), at_ms=int(more.get("at", self.now)),  # type: ignore[call-overload]
+            second=more.get("second"),  # type: ignore[arg-type]
+        )  # fmt: skip
+        return self.accept(name, decide(self.rows[name], request, self.now, owner="owner"))
+
+    def accept(self, name: str, decision: Decision) -> Decision:
+        """The laws of one step, whatever it was."""
+        before_epoch, before_state = self.epoch(name), self.state(name)
+        assert decision.changed != decision.recorded_only
+        if decision.changed:
+            assert decision.row.epoch > before_epoch
+            self.sent.append((name, decision.row))
+        else:
+            assert (decision.row.epoch, decision.row.state) == (before_epoch, before_state)
+            assert self.rows[name] is None or decision.row == self.rows[name]
+        self.rows[name] = decision.row
+        return decision
+
+    @initialize()
+    def start(self) -> None:
+        self.now += 1
+
+    @rule(minutes=st.integers(1, 90))
+    def time_passes(self, minutes: int) -> None:
+        self.now += minutes * MINUTE
+
+    @rule(wanted=tightening, behind=st.integers(0, 6))
+    def detector_trips(self, wanted: Wanted, behind: int) -> None:
+        basis = max(0, self.epoch("agent") - behind)
+        before = self.state("agent")
+        decision = self.ask("agent", By("detector", "rate"), wanted, basis)
+        if basis < self.released_at["agent"]:
+            assert not decision.changed
+        elif wanted in ("held", "suspended"):
+            assert decision.row.state != "releasing"
+            assert STATE_RANK[decision.row.state] >= STATE_RANK[wanted]
+        else:
+            assert STATE_RANK[decision.row.state] >= max(1, STATE_RANK[before])
+
+    @rule(wanted=tightening, hours_late=st.integers(25, 10_000))
+    def history_is_read_again(self, wanted: Wanted, hours_late: int) -> None:
+        at = self.now - hours_late * 60 * MINUTE
+        assert not self.ask("agent", By("detector", "rate"), wanted, self.epoch("agent"), at=at).changed
+
+    @rule(name=whose, wanted=tightening, person=st.sampled_from(PEOPLE), basis=st.integers(0, 9))
+    def person_tightens(self, name: str, wanted: Wanted, person: str, basis: int) -> None:
+        decision = self.ask(name, By("human", person), wanted, basis, reason="")
+        assert STATE_RANK[decision.row.state] >= STATE_RANK[wanted]
+
+    @rule(name=whose, wanted=tightening)
+    def detector_wants_to_stop_all(self, name: str, wanted: Wanted) -> None:
+        if name == "all":
+            assert not self.ask("all", By("detector", "rate"), wanted, self.epoch("all")).changed
+
+    @rule(
+        name=whose, person=st.sampled_from(PEOPLE), kind=st.sampled_from(["human", "detector", "drill"]),
+        off=st.sampled_from([0, 0, 0, -1, 1]), reason=st.sampled_from(["safe now", "safe now", ""]),
+        second=st.sampled_from([None, *PEOPLE]),
+    )  # fmt: skip
+    def release(self, name: str, person: str, kind: str, off: int, reason: str, second: str | None) -> None:
+        before = self.state(name)
+        allowed = kind == "human" and off == 0 and reason != "" and person != "owner"
+        allowed = allowed and before in ("throttled", "held", "suspended")
+        if name == "all":
+            allowed = allowed and second is not None and second != person
+        decision = self.ask(
+            name, By(kind, person), "active", self.epoch(name) + off,  # type: ignore[arg-type]
+            reason=reason, second=By("human", second) if second else None,
+        )  # fmt: skip
+        assert decision.changed == allowed
+        if allowed and name == "agent":
+            assert decision.row.state == "releasing"
+            self.releases_begun.append(decision.row.epoch)
+        elif allowed:
+            assert decision.row.state == "active"
+            self.released_at["all"] = decision.row.epoch
+
+    @rule(back=st.integers(0, 4))
+    def engine_confirms_a_release(self, back: int) -> None:
+        """Perhaps an old one, confirmed by a zombie after a trip has overtaken it."""
+        if not self.releases_begun or (row := self.rows["agent"]) is None:
+            return
+        epoch = self.releases_begun[max(0, len(self.releases_begun) - 1 - back)]
+        in_force = row.state == "releasing" and row.epoch == epoch
+        decision = self.accept("agent", confirm_release(row, epoch, self.now))
+        assert decision.changed == in_force
+        if in_force:
+            assert decision.row.state == "active"
+            self.released_at["agent"] = epoch
+
+    @rule(name=whose)
+    def throttle_expires(self, name: str) -> None:
+        if (row := self.rows[name]) is None:
+            return
+        due = row.state == "throttled" and row.expires_ms is not None and row.expires_ms <= self.now
+        decision = self.accept(name, expire(row, self.now))
+        assert decision.changed == due
+        assert (decision.row.state == "active") == (due or row.state == "active")
+
+    @rule(name=whose, row=st.data())
+    def gate_hears_something_out_of_order(self, name: str, row: st.DataObject) -> None:
+        mine = [sent for owner, sent in self.sent if owner == name]
+        if mine:
+            self.gate[name] = newest(self.gate[name], row.draw(st.sampled_from(mine)))
+
+    @invariant()
+    def a_gate_that_heard_the_last_message_knows_the_store(self) -> None:
+        for name, row in self.rows.items():
+            known = self.gate[name]
+            if row is not None and known is not None:
+                assert known.epoch <= row.epoch
+                assert (known == row) == (known.epoch == row.epoch)
+
+    @invariant()
+    def the_tighter_row_decides(self) -> None:
+        row = effective(self.rows["agent"], self.rows["all"])
+        wanted = max(STATE_RANK[self.state("agent")], STATE_RANK[self.state("all")])
+        assert (STATE_RANK[row.state] if row is not None else 0) == wanted
+
+    @invariant()
+    def only_a_throttle_has_an_end(self) -> None:
+        for row in self.rows.values():
+            if row is not None:
+                assert (row.expires_ms is not None) == (row.state == "throttled")
+
+    @invariant()
+    def the_last_release_is_the_one_that_the_model_saw(self) -> None:
+        for name, row in self.rows.items():
+            if row is not None:
+                assert row.last_release_epoch == self.released_at[name]
+
+
+TestAuthority = Authority.TestCase
+TestAuthority.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
