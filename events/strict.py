@@ -35,6 +35,18 @@ def check_strictly(raw: bytes) -> None:
         _look_for_duplicates(raw)
 
 
+def are_strict(block: bytes, lines: list[bytes]) -> bool:
+    """Whether ``check_strictly`` would pass each of the lines that make up the block; cheaper for many lines."""
+    if any(line.count(b"[") + line.count(b"{") > MAX_DEPTH for line in lines):
+        return False
+    try:
+        check_utf8(block)
+        again = _ENCODER.encode_lines(list(map(_ANY.decode, lines)))
+    except (msgspec.MsgspecError, BadEvent):
+        return False
+    return same_colons(block, again)
+
+
 def same_colons(raw: bytes, again: bytes) -> bool:
     """Whether ``again``, the decoded ``raw`` encoded anew, proves that no key of ``raw`` was given twice.
 

@@ -117,7 +117,8 @@ def _read_together(block: bytes, lines: list[bytes]) -> Lines | None:
         events = list(map(_DECODER.decode, lines))
         again = _ENCODER.encode_lines(events)
         kinds = set(map(type, events))
-        if again != block and not (kinds <= _INPUTS and strict.same_colons(block, again)):
+        is_sound = again == block or (kinds <= _INPUTS and strict.same_colons(block, again))
+        if not is_sound and not strict.are_strict(block, lines):
             return None
         if kinds - _PLAIN_KINDS or {event.datacontenttype for event in events} - _PLAIN_CONTENT:
             for event in events:
