@@ -39,7 +39,7 @@ _pack = msgspec.msgpack.Encoder()
 class AgentBody:
     """What the stage keeps of one agent: the detectors' states and where its control stands."""
 
-    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "pending", "policy", "states", "version")
+    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "pending", "states")
 
     def __init__(self, states: list[Any]) -> None:
         self.states = states
@@ -48,8 +48,6 @@ class AgentBody:
         self.heard = Heard()
         self.last_ms = 0
         self.pending: dict[str, None] = {}
-        self.policy = 0
-        self.version: str | None = None
         self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
 
 
@@ -60,8 +58,6 @@ class _Blob(Struct, array_like=True):
     said: dict[str, tuple[int, int]]
     last_ms: int
     pending: list[str]
-    policy: int
-    version: str | None
 
 
 class _SharedBlob(Struct, array_like=True):
@@ -279,9 +275,24 @@ class AgentsStage(KeyedStage[AgentBody]):
                 self.shared.version, self.shared.factor = event.data.version, event.data.factor
             return True
         if isinstance(event, PolicyEvent):
-            self.policy = max(self.policy, event.data.version)
+            self._new_policy(offset, event.data.version)
             return True
         return False
+
+    def _new_policy(self, offset: int, version: int) -> None:
+        """A new version starts the detectors afresh that were off for an agent."""
+        if version <= self.policy:
+            return
+        self.policy = version
+        for keyed in self.keys.values():
+            body = keyed.body
+            if not body.disabled or not self.begin(keyed, offset):
+                continue
+            for index, detector in enumerate(self.detectors):
+                if detector.name in body.disabled:
+                    body.states[index] = detector.new_state(split_key(keyed.key)[1])
+            body.disabled.clear()
+            self._wire(body)
 
     def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
         """At each quarter hour: the organisation's common load, as a record for the partition to read."""
@@ -310,19 +321,6 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     # --- state --------------------------------------------------------------------------------------------------
 
-    def keyed(self, key: str) -> Keyed[AgentBody]:
-        """The agent's state; after a policy change its disabled detectors start afresh."""
-        keyed = super().keyed(key)
-        body = keyed.body
-        if body.disabled and body.policy < self.policy:
-            for index, detector in enumerate(self.detectors):
-                if detector.name in body.disabled:
-                    body.states[index] = detector.new_state(split_key(key)[1])
-            body.disabled.clear()
-            self._wire(body)
-        body.policy = self.policy
-        return keyed
-
     def new_body(self, key: str) -> AgentBody:
         """An agent never seen before."""
         body = AgentBody([detector.new_state(split_key(key)[1]) for detector in self.detectors])
@@ -349,8 +347,6 @@ class AgentsStage(KeyedStage[AgentBody]):
             body.heard.said,
             body.last_ms,
             list(body.pending),
-            body.policy,
-            body.version,
         )
         return _pack.encode(blob)
 
@@ -369,7 +365,6 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.disabled, body.epoch, body.last_ms = kept.disabled, kept.epoch, kept.last_ms
         body.heard = Heard(kept.said)
         body.pending = dict.fromkeys(kept.pending)
-        body.policy, body.version = kept.policy, kept.version
         self._wire(body)
         return body
 

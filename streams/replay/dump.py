@@ -1,0 +1,102 @@
+"""Reading a dump of input partitions: every record with its topic, partition, offset and knowledge time.
+
+Such a dump can be replayed exactly: ticks, policy versions, scores and control decisions are records in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from events.codec import BadEvent, decode
+from events.times import parse_ms
+from events.types import Event
+from streams.engine import Topology
+from streams.records import Entry
+from streams.replay.drive import Sink
+from streams.replay.reader import BadLine, blocks_of_lines, open_log
+
+MANIFEST = "manifest.json"
+_BATCH = 5_000
+
+
+class Manifest(Struct, frozen=True):
+    """What a dump was taken from: the engine's id and each topic's id."""
+
+    engine_id: str
+    topic_ids: dict[str, str]
+    format: int = 1
+
+
+class NotADump(ValueError):
+    """A record of a dump does not say where in the log it stood, or stands out of order."""
+
+
+def manifest_of(paths: Iterable[Path]) -> Manifest | None:
+    """The manifest that lies beside the files of a dump, if there is one."""
+    for path in paths:
+        place = path.parent / MANIFEST
+        if place.is_file():
+            return msgspec.json.decode(place.read_bytes(), type=Manifest)
+    return None
+
+
+def is_dump(path: Path) -> bool:
+    """Whether a log's first record says at which offset of the log it stood."""
+    with open_log(path) as stream:
+        first = stream.readline(1 << 20)
+    try:
+        return decode(first).logoffset is not UNSET
+    except BadEvent:
+        return b'"logoffset"' in first
+
+
+def replay_dump(paths: Iterable[Path], topology: Topology, sink: Sink, bad: list[BadLine]) -> int:
+    """Give each topic's records to its stage at their own offsets and times; returns how many there were."""
+    stages = topology.stages()
+    reached = dict.fromkeys(stages, -1)
+    count = 0
+    for path in paths:
+        for topic, entries in _batches(path, bad):
+            if topic not in stages:
+                raise NotADump(f"{path.name}: topic {topic!r} is no input topic ({', '.join(stages)})")
+            for entry in entries:
+                if entry[0] <= reached[topic]:
+                    raise NotADump(f"{path.name}: offset {entry[0]} of {topic} stands after {reached[topic]}")
+                reached[topic] = entry[0]
+            sink(stages[topic].process(entries))
+            count += len(entries)
+    return count
+
+
+def _batches(path: Path, bad: list[BadLine]) -> Iterator[tuple[str, list[Entry]]]:
+    topic, held = "", list[Entry]()
+    for place, event in _events(path, bad):
+        if event.logoffset is UNSET or event.loggedat is UNSET or event.logtopic is UNSET:
+            raise NotADump(f"{path.name}, line {place}: logtopic, logoffset and loggedat belong on every record")
+        if event.logtopic != topic or len(held) >= _BATCH:
+            if held:
+                yield topic, held
+            topic, held = event.logtopic, []
+        held.append((event.logoffset, parse_ms(event.loggedat), event))  # type: ignore[arg-type]
+    if held:
+        yield topic, held
+
+
+def _events(path: Path, bad: list[BadLine]) -> Iterator[tuple[int, Event]]:
+    place = 0
+    with open_log(path) as stream:
+        for block in blocks_of_lines(stream):
+            for raw in block.removesuffix(b"\n").split(b"\n"):
+                place += 1
+                if not raw or raw.isspace():
+                    continue
+                try:
+                    event = decode(raw)
+                except BadEvent as problem:
+                    bad.append(BadLine(path.name, place, raw, problem, 0))
+                    continue
+                yield place, event

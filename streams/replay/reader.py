@@ -1,0 +1,180 @@
+"""Reading logs: lines to events, in (time, source, id) order, whatever order the files have.
+
+A log is "roughly in time order": a window of two blocks is sorted in memory and its first half handed on. A log
+that is further out of order raises OutOfOrder, and is then sorted outside memory (``external=True``): sorted runs
+in a temporary folder, merged. Both ways give the same order, so the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+
+from events.codec import BadEvent, decode_lines
+from events.times import BadTime, parse_ms
+from events.types import InputEvent
+
+Item = tuple[int, str, str, int, InputEvent]
+"""Time in ms, source, id, place in the reading order (so that events are never compared), the event."""
+
+BLOCK_BYTES = 1 << 18
+BLOCK_EVENTS = 50_000
+_RUN_EVENTS = 200_000
+
+
+class OutOfOrder(Exception):
+    """The log is further out of time order than the window that is sorted in memory."""
+
+
+class BadLine:
+    """A line that could not be read: where it stands, why, and its bytes."""
+
+    __slots__ = ("after_ms", "line", "path", "problem", "raw")
+
+    def __init__(self, path: str, line: int, raw: bytes, problem: BadEvent, after_ms: int) -> None:
+        self.path, self.line, self.raw, self.problem, self.after_ms = path, line, raw, problem, after_ms
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """A log file for reading, unpacked when its name ends in .gz."""
+    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+
+
+def blocks_of_lines(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stream in blocks of about a quarter of a megabyte that end where a line ends."""
+    rest = b""
+    while block := stream.read(BLOCK_BYTES):
+        end = block.rfind(b"\n") + 1
+        if end == 0:
+            rest += block
+            continue
+        yield rest + block[:end]
+        rest = block[end:]
+    if rest:
+        yield rest
+
+
+class Reader:
+    """Reads one log file; what could not be read is collected in ``bad``."""
+
+    def __init__(self, path: Path, bad: list[BadLine]) -> None:
+        self.path = path
+        self.bad = bad
+        self._line = 0
+        self._place = 0
+        self._latest_ms = 0
+
+    def blocks(self) -> Iterator[list[Item]]:
+        """The file's events in file order, some tens of thousands at a time."""
+        with open_log(self.path) as stream:
+            held: list[Item] = []
+            for block in blocks_of_lines(stream):
+                self._decode(block, held)
+                if len(held) >= BLOCK_EVENTS:
+                    yield held
+                    held = []
+            if held:
+                yield held
+
+    def ordered(self) -> Iterator[list[Item]]:
+        """The file's events in (time, source, id) order, sorted in a window; raises OutOfOrder."""
+        window: list[Item] = []
+        last: Item | None = None
+        for block in self.blocks():
+            block.sort()
+            if last is not None and block[0] < last:
+                raise OutOfOrder(str(self.path))
+            if window and block[0] < window[-1]:
+                merged = window + block
+                merged.sort()
+                ready, window = merged[: len(window)], merged[len(window) :]
+            else:
+                ready, window = window, block
+            if ready:
+                last = ready[-1]
+                yield ready
+        if window:
+            yield window
+
+    def _decode(self, block: bytes, held: list[Item]) -> None:
+        read = decode_lines(block)
+        place = self._place
+        for at_ms, event in zip(read.times_ms, read.events, strict=True):
+            place += 1
+            held.append((at_ms, event.source, event.id, place, event))
+        self._place = place
+        for before, refusal in enumerate(read.refusals):
+            known = min(refusal.index - before, len(read.times_ms))
+            after_ms = read.times_ms[known - 1] if known > 0 else self._latest_ms
+            line = self._line + refusal.index + 1
+            self.bad.append(BadLine(self.path.name, line, refusal.raw, refusal.error, after_ms))
+        self._line += block.count(b"\n")
+        if read.times_ms:
+            self._latest_ms = read.times_ms[-1]
+
+
+def read(paths: Iterable[Path], bad: list[BadLine], *, external: bool = False) -> Iterator[list[Item]]:
+    """All events of the files in (time, source, id) order, in lists; raises OutOfOrder unless ``external``."""
+    readers = [Reader(path, bad) for path in paths]
+    if external:
+        yield from _external(readers)
+    elif len(readers) == 1:
+        yield from readers[0].ordered()
+    else:
+        streams = [itertools.chain.from_iterable(reader.ordered()) for reader in readers]
+        yield from _lists(heapq.merge(*streams, key=_order))
+
+
+def _order(item: Item) -> tuple[int, str, str]:
+    return item[:3]
+
+
+def _lists(items: Iterator[Item]) -> Iterator[list[Item]]:
+    while taken := list(itertools.islice(items, BLOCK_EVENTS)):
+        yield taken
+
+
+def _external(readers: list[Reader]) -> Iterator[list[Item]]:
+    """Sorted runs on disk, merged: any order, any size."""
+    with tempfile.TemporaryDirectory(prefix="tripline-sort-") as folder:
+        runs = []
+        for number, reader in enumerate(readers):
+            held: list[Item] = []
+            for block in reader.blocks():
+                held += block
+                if len(held) >= _RUN_EVENTS:
+                    runs.append(_spill(Path(folder) / f"{number}-{len(runs)}", held))
+                    held = []
+            if held:
+                runs.append(_spill(Path(folder) / f"{number}-{len(runs)}", held))
+        yield from _lists(heapq.merge(*map(_run, runs), key=_order))
+
+
+def _spill(path: Path, held: list[Item]) -> Path:
+    held.sort()
+    encode = msgspec.json.encode
+    with path.open("wb") as out:
+        for item in held:
+            out.write(encode(item[4]))
+            out.write(b"\n")
+    return path
+
+
+def _run(path: Path) -> Iterator[Item]:
+    reader = Reader(path, [])
+    return itertools.chain.from_iterable(reader.blocks())
+
+
+def first_time_ms(raw: bytes) -> int | None:
+    """The time of an event that could not be used, where it has a readable one."""
+    try:
+        return parse_ms(str(msgspec.json.decode(raw)["time"]))
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError, TypeError, BadTime, RecursionError):
+        return None

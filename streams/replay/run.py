@@ -1,0 +1,268 @@
+"""``tripline replay``: logs in, findings, control decisions, risks, alerts and dead letters out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from events.codec import BadEvent
+from events.errors import BadReason
+from events.times import DAY_MS, format_ms
+from events.types import DeadLetter, DeadLetterEvent, FindingEvent
+from governance.settings import Settings
+from streams.engine import topology
+from streams.envelopes import envelope, make_key
+from streams.records import Output
+from streams.replay.authority import Authority
+from streams.replay.drive import Drive
+from streams.replay.dump import is_dump, manifest_of, replay_dump
+from streams.replay.reader import BadLine, Item, OutOfOrder, first_time_ms, read
+
+Progress = Callable[[int], None]
+
+FILES = {
+    "finding": "findings.jsonl",
+    "control": "control.jsonl",
+    "risk": "deal_risk.jsonl",
+    "alert": "alerts.jsonl",
+    "dead_letter": "dead_letters.jsonl",
+}
+SUMMARY = "summary.json"
+GAP_MS = 180 * DAY_MS
+"""A gap in a raw file after which a few last events are taken for wrong clocks, not for the future."""
+_encode = msgspec.json.encode
+
+
+class ReplayResult(Struct, frozen=True, kw_only=True):
+    """What a replay did; written as summary.json, the same bytes for the same log and settings."""
+
+    engine_id: str
+    mode: str
+    events: int
+    actions: int
+    agents: int
+    deals: int
+    duplicates: int
+    first: str | None
+    last: str | None
+    findings: dict[str, dict[str, int]]
+    suspended: list[str]
+    outputs: dict[str, int]
+    dead_letters: dict[str, int]
+    settings_hash: str
+
+
+class Writer:
+    """Writes outputs to files in a folder beside the target, which take their names when all is done."""
+
+    def __init__(self, folder: Path, engine_id: str, authority: Authority) -> None:
+        self.engine_id = engine_id
+        self.authority = authority
+        self.written: Counter[str] = Counter()
+        self.findings: dict[str, Counter[str]] = {}
+        self.suspended: dict[str, None] = {}
+        self._files = {kind: (folder / name).open("wb") for kind, name in FILES.items()}
+
+    def take(self, outputs: Sequence[Output]) -> None:
+        """Write the outputs that are published; a finding that asks for control is put to the authority."""
+        for output in outputs:
+            if output.kind in self._files:
+                self.write(output.kind, output.event)
+            if output.kind == "finding" and isinstance(output.event, FindingEvent):
+                self._finding(output, output.event)
+
+    def write(self, kind: str, event: Any) -> None:
+        """One event, one line."""
+        self.written[kind] += 1
+        self._files[kind].write(_encode(event) + b"\n")
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+    def _finding(self, output: Output, event: FindingEvent) -> None:
+        said = event.data
+        self.findings.setdefault(said.detector, Counter())[said.action_taken] += 1
+        decided = self.authority.request(output.key, said, output.at_ms)
+        if decided is not None:
+            self.write("control", decided)
+            if decided.data.state == "suspended":
+                self.suspended[decided.data.agent_id] = None
+
+
+def replay(
+    paths: Sequence[Path], settings: Settings, out: Path, *, engine_id: str = "replay", progress: Progress | None = None
+) -> ReplayResult:
+    """Replay logs and write what the engine says to ``out``, a folder that is made or whose files are replaced.
+
+    A dump of input partitions is replayed exactly; raw files are put in (time, source, id) order with synthetic
+    ticks. Raises OSError for files that can't be read or written, NotADump for a dump that is damaged.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".replay-", dir=out) as name:
+        folder = Path(name)
+        if is_dump(paths[0]):
+            result = _dump(paths, settings, folder)
+        else:
+            try:
+                result = _raw(paths, settings, folder, engine_id, progress, external=False)
+            except OutOfOrder:
+                result = _raw(paths, settings, folder, engine_id, progress, external=True)
+        (folder / SUMMARY).write_bytes(msgspec.json.format(_encode(result), indent=2) + b"\n")
+        for file in (*FILES.values(), SUMMARY):
+            shutil.move(folder / file, out / file)
+    return result
+
+
+def _raw(
+    paths: Sequence[Path],
+    settings: Settings,
+    folder: Path,
+    engine_id: str,
+    progress: Progress | None,
+    *,
+    external: bool,
+) -> ReplayResult:
+    stages = topology(settings, engine_id)
+    writer = Writer(folder, engine_id, Authority(settings, engine_id))
+    bad: list[BadLine] = []
+    span = _Span()
+    try:
+        drive = Drive(stages, engine_id, settings.engine.tick_secs * 1000, writer.take)
+        for items in without_wrong_clocks(read(paths, bad, external=external), bad):
+            drive.feed(items)
+            span.take(items[0][0], items[-1][0], len(items))
+            if progress is not None:
+                progress(span.events)
+        drive.finish()
+        _dead_letters(bad, writer)
+    finally:
+        writer.close()
+    return _result("raw", writer, stages, span, bad, settings)
+
+
+def _dump(paths: Sequence[Path], settings: Settings, folder: Path) -> ReplayResult:
+    manifest = manifest_of(paths)
+    engine_id = manifest.engine_id if manifest else "main"
+    stages = topology(settings, engine_id, manifest.topic_ids if manifest else None)
+    writer = Writer(folder, engine_id, Authority(settings, engine_id))
+    bad: list[BadLine] = []
+    span = _Span()
+    try:
+        span.events = replay_dump(paths, stages, writer.take, bad)
+        _dead_letters(bad, writer)
+    finally:
+        writer.close()
+    return _result("dump", writer, stages, span, bad, settings)
+
+
+def without_wrong_clocks(blocks: Iterable[list[Item]], bad: list[BadLine]) -> Iterator[list[Item]]:
+    """Set aside the last few events when they lie half a year or more after all others: their clocks were wrong.
+
+    Live, an event far ahead of the log's clock is refused. A raw file has no such clock, so this asks whether at
+    most one event in a hundred (or one alone) stands behind a gap of 180 days at the end of the file.
+    """
+    passed, last_ms = 0, None
+    held: list[Item] = []
+    for block in blocks:
+        cut = len(block)
+        if held:
+            cut = 0
+        elif (last_ms is not None and block[-1][0] - last_ms > GAP_MS) or block[-1][0] - block[0][0] > GAP_MS:
+            cut = _gap(block, last_ms)
+        if cut:
+            yield block[:cut]
+            passed += cut
+            last_ms = block[cut - 1][0]
+        held += block[cut:]
+        if held and len(held) > max(1, passed // 100):
+            yield held
+            passed += len(held)
+            last_ms, held = held[-1][0], []
+    if passed < 2:
+        if held:
+            yield held
+        return
+    bad += [_ahead(item, last_ms or 0) for item in held]
+
+
+def _gap(block: Sequence[Item], last_ms: int | None) -> int:
+    """Where the last gap of 180 days in a block begins (the place after it), or its end when there is none."""
+    for place in range(len(block) - 1, -1, -1):
+        before = block[place - 1][0] if place else last_ms
+        if before is not None and block[place][0] - before > GAP_MS:
+            return place
+    return len(block)
+
+
+def _ahead(item: Item, last_ms: int) -> BadLine:
+    message = (
+        f"time: {item[4].time} lies {(item[0] - last_ms) // DAY_MS} days after all other events of the log "
+        f"(the last is of {format_ms(last_ms)}); a wrong clock?"
+    )
+    problem = BadEvent(BadReason.BAD_TIME, message, "time", getattr(item[4].data, "agent_id", None))
+    return BadLine("", item[3], _encode(item[4]), problem, last_ms)
+
+
+class _Span:
+    """How many events there were, and from when to when."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.first_ms: int | None = None
+        self.last_ms: int | None = None
+
+    def take(self, first_ms: int, last_ms: int, count: int) -> None:
+        self.events += count
+        self.first_ms = first_ms if self.first_ms is None else self.first_ms
+        self.last_ms = last_ms
+
+
+def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:
+    for line in bad:
+        at_ms = first_time_ms(line.raw)
+        at_ms = line.after_ms if at_ms is None else at_ms
+        digest = hashlib.blake2b(line.raw, digest_size=16).hexdigest()
+        data = DeadLetter(
+            reason=str(line.problem.reason),
+            message=line.problem.message,
+            origin={"file": line.path, "line": line.line},
+            raw=base64.b64encode(line.raw).decode(),
+            at=format_ms(at_ms),
+            agent_id=line.problem.agent_id,
+        )
+        letter_id = f"{line.path}:{line.line}:{digest}"
+        writer.write(
+            "dead_letter", envelope(DeadLetterEvent, writer.engine_id, letter_id, at_ms, make_key("default", "*"), data)
+        )
+
+
+def _result(
+    mode: str, writer: Writer, stages: Any, span: _Span, bad: Sequence[BadLine], settings: Settings
+) -> ReplayResult:
+    return ReplayResult(
+        engine_id=writer.engine_id,
+        mode=mode,
+        events=span.events,
+        actions=stages.agents.judged,
+        agents=len(stages.agents.keys),
+        deals=len(stages.deals.keys),
+        duplicates=sum(stage.duplicates for stage in (stages.agents, stages.deals)),
+        first=None if span.first_ms is None else format_ms(span.first_ms),
+        last=None if span.last_ms is None else format_ms(span.last_ms),
+        findings={name: dict(sorted(counts.items())) for name, counts in sorted(writer.findings.items())},
+        suspended=list(writer.suspended),
+        outputs={name: writer.written[kind] for kind, name in FILES.items()},
+        dead_letters=dict(sorted(Counter(str(line.problem.reason) for line in bad).items())),
+        settings_hash=hashlib.blake2b(_encode(settings, order="deterministic"), digest_size=16).hexdigest(),
+    )

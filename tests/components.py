@@ -1,0 +1,46 @@
+"""Which real components the suite can use here; run as ``python -m tests.components`` before the tests.
+
+A missing one means skipped tests: said loudly, with how to get it. Where nothing may be skipped
+(``TRIPLINE_TESTS_MAY_SKIP=no``, as in CI) a missing one is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+PROMTOOL = shutil.which("promtool")
+CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"
+MAY_SKIP = os.environ.get("TRIPLINE_TESTS_MAY_SKIP", "yes") != "no"
+
+
+def missing() -> list[tuple[str, str, str]]:
+    """What is not here: its name, which tests are skipped for it, how to get it."""
+    found = []
+    if CHROMIUM is None:
+        found.append(("Chromium", "tests/browser", "apt-get install chromium"))
+    if PROMTOOL is None:
+        found.append(("promtool", "the check of the metric names", "apt-get install prometheus"))
+    if not CORPORA.is_dir() and MAY_SKIP:
+        found.append(("public corpora", "imports of real data", "put them into ../shared/data, see docs/corpora.md"))
+    return found
+
+
+def main() -> int:
+    """Say what is missing; 1 where nothing may be missing."""
+    absent = missing()
+    for name, tests, cure in absent:
+        print(f"\n*** SKIPPED: {name} is not here, so {tests} will not run. To get it: {cure}\n", file=sys.stderr)
+    if absent and not MAY_SKIP:
+        print("*** Nothing may be skipped here (TRIPLINE_TESTS_MAY_SKIP=no).", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
