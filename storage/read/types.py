@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
-from events.types import Finding, Reason
-
-
-class Paging(Struct, frozen=True, gc=False):
-    """Where the next page begins; None when there is none."""
-
-    next_cursor: str | None = None
+from events.types import ActionError, Finding, ModelInfo, Reason, Trigger
 
 
 class Bin(Struct, frozen=True, gc=False):
-    """Actions of one agent in five minutes from ``start_ms``, and how many were refused.
+    """Attempts of one agent in five minutes from ``start_ms``, and how many were refused.
 
-    ``expected_max`` is the most that was expected then (the detector's own words); None = no opinion yet.
+    ``expected`` is the usual number then and ``limit`` the most that is let pass, both the rate detector's own;
+    None = it has no opinion yet.
     """
 
     start_ms: int
     actions: int
     refused: int = 0
-    expected_max: float | None = None
-    expected_min: float | None = None
+    expected: float | None = None
+    limit: float | None = None
 
 
 class ControlEntry(Struct, frozen=True, kw_only=True, gc=False):
@@ -40,29 +35,37 @@ class ControlEntry(Struct, frozen=True, kw_only=True, gc=False):
     reason: str
     finding_id: str | None = None
     expires_ms: int | None = None
+    wanted: str | None = None
+    changed: bool = True
 
 
 class StopCounts(Struct, frozen=True, gc=False):
-    """How far a stop reached: records changed in the burst before it, operations admitted and refused after it."""
+    """How far a stop reached.
 
-    records_before: int
+    Distinct records written from ``burst_from_ms`` until the stop; operations that the gate admitted and refused
+    after it; and writes reported after it that name no decision of the gate (they bypassed it).
+    """
+
+    stopped_ms: int
     burst_from_ms: int
+    records_before: int
     admitted_after: int
     refused_after: int
-    reported_after: int = 0
+    bypassed_after: int
+    unreported: int
 
 
 class AgentRow(Struct, frozen=True, kw_only=True, gc=False):
-    """One agent on the overview."""
+    """One agent on the overview. Counters are since the store began; ``records_48h`` of the last 48 hours."""
 
     agent_id: str
     control: ControlEntry | None
     bins: list[Bin]
     records_48h: int
-    actions_48h: int
     last_write_ms: int | None
     last_seen_ms: int | None
     first_seen_ms: int | None = None
+    agent_version: str | None = None
     stop: StopCounts | None = None
     finding: FindingRow | None = None
 
@@ -73,16 +76,22 @@ class AgentRow(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ActionRow(Struct, frozen=True, kw_only=True, gc=False):
-    """One attempt of an agent as it was reported, or as the gate decided it."""
+    """One attempt of an agent: as it reported it, as the gate admitted or refused it, or as the CRM saw it.
 
-    offset: int
+    ``kind`` is report, admission, change or refusal. ``outcome`` is ok, error, denied, held, or admitted: the gate
+    let it pass and the agent has not said how it ended.
+    """
+
+    cursor: str
+    kind: str
     at_ms: int
     effect_ms: int
+    offset: int | None
     agent_id: str
     event_id: str
     source: str
     action: str
-    outcome: Literal["ok", "error", "denied", "admitted"]
+    outcome: str
     object: str | None
     record_ids: list[str]
     changes: dict[str, dict[str, Any]]
@@ -90,13 +99,14 @@ class ActionRow(Struct, frozen=True, kw_only=True, gc=False):
     recipients: int
     is_external: bool
     authorized_by: str | None
-    trigger_kind: str | None
-    trigger_ref: str | None
-    error_code: str | None = None
-    error_message: str | None = None
+    trigger: Trigger | None = None
+    error: ActionError | None = None
+    reviewed_by: str | None = None
     decision_id: str | None = None
     deal_id: str | None = None
-    label: str | None = None
+    run_id: str | None = None
+    rule: str | None = None
+    reason: str | None = None
 
 
 class ActionPage(Struct, frozen=True):
@@ -104,14 +114,14 @@ class ActionPage(Struct, frozen=True):
 
     rows: list[ActionRow]
     next_cursor: str | None
-    total: int | None = None
 
 
 class FindingRow(Struct, frozen=True):
-    """A finding with its knowledge time."""
+    """A finding with its knowledge time, and what the authority did: shadow, noted, applied or recorded."""
 
     at_ms: int
     finding: Finding
+    status: str = ""
 
 
 class FindingPage(Struct, frozen=True):
@@ -122,12 +132,12 @@ class FindingPage(Struct, frozen=True):
 
 
 class DealRow(Struct, frozen=True, kw_only=True, gc=False):
-    """What is known of a deal, with its last score. Money is a decimal text."""
+    """What is known of a deal, with its last score. Money is in minor units of ``currency``."""
 
     deal_id: str
     deal: str
     account: str
-    amount: str | None
+    amount_minor: int | None
     currency: str | None
     close_date: str | None
     stage: str
@@ -136,31 +146,28 @@ class DealRow(Struct, frozen=True, kw_only=True, gc=False):
     link: str | None
     is_open: bool
     at_ms: int
-    p_lost: float
-    p_slip: float
-    p_lost_14d: float
-    band: str
+    p_lost: float | None
+    p_slip: float | None
+    p_lost_14d: float | None
+    band: str | None
     base: float
     reasons: list[Reason]
     recommended_action: str
-    model_kind: str
-    model_version: int
-    model_proven: bool
+    model: ModelInfo | None
     rank: int | None = None
-    p_lost_monday: float | None = None
+    p_lost_before: float | None = None
 
 
 class TopDeals(Struct, frozen=True):
-    """A manager's five, of how many open ones, and the sum of money in both."""
+    """A manager's five, of how many open ones. Sums of money are per currency, in minor units."""
 
     manager_id: str | None
     rows: list[DealRow]
     open_deals: int
     at_ms: int | None
     managers: list[str]
-    amount_top: str | None = None
-    amount_open: str | None = None
-    currency: str | None = None
+    sum_top: dict[str, int]
+    sum_open: dict[str, int]
 
 
 class ScorePoint(Struct, frozen=True, gc=False):
@@ -170,6 +177,7 @@ class ScorePoint(Struct, frozen=True, gc=False):
     p_lost: float
     p_slip: float
     cause: str = ""
+    band: str = ""
 
 
 class DeadLetterRow(Struct, frozen=True, kw_only=True):
@@ -182,6 +190,7 @@ class DeadLetterRow(Struct, frozen=True, kw_only=True):
     origin: dict[str, Any]
     raw: bytes
     agent_id: str | None
+    state: str = "new"
     redriven_ms: int | None = None
 
 
@@ -194,3 +203,13 @@ class Overview(Struct, frozen=True):
     top: TopDeals
     dead_letters_24h: int
     warnings_24h: int
+
+
+class AgentPage(Struct, frozen=True):
+    """All that an agent's page needs, read in one transaction."""
+
+    row: AgentRow
+    bins: list[Bin]
+    findings: list[FindingRow]
+    history: list[ControlEntry]
+    stop_all: ControlEntry | None

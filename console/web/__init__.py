@@ -1,0 +1,1 @@
+"""The pages: server-rendered, see ``console.web.pages``."""

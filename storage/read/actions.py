@@ -1,0 +1,117 @@
+"""What agents did: reports, admissions not yet reported, and what the gate refused, newest first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
+
+from storage import tables as t
+from storage.read import rows
+from storage.read.types import ActionPage, ActionRow
+
+MAX_LIMIT = 5_000
+
+
+class BadCursor(ValueError):
+    """A cursor that no answer of ours contained."""
+
+
+def actions(
+    connection: Connection,
+    *,
+    tenant: str,
+    agent_id: str | None,
+    since_ms: int,
+    until_ms: int,
+    object: str | None = None,
+    action: str | None = None,
+    record: str | None = None,
+    deal_id: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> ActionPage:
+    """A page of actions with at_ms in [since_ms, until_ms].
+
+    ``object`` and ``action`` are exact names; an action that ends in ``.*`` stands for all of its noun. ``record``
+    is an id among those that the operation names.
+    """
+    limit = max(1, min(limit, MAX_LIMIT))
+    after = _parse(cursor) if cursor else None
+    a, g = t.action, t.gate_decision
+    shared = {"object": object, "action": action, "record": record}
+    reports = _where(a, tenant, agent_id, since_ms, until_ms, after, **shared)
+    refusals = [*_where(g, tenant, agent_id, since_ms, until_ms, after, **shared), g.c.decision != "allow"]
+    refusals.append(
+        ~exists(select(a.c.key).where(a.c.key == g.c.key, a.c.at_ms >= g.c.at_ms, a.c.decision_id == g.c.decision_id))
+    )
+    if deal_id is not None:
+        reports.append(a.c.deal_id == deal_id)
+    by_report = connection.execute(
+        select(a).where(*reports).order_by(a.c.at_ms.desc(), a.c.offset.desc()).limit(limit + 1)
+    )
+    found: list[ActionRow] = [rows.report_row(row) for row in by_report]
+    if deal_id is None:
+        by_refusal = connection.execute(
+            select(g).where(*refusals).order_by(g.c.at_ms.desc(), g.c.decision_id.desc()).limit(limit + 1)
+        )
+        found += [rows.refusal_row(row) for row in by_refusal]
+    found.sort(key=_order, reverse=True)
+    page = found[:limit]
+    return ActionPage(page, page[-1].cursor if len(found) > limit else None)
+
+
+def _order(row: ActionRow) -> tuple[int, int, int, str]:
+    if row.kind == "refusal":
+        return row.at_ms, 0, 0, row.decision_id or ""
+    return row.at_ms, 1, row.offset or 0, ""
+
+
+def _parse(cursor: str) -> tuple[int, int, str]:
+    parts = cursor.split(".", 2)
+    try:
+        return int(parts[0]), int(parts[1]), parts[2]
+    except (ValueError, IndexError):
+        raise BadCursor(f"{cursor[:80]!r} is not a cursor of an answer of ours") from None
+
+
+def _where(
+    table: Any,
+    tenant: str,
+    agent_id: str | None,
+    since_ms: int,
+    until_ms: int,
+    after: tuple[int, int, str] | None,
+    *,
+    object: str | None,
+    action: str | None,
+    record: str | None,
+) -> list[ColumnElement[bool]]:
+    c = table.c
+    where: list[ColumnElement[bool]] = [c.at_ms >= since_ms, c.at_ms <= until_ms]
+    if agent_id is not None:
+        where.append(c.key == f"{tenant}/{agent_id}")
+    else:
+        where += [c.key > f"{tenant}/", c.key < f"{tenant}0"]
+    if object:
+        where.append(c.object == object)
+    if action:
+        where.append(c.action.startswith(action[:-1], autoescape=True) if action.endswith(".*") else c.action == action)
+    if record:
+        quoted = '"' + record.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        where.append(c.record_ids.contains(quoted, autoescape=True))
+    if after is not None:
+        where.append(_older(table, after))
+    return where
+
+
+def _older(table: Any, after: tuple[int, int, str]) -> ColumnElement[bool]:
+    """Rows that come after the cursor in the order (time, reports before refusals, place), newest first."""
+    at_ms, kind, place = after
+    c = table.c
+    earlier: ColumnElement[bool] = c.at_ms < at_ms
+    if table is t.action:
+        return or_(earlier, and_(c.at_ms == at_ms, c.offset < int(place))) if kind == 1 else earlier
+    if kind == 1:
+        return or_(earlier, c.at_ms == at_ms)
+    return or_(earlier, and_(c.at_ms == at_ms, c.decision_id < place))

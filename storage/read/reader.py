@@ -1,0 +1,198 @@
+"""The one object through which pages and GET endpoints read the store. Every method is one short transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select
+
+from events.times import DAY_MS, HOUR_MS
+from events.types import DEFAULT_TENANT
+from storage import tables as t
+from storage.read import actions as _actions
+from storage.read import agents as _agents
+from storage.read import deals as _deals
+from storage.read import findings as _findings
+from storage.read.store import open_engine, reading
+from storage.read.types import (
+    ActionPage,
+    AgentPage,
+    AgentRow,
+    Bin,
+    ControlEntry,
+    DeadLetterRow,
+    DealRow,
+    FindingPage,
+    FindingRow,
+    Overview,
+    ScorePoint,
+    TopDeals,
+)
+
+
+class Reader:
+    """Read-only queries over one store and one tenant. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine, tenant: str = DEFAULT_TENANT) -> None:
+        self.engine = engine
+        self.tenant = tenant
+
+    @classmethod
+    def open(cls, path: Path, tenant: str = DEFAULT_TENANT) -> Reader:
+        """A reader of the SQLite file at ``path``."""
+        return cls(open_engine(path), tenant)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    def key(self, name: str) -> str:
+        """The state key of an agent, a deal or a manager of this tenant."""
+        return f"{self.tenant}/{name}"
+
+    def overview(self, now_ms: int, monday_ms: int, manager_id: str | None = None) -> Overview:
+        """All agents, the deals to look at, and what else the first page says."""
+        with reading(self.engine) as connection:
+            return Overview(
+                now_ms,
+                _agents.agent_rows(connection, self.tenant, now_ms),
+                _agents.stop_all(connection, self.tenant),
+                _deals.top_deals(connection, self.tenant, manager_id, monday_ms),
+                _findings.dead_letters_since(connection, self.tenant, now_ms - DAY_MS),
+                _findings.warnings_since(connection, self.tenant, now_ms - DAY_MS),
+            )
+
+    def agents(self, now_ms: int) -> list[AgentRow]:
+        """Every agent that was ever seen or controlled, by id."""
+        with reading(self.engine) as connection:
+            return _agents.agent_rows(connection, self.tenant, now_ms)
+
+    def agent(self, agent_id: str, now_ms: int) -> AgentRow | None:
+        """One agent, or None when nothing is known of it."""
+        with reading(self.engine) as connection:
+            found = _agents.agent_rows(connection, self.tenant, now_ms, agent_id)
+            return found[0] if found else None
+
+    def agent_page(self, agent_id: str, now_ms: int, since_ms: int | None = None) -> AgentPage | None:
+        """One agent with its timeline, findings and history, or None when nothing is known of it."""
+        key = self.key(agent_id)
+        with reading(self.engine) as connection:
+            found = _agents.agent_rows(connection, self.tenant, now_ms, agent_id)
+            if not found:
+                return None
+            return AgentPage(
+                found[0],
+                _agents.bins(connection, key, since_ms or now_ms - 4 * HOUR_MS, now_ms),
+                _findings.of_agent(connection, key, now_ms - 2 * DAY_MS),
+                _agents.history(connection, key),
+                _agents.stop_all(connection, self.tenant),
+            )
+
+    def timeline(self, agent_id: str, since_ms: int, until_ms: int) -> list[Bin]:
+        """An agent's counts in five minutes, without a gap."""
+        with reading(self.engine) as connection:
+            return _agents.bins(connection, self.key(agent_id), since_ms, until_ms)
+
+    def control_history(self, agent_id: str, limit: int = 50) -> list[ControlEntry]:
+        """What the authority decided about an agent, newest first."""
+        with reading(self.engine) as connection:
+            return _agents.history(connection, self.key(agent_id), limit)
+
+    def stop_all(self) -> ControlEntry | None:
+        """The organisation's control row, if anybody ever stopped all."""
+        with reading(self.engine) as connection:
+            return _agents.stop_all(connection, self.tenant)
+
+    def actions(
+        self,
+        agent_id: str | None,
+        since_ms: int,
+        until_ms: int,
+        *,
+        object: str | None = None,
+        action: str | None = None,
+        record: str | None = None,
+        deal_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> ActionPage:
+        """What an agent (or any) did in a span of knowledge time, newest first; see ``storage.read.actions``."""
+        with reading(self.engine) as connection:
+            return _actions.actions(
+                connection,
+                tenant=self.tenant,
+                agent_id=agent_id,
+                since_ms=since_ms,
+                until_ms=until_ms,
+                object=object,
+                action=action,
+                record=record,
+                deal_id=deal_id,
+                limit=limit,
+                cursor=cursor,
+            )
+
+    def findings(
+        self,
+        since_ms: int = 0,
+        *,
+        agent_id: str | None = None,
+        severity: str | None = None,
+        mode: str | None = None,
+        detector: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> FindingPage:
+        """Findings, newest first."""
+        with reading(self.engine) as connection:
+            return _findings.findings(
+                connection,
+                tenant=self.tenant,
+                since_ms=since_ms,
+                agent_id=agent_id,
+                severity=severity,
+                mode=mode,
+                detector=detector,
+                limit=limit,
+                cursor=cursor,
+            )
+
+    def finding(self, finding_id: str) -> FindingRow | None:
+        """One finding, of this tenant."""
+        with reading(self.engine) as connection:
+            query = select(t.finding).where(t.finding.c.id == finding_id, t.finding.c.key.startswith(f"{self.tenant}/"))
+            row = connection.execute(query).first()
+            return _findings.as_row(row) if row else None
+
+    def top_deals(self, manager_id: str | None, monday_ms: int) -> TopDeals:
+        """A manager's five; without a manager, the first of everybody's."""
+        with reading(self.engine) as connection:
+            return _deals.top_deals(connection, self.tenant, manager_id, monday_ms)
+
+    def open_deals(self, manager_id: str | None = None, limit: int = 200) -> list[DealRow]:
+        """Open deals, the riskiest first."""
+        with reading(self.engine) as connection:
+            return _deals.open_deals(connection, self.tenant, manager_id, limit)
+
+    def deal(self, deal_id: str, monday_ms: int = 0) -> DealRow | None:
+        """One deal, or None when it is unknown."""
+        with reading(self.engine) as connection:
+            return _deals.deal(connection, self.tenant, deal_id, monday_ms)
+
+    def deal_scores(self, deal_id: str, since_ms: int = 0) -> list[ScorePoint]:
+        """A deal's scores over time, oldest first."""
+        with reading(self.engine) as connection:
+            return _deals.scores(connection, self.key(deal_id), since_ms)
+
+    def dead_letters(
+        self, *, state: str | None = "new", limit: int = 100, before_id: int | None = None
+    ) -> list[DeadLetterRow]:
+        """Records that could not be read, newest first."""
+        with reading(self.engine) as connection:
+            return _findings.dead_letters(connection, self.tenant, state, limit, before_id)
+
+    def judged_to(self) -> dict[str, int]:
+        """Per topic and partition, the log time up to which everything is judged and stored."""
+        with reading(self.engine) as connection:
+            query = select(t.watermark.c.topic, func.min(t.watermark.c.at_ms)).group_by(t.watermark.c.topic)
+            return {topic: int(at_ms) for topic, at_ms in connection.execute(query)}

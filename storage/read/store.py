@@ -1,0 +1,58 @@
+"""Opens a store for reading only: its own connections, short transactions, a limit on how long a query may run."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool
+
+from storage.store import attach_projections
+
+MAX_READ_SECS = 1.0
+_STEPS_BETWEEN_CHECKS = 20_000
+
+
+class ReadTookTooLong(RuntimeError):
+    """A query was cut off, so that it can't hold back the writer's checkpoint; ask for less at a time."""
+
+
+def open_engine(path: Path, pool_size: int = 4) -> Engine:
+    """Connections to the SQLite file at ``path`` that cannot write."""
+    url = f"file:{path.as_posix()}?mode=ro"
+
+    def connect() -> sqlite3.Connection:
+        link = sqlite3.connect(url, uri=True, timeout=1.0, check_same_thread=False, isolation_level=None)
+        link.execute("PRAGMA query_only=ON")
+        link.execute("PRAGMA cache_size=-16000")
+        attach_projections(link, path)
+        return link
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, pool_size=pool_size, max_overflow=8)
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+@contextmanager
+def reading(
+    engine: Engine, max_secs: float = MAX_READ_SECS, now: Callable[[], float] = time.monotonic
+) -> Iterator[Connection]:
+    """One read transaction; raises ReadTookTooLong when it lasts longer than ``max_secs``."""
+    with engine.connect() as connection, connection.begin():
+        raw = connection.connection.dbapi_connection
+        deadline = now() + max_secs
+        if isinstance(raw, sqlite3.Connection):
+            raw.set_progress_handler(lambda: int(now() > deadline), _STEPS_BETWEEN_CHECKS)
+        try:
+            yield connection
+        except Exception as problem:
+            if "interrupted" in str(problem):
+                raise ReadTookTooLong(f"the query ran longer than {max_secs:g} s") from problem
+            raise
+        finally:
+            if isinstance(raw, sqlite3.Connection):
+                raw.set_progress_handler(None, 0)
