@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 ACCOUNTS = (
     ("Nordwind Logistik", "Transport"),
     ("Halden Pharma", "Pharmaceuticals"),
@@ -83,6 +85,7 @@ OWNERS = ("Tomas Reuter", "Sami Okafor", "Ines Faber", "Jo Berger", "Maya Lindqv
 _PLAIN = str.maketrans("äöüéåø", "aoueao")
 
 
+@lru_cache(maxsize=4096)
 def slug(text: str) -> str:
     """A readable id from a name: lower case ASCII letters, digits and hyphens."""
     plain = text.lower().translate(_PLAIN)
@@ -90,6 +93,7 @@ def slug(text: str) -> str:
     return "-".join(words)
 
 
+@lru_cache(maxsize=4096)
 def user(name: str) -> str:
     """The id of a colleague: ``user:lea.hoffmann``."""
     return "user:" + slug(name).replace("-", ".")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS
 from events.types import Event
 from simulator.deals import Deals
 from simulator.envelope import Envelope
 from simulator.load import AgentLoad
-from simulator.spec import OrgSpec
+from simulator.spec import AgentSpec, OrgSpec
 from simulator.work import Timed, Worker
 from simulator.world import World
 
@@ -29,7 +29,8 @@ class Simulation:
         self.world = World(spec, seed)
         self.envelope = Envelope(spec.name, spec.tenant)
         self.loads = [AgentLoad(spec, agent, seed, start_ms) for agent in spec.agents]
-        self.workers = [Worker(agent, self.world, seed, self.envelope, spec.has_changes) for agent in spec.agents]
+        self._seed = seed
+        self.workers = [self._new_worker(agent, agent.agent_id) for agent in spec.agents]
         self._first_day = self._local_day(start_ms)
         syncs = [agent.active_from_day for agent in spec.agents if agent.role == "stage"]
         sync_from = self._first_day + min(syncs) if syncs else None
@@ -42,6 +43,13 @@ class Simulation:
         """The worker of one agent, for scenarios."""
         return next(worker for worker in self.workers if worker.spec.agent_id == agent_id)
 
+    def second_worker(self, agent_id: str, name: str) -> Worker:
+        """Another worker for an agent, with ids and draws of its own: what it does disturbs no ordinary draws."""
+        return self._new_worker(self.worker(agent_id).spec, f"{agent_id}-{name}")
+
+    def _new_worker(self, agent: AgentSpec, name: str) -> Worker:
+        return Worker(agent, self.world, self._seed, self.envelope, self.spec.has_changes, name)
+
     def hour(self) -> list[tuple[int, Event]]:
         """The events of the next hour, ordered by time."""
         begin, end = self.now_ms, self.now_ms + HOUR_MS
@@ -51,7 +59,7 @@ class Simulation:
             planned.extend((at_ms, place, run) for at_ms, run in load.hour(begin))
         planned.sort()
         for at_ms, place, run in planned:
-            self._add(place, self.workers[place].act(at_ms, run))
+            self.add(place, self.workers[place].act(at_ms, run))
         self._waiting.sort()
         ready = [item for item in self._waiting if item[0] < end]
         self._waiting = self._waiting[len(ready) :]
@@ -63,9 +71,10 @@ class Simulation:
         if self._deals is None or day == self._deals_day:
             return
         self._deals_day = day
-        self._add(-1, self._deals.day(day, self._first_day))
+        self.add(-1, self._deals.day(day, self._first_day))
 
-    def _add(self, place: int, timed: list[Timed]) -> None:
+    def add(self, place: int, timed: Iterable[Timed]) -> None:
+        """Put events into the time to come; ``place`` orders events of the same millisecond."""
         for at_ms, event in timed:
             self._count += 1
             self._waiting.append((at_ms, place, self._count, event))

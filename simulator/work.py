@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import UNSET, Struct
 
@@ -49,35 +49,61 @@ class Step(Struct, kw_only=True, gc=False):
     new_values: list[tuple[dict[str, Any], str, Any]] = []
 
 
-class Worker:
-    """Turns the times of one agent into its actions and the CRM's records of them."""
+class Fault(Protocol):
+    """Something that goes wrong in an agent's ordinary work, see ``simulator.scenarios``."""
 
-    def __init__(self, spec: AgentSpec, world: World, seed: int, envelope: Envelope, has_changes: bool) -> None:
+    def touch(self, at_ms: int, step: Step) -> tuple[Step, ActionError | None]:
+        """The step as the faulty agent does it, and the error that it meets."""
+
+    def done(self, at_ms: int, event_id: str) -> None:
+        """The step that was touched last went out as this event."""
+
+
+class Worker:
+    """Turns the times of one agent into its actions and the CRM's records of them.
+
+    ``name`` is the beginning of its events' ids and chooses its draws.
+    """
+
+    def __init__(
+        self, spec: AgentSpec, world: World, seed: int, envelope: Envelope, has_changes: bool, name: str
+    ) -> None:
         self.spec = spec
         self.world = world
         self.envelope = envelope
-        self.draws = Draws(seed, "work", spec.agent_id)
+        self.name = name
+        self.draws = Draws(seed, "work", name)
         self.count = 0
+        self.fault: Fault | None = None
         self._has_changes = has_changes
-        self._feed = Draws(seed, "feed", spec.agent_id)
+        self._feed = Draws(seed, "feed", name)
         self._step = _ROLES[spec.role]
         self._actor = Actor("agent", spec.agent_id)
 
     def act(self, at_ms: int, run: int) -> list[Timed]:
         """One action of an ordinary day, with its change records, ordered by time."""
         draws = self.draws
-        step = self._step(self)
+        step = self.next_step()
         fails = draws.random() < self.spec.error_probability
         error = ActionError(*draws.pick(_ERRORS)) if fails else None
-        authorizer = self.spec.authorizers[run % len(self.spec.authorizers)]
-        return self.events(at_ms, step, self._trigger(at_ms, run), f"run-{run:05d}", authorizer, error)
+        fault = self.fault
+        if fault is None:
+            return self.do(at_ms, step, run, error)
+        step, met = fault.touch(at_ms, step)
+        found = self.do(at_ms, step, run, met or error)
+        fault.done(at_ms, found[0][1].id)
+        return found
 
-    def events(
-        self, at_ms: int, step: Step, trigger: Trigger, run_id: str, authorizer: str, error: ActionError | None
-    ) -> list[Timed]:
+    def next_step(self) -> Step:
+        """What the agent would do next on an ordinary day."""
+        return self._step(self)
+
+    def do(self, at_ms: int, step: Step, run: int, error: ActionError | None = None) -> list[Timed]:
         """The action's event, then (if the CRM took it) the changed records and what went out to the buyer."""
         self.count += 1
-        event_id = f"{self.spec.agent_id}-{self.count:07d}"
+        authorizer = self.spec.authorizers[run % len(self.spec.authorizers)]
+        trigger, run_id = self._trigger(at_ms, run), f"run-{run:05d}"
+        event_id = f"{self.name}-{self.count:07d}"
         found: list[Timed] = [
             (at_ms, self.envelope.action(at_ms, event_id, self._data(step, trigger, run_id, authorizer, error)))
         ]
@@ -186,7 +212,7 @@ def _enrich(worker: Worker) -> Step:
 
 def _enriched(record: Record, name: str, draws: Draws) -> Any:
     if name == "employees":
-        return max(5, record.fields[name] + draws.between(-6, 9) * 5)
+        return max(5, (record.fields[name] or 500) + draws.between(-6, 9) * 5)
     if name == "phone":
         return phone_number(draws)
     if name == "website":
