@@ -78,6 +78,7 @@ log_segment = Table(
     Column("format", Integer, nullable=False),
     Column("blob", LargeBinary, nullable=False, comment="see storage.log"),
     Column("ids", LargeBinary, nullable=False, comment="16 bytes a record: hash of (source, id), hash of content"),
+    **_CLUSTERED,
 )
 
 snapshot = Table(
@@ -221,7 +222,6 @@ gate_decision = Table(
     Column("authorized_by", Text),
     Column("trigger", Json),
     Column("request_id", Text),
-    Column("reported", Boolean, nullable=False, server_default=text("0"), comment="the agent said how it ended"),
     Index(None, "key", "at_ms"),
 )
 
@@ -434,53 +434,6 @@ projection = Table(
     Column("next_offset", BigInteger, nullable=False, comment="the rows above hold everything below"),
     Column("version", Integer, nullable=False),
     **_PROJECTED,
-)
-
-# --- people and tokens (the console's) ---------------------------------------------------------------------------
-
-user = Table(
-    "user",
-    metadata,
-    _key("id"),
-    Column("name", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False, comment="viewer, operator, admin"),
-    Column("password_hash", Text, comment="argon2; none: only by a one-time link"),
-    Column("created_ms", Ms, nullable=False),
-    Column("disabled_ms", Ms),
-)
-
-session = Table(
-    "session",
-    metadata,
-    Column("token_hash", Text, primary_key=True, comment="SHA-256 of the cookie"),
-    Column("user_id", Text, nullable=False),
-    Column("csrf", Text, nullable=False),
-    Column("created_ms", Ms, nullable=False),
-    Column("expires_ms", Ms, nullable=False),
-    Column("last_seen_ms", Ms),
-)
-
-login_link = Table(
-    "login_link",
-    metadata,
-    _key("token_hash"),
-    Column("user_id", Text, nullable=False),
-    Column("created_ms", Ms, nullable=False),
-    Column("expires_ms", Ms, nullable=False),
-    Column("used_ms", Ms),
-)
-
-api_token = Table(
-    "api_token",
-    metadata,
-    _key("token_hash"),
-    Column("name", Text, nullable=False),
-    Column("scopes", Json, nullable=False, comment="list of rights"),
-    Column("tenant", Text, nullable=False, server_default="default"),
-    Column("agent_id", Text, comment="an agent's own token"),
-    Column("created_ms", Ms, nullable=False),
-    Column("last_used_ms", Ms),
-    Column("revoked_ms", Ms),
 )
 
 PROJECTED = [table for table in metadata.sorted_tables if table.info.get("projected")]

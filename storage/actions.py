@@ -1,0 +1,342 @@
+"""What agents did, as rows: a projection of topic agent.actions, kept in a file of its own.
+
+``ActionRows`` gathers rows from records of the log and writes them, sorted by agent, in one transaction together
+with its position in the log, so that after a crash it goes on exactly where it stood.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from events.catalogue import CATALOGUE, kind_of
+from events.times import BadTime, parse_ms
+from events.types import DEFAULT_TENANT, ActionEvent, AdmissionEvent, ChangeEvent, Event
+from storage.sql import insert_many, quoted
+from storage.tables import action, action_record, agent, agent_bin, projection
+
+BIN_MS = 300_000
+MAX_RECORDS_INDEXED = 1_000
+"""Records of one operation that are found by their own id; an operation on more is found by its agent and time."""
+VERSION = 1
+
+_json = msgspec.json.Encoder()
+_BIN_COUNTS = ("actions", "records", "errors", "denied", "admitted", "changes")
+_AGENT_COUNTS = ("actions", "records", "errors", "external", "admitted", "denied", "changes")
+
+
+def _adding(table: str, names: Iterable[str], replaced: Iterable[str], extra: str = "") -> str:
+    sums = [f'"{name}" = "{table}"."{name}" + excluded."{name}"' for name in names]
+    sets = [f'"{name}" = coalesce(excluded."{name}", "{table}"."{name}")' for name in replaced]
+    return f"ON CONFLICT DO UPDATE SET {', '.join([*sums, *sets])}{extra}"
+
+
+_BIN_TAIL = _adding("agent_bin", _BIN_COUNTS, ("expected", "limit"))
+_AGENT_TAIL = _adding(
+    "agent",
+    _AGENT_COUNTS,
+    ("agent_version", "last_seen_ms", "last_write_ms", "last_action"),
+)
+_POSITION = (
+    f"INSERT INTO projection ({quoted(c.name for c in projection.columns)}) VALUES (?, ?, ?, ?) "  # noqa: S608
+    "ON CONFLICT (topic) DO UPDATE SET topic_id = excluded.topic_id, next_offset = excluded.next_offset, "
+    "version = excluded.version"
+)
+
+
+def position(link: sqlite3.Connection, topic: str, topic_id: str) -> int:
+    """The next offset that the rows do not hold yet; rows of another log are dropped first."""
+    row = link.execute("SELECT topic_id, next_offset, version FROM projection WHERE topic = ?", (topic,)).fetchone()
+    if row is not None and row[0] == topic_id and row[2] == VERSION:
+        return int(row[1])
+    if row is not None:
+        link.execute("BEGIN IMMEDIATE")
+        for table in (action, action_record, agent, agent_bin, projection):
+            link.execute(f'DELETE FROM "{table.name}"')  # noqa: S608 - names are our own
+        link.execute("COMMIT")
+    return 0
+
+
+class _Agent:
+    """What is to be added to an agent's totals."""
+
+    __slots__ = ("counts", "first_ms", "last_action", "last_ms", "last_write_ms", "version")
+
+    def __init__(self, at_ms: int) -> None:
+        self.counts = [0] * 7
+        self.first_ms = self.last_ms = at_ms
+        self.last_write_ms: int | None = None
+        self.last_action: str | None = None
+        self.version: str | None = None
+
+
+class ActionRows:
+    """Rows gathered and not yet written. Not safe to share between threads."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.records: list[tuple[Any, ...]] = []
+        self.next_offset: int | None = None
+        self._agents: dict[str, _Agent] = {}
+        self._bins: dict[tuple[str, int], list[Any]] = {}
+        self._open: dict[str, tuple[str, int, int]] = {}
+        self._reported: list[tuple[str, int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self._bins)
+
+    def take(self, offset: int, at_ms: int, event: Event) -> None:
+        """Take one record of agent.actions; what is no action only moves the position."""
+        self.next_offset = offset + 1
+        if type(event) is ActionEvent:
+            self._report(offset, at_ms, event)
+        elif type(event) is AdmissionEvent:
+            self._admission(offset, at_ms, event)
+        elif type(event) is ChangeEvent:
+            self._change(offset, at_ms, event)
+
+    def denied(self, key: str, at_ms: int) -> None:
+        """Count an operation that the gate refused."""
+        self._agent(key, at_ms).counts[5] += 1
+        self._bin(key, at_ms)[3] += 1
+
+    def band(self, key: str, bin_ms: int, expected: float, limit: float) -> None:
+        """What the rate detector expects of an agent in five minutes, and its limit."""
+        found = self._bin(key, bin_ms)
+        found[6], found[7] = expected, limit
+
+    # --- one kind of record each ---------------------------------------------------------------------------------
+
+    def _report(self, offset: int, at_ms: int, event: ActionEvent) -> None:
+        data = event.data
+        tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
+        key = f"{tenant}/{data.agent_id}"
+        kind = CATALOGUE.get(data.action) or kind_of(data.action)
+        ids = data.record_ids if data.record_ids is not UNSET else ()
+        records = max(len(ids), data.records if data.records is not UNSET else 0, 1 if kind.is_write else 0)
+        is_external = kind.is_external or data.external is True
+        recipients = max(
+            len(data.recipient_ids) if data.recipient_ids is not UNSET else 0,
+            data.recipients if data.recipients is not UNSET else 0,
+            1 if is_external else 0,
+        )
+        decision_id = data.decision_id or None
+        was_admitted = decision_id is not None and self._close(decision_id)
+        self.rows.append(
+            (
+                key,
+                at_ms,
+                offset,
+                _effect_ms(event.time, at_ms),
+                data.agent_id,
+                "report",
+                data.action,
+                data.object or None,
+                _json.encode(ids).decode() if ids else None,
+                _json.encode(data.changes).decode() if data.changes else None,
+                data.outcome,
+                _json.encode(data.error).decode() if data.error else None,
+                records,
+                recipients,
+                is_external,
+                data.authorized_by or None,
+                _json.encode(data.trigger).decode() if data.trigger else None,
+                data.reviewed_by or None,
+                decision_id,
+                data.deal_id or None,
+                data.run_id or None,
+                event.source,
+                event.id,
+            )
+        )
+        self._index(tenant, data.object or "", ids, key, at_ms, offset)
+        self._count_report(key, at_ms, event, records, is_external, kind.is_write, was_admitted)
+
+    def _count_report(
+        self,
+        key: str,
+        at_ms: int,
+        event: ActionEvent,
+        records: int,
+        is_external: bool,
+        is_write: bool,
+        was_admitted: bool,
+    ) -> None:
+        data = event.data
+        found = self._agent(key, at_ms)
+        bin_ = self._bin(key, at_ms)
+        counts = found.counts
+        if not was_admitted:
+            counts[0] += 1
+            counts[1] += records
+            counts[3] += is_external
+            bin_[0] += 1
+            bin_[1] += records
+        if data.outcome == "error":
+            counts[2] += 1
+            bin_[2] += 1
+        elif data.outcome == "denied" and not data.decision_id:
+            counts[5] += 1
+            bin_[3] += 1
+        elif data.outcome == "ok" and is_write:
+            found.last_write_ms = at_ms
+        found.last_action = data.action
+        if data.agent_version:
+            found.version = data.agent_version
+
+    def _admission(self, offset: int, at_ms: int, event: AdmissionEvent) -> None:
+        data = event.data
+        tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
+        key = f"{tenant}/{data.agent_id}"
+        self.rows.append(
+            (
+                key, at_ms, offset, at_ms, data.agent_id, "admission", data.action, data.object or None,
+                _json.encode(data.record_ids).decode() if data.record_ids else None,
+                _json.encode(data.changes).decode() if data.changes else None,
+                "admitted", None, data.records, data.recipients, data.external, data.authorized_by or None,
+                _json.encode(data.trigger).decode() if data.trigger else None,
+                None, data.decision_id, None, None, event.source, event.id,
+            )
+        )  # fmt: skip
+        self._open[data.decision_id] = (key, at_ms, offset)
+        self._index(tenant, data.object or "", data.record_ids, key, at_ms, offset)
+        found, bin_ = self._agent(key, at_ms), self._bin(key, at_ms)
+        for place, number in ((0, 1), (1, data.records), (3, int(data.external)), (4, 1)):
+            found.counts[place] += number
+        bin_[0] += 1
+        bin_[1] += data.records
+        bin_[4] += 1
+        found.last_action = data.action
+        if kind_of(data.action).is_write:
+            found.last_write_ms = at_ms
+
+    def _change(self, offset: int, at_ms: int, event: ChangeEvent) -> None:
+        data = event.data
+        if data.actor is UNSET:
+            return
+        tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
+        key = f"{tenant}/{data.actor.id}"
+        changes = {data.record_id: data.changes} if data.changes else None
+        self.rows.append(
+            (
+                key, at_ms, offset, _effect_ms(data.committed_at or event.time, at_ms), data.actor.id, "change",
+                f"record.{data.op}", data.object, _json.encode([data.record_id]).decode(),
+                _json.encode(changes).decode() if changes else None, "ok", None, 1, 0, False, None, None, None, None,
+                data.deal_id or None, None, event.source, event.id,
+            )
+        )  # fmt: skip
+        self._index(tenant, data.object, (data.record_id,), key, at_ms, offset)
+        self._agent(key, at_ms).counts[6] += 1
+        self._bin(key, at_ms)[5] += 1
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    def _index(self, tenant: str, object_: str, ids: Iterable[str], key: str, at_ms: int, offset: int) -> None:
+        for place, record_id in enumerate(ids):
+            if place >= MAX_RECORDS_INDEXED:
+                break
+            self.records.append((tenant, object_, record_id, at_ms, offset, key))
+
+    def _close(self, decision_id: str) -> bool:
+        """The report of an admitted operation: its admission's row goes. True when it was counted then."""
+        found = self._open.pop(decision_id, None)
+        if found is not None:
+            self._reported.append(found)
+        return found is not None
+
+    def _agent(self, key: str, at_ms: int) -> _Agent:
+        found = self._agents.get(key)
+        if found is None:
+            found = self._agents[key] = _Agent(at_ms)
+        found.last_ms = at_ms
+        return found
+
+    def _bin(self, key: str, at_ms: int) -> list[Any]:
+        start = at_ms - at_ms % BIN_MS
+        found = self._bins.get((key, start))
+        if found is None:
+            found = self._bins[key, start] = [0, 0, 0, 0, 0, 0, None, None]
+        return found
+
+    # --- writing -------------------------------------------------------------------------------------------------
+
+    def load_open(self, link: sqlite3.Connection, since_ms: int, most: int = 100_000) -> None:
+        """Remember the admissions whose report may still come."""
+        query = "SELECT decision_id, key, at_ms, \"offset\" FROM action WHERE kind = 'admission' AND at_ms >= ? LIMIT ?"
+        for decision_id, key, at_ms, offset in link.execute(query, (since_ms, most)):
+            self._open[decision_id] = (key, at_ms, offset)
+
+    def write(self, link: sqlite3.Connection, topic: str, topic_id: str) -> None:
+        """Write what was gathered, and the position, in one transaction."""
+        link.execute("BEGIN IMMEDIATE")
+        try:
+            self._write(link)
+            if self.next_offset is not None:
+                link.execute(_POSITION, (topic, topic_id, self.next_offset, VERSION))
+            link.execute("COMMIT")
+        except BaseException:
+            if link.in_transaction:
+                link.execute("ROLLBACK")
+            raise
+        self._forget()
+
+    def _write(self, link: sqlite3.Connection) -> None:
+        self.rows.sort(key=_place)
+        insert_many(link, action, self.rows, "ON CONFLICT DO NOTHING")
+        self.records.sort()
+        insert_many(link, action_record, self.records, "ON CONFLICT DO NOTHING")
+        if self._reported:
+            link.executemany('DELETE FROM action WHERE key = ? AND at_ms = ? AND "offset" = ?', self._reported)
+        insert_many(
+            link,
+            agent,
+            [
+                (
+                    key, *key.split("/", 1), found.version, found.first_ms, found.last_ms, found.last_write_ms,
+                    found.last_action, *found.counts,
+                )
+                for key, found in sorted(self._agents.items())
+            ],
+            _AGENT_TAIL,
+        )  # fmt: skip
+        bins = [(*place, *counts) for place, counts in sorted(self._bins.items())]
+        insert_many(link, agent_bin, bins, _BIN_TAIL)
+
+    def _forget(self) -> None:
+        self.rows.clear()
+        self.records.clear()
+        self._agents.clear()
+        self._bins.clear()
+        self._reported.clear()
+        while len(self._open) > 100_000:
+            del self._open[next(iter(self._open))]
+
+
+def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 5_000) -> int:
+    """Drop up to ``most`` actions per call that are older than ``at_ms``, with their index; returns how many."""
+    dropped = 0
+    for (key,) in link.execute("SELECT key FROM agent").fetchall():
+        cursor = link.execute(
+            'DELETE FROM action WHERE (key, at_ms, "offset") IN '
+            '(SELECT key, at_ms, "offset" FROM action WHERE key = ? AND at_ms < ? ORDER BY at_ms LIMIT ?)',
+            (key, at_ms, most - dropped),
+        )
+        dropped += cursor.rowcount
+        if dropped >= most:
+            break
+    return dropped
+
+
+def _place(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return row[:3]
+
+
+def _effect_ms(text: str | Any, at_ms: int) -> int:
+    try:
+        return parse_ms(text)
+    except (BadTime, TypeError):
+        return at_ms
