@@ -104,7 +104,7 @@ def parse_config(cls: type[Detector], options: Mapping[str, Any]) -> Struct:
                 f"detectors.{cls.name}.{option}", f"unknown option{_did_you_mean(option, fields)}"
             )
     try:
-        return cast(Struct, msgspec.convert(dict(options), cls.Config))
+        return msgspec.convert(dict(options), cls.Config)
     except msgspec.ValidationError as problem:
         text, _, place = str(problem).partition(" - at `$")
         path = f"detectors.{cls.name}{place.rstrip('`')}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import exp, lgamma, log, sqrt
 
 _NEWTON_STEPS = 40
-_NEWTON_TOLERANCE = 1e-7
+_NEWTON_TOLERANCE = 1e-4  # the steps shrink quadratically: the root is then good to about 1e-8
 _BISECTIONS = 200
 
 
