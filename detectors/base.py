@@ -126,3 +126,6 @@ class Controlled(Protocol):
 
     def stopped(self, state: Any, at_ms: int) -> None:
         """The agent was stopped at this log time: what it did around it must not be learnt."""
+
+    def released(self, state: Any, at_ms: int) -> None:
+        """A person released the agent: what led to the stop is answered, its evidence starts afresh."""
