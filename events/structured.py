@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
@@ -120,9 +119,10 @@ def _read_together(block: bytes, lines: list[bytes]) -> Lines | None:
         is_sound = again == block or (kinds <= _INPUTS and strict.same_colons(block, again))
         if not is_sound and not strict.are_strict(block, lines):
             return None
-        if kinds - _PLAIN_KINDS or {event.datacontenttype for event in events} - _PLAIN_CONTENT:
-            for event in events:
-                check_content(event)
+        if {event.datacontenttype for event in events} - _PLAIN_CONTENT:
+            return None
+        for event in events if kinds & _MORE_TIMES.keys() else ():
+            _check_more_times(event)
         return Lines(events, [times.parse_ms(event.time) for event in events], [])
     except (*_PROBLEMS, BadEvent, times.BadTime):
         return None
@@ -144,17 +144,12 @@ def _read_one_by_one(lines: list[bytes], limits: Limits) -> Lines:
 
 def check_content(event: Event) -> None:
     """Refuse what the record types can't say: times that don't parse, a content type that isn't JSON."""
-    _check_time("time", event.time)
+    _check_time("", "time", event.time)
     kind = event.datacontenttype
     if kind is not UNSET and kind != "application/json" and not is_json(kind):
         message = f"datacontenttype: {kind[:60]!r} is not supported; send application/json"
         raise BadEvent(BadReason.UNSUPPORTED_CONTENT_TYPE, message, "datacontenttype")
-    more = _MORE_TIMES.get(type(event))
-    if more is not None:
-        for name in more:
-            text = getattr(event.data, name)  # type: ignore[attr-defined]
-            if text is not UNSET and text is not None:
-                _check_time(f"data.{name}", text)
+    _check_more_times(event)
 
 
 def check_producer(event: Event) -> None:
@@ -180,7 +175,7 @@ def is_json(content_type: str) -> bool:
     return media in ("application/json", "text/json") or media.endswith("+json")
 
 
-_MORE_TIMES: dict[Callable[..., Event], tuple[str, ...]] = {
+_MORE_TIMES: dict[Any, tuple[str, ...]] = {
     ChangeEvent: ("committed_at",),
     ActivityEvent: ("occurred_at", "scheduled_for"),
     ConsentEvent: ("effective_at",),
@@ -190,14 +185,21 @@ _MORE_TIMES: dict[Callable[..., Event], tuple[str, ...]] = {
 
 _INPUTS: frozenset[Any] = frozenset(INPUT_CLASSES)
 """Their encoder writes no key that was not read, as the count of colons needs."""
-_PLAIN_KINDS: frozenset[Any] = frozenset(EVENT_TYPES.values()) - frozenset(_MORE_TIMES)
 _PLAIN_CONTENT: frozenset[Any] = frozenset((UNSET, "application/json"))
 
 
-def _check_time(field: str, text: str) -> None:
+def _check_more_times(event: Event) -> None:
+    for name in _MORE_TIMES.get(type(event), ()):
+        text = getattr(event.data, name)  # type: ignore[attr-defined]
+        if text is not UNSET and text is not None:
+            _check_time("data.", name, text)
+
+
+def _check_time(place: str, name: str, text: str) -> None:
     try:
         times.parse_ms(text)
     except times.BadTime as problem:
+        field = place + name
         raise BadEvent(BadReason.BAD_TIME, f"{field}: {problem}"[:400], field) from None
 
 

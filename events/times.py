@@ -6,6 +6,7 @@ of the usual form (``2026-03-02T09:14:03.120Z``) are remembered; everything else
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,9 +16,14 @@ MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
+_RFC3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
+)
 _MAX_REMEMBERED = 131_072
 _minutes: dict[str, int] = {}
 _seconds: dict[str, int] = {}
+_days: dict[str, int] = {}
+_minutes_of_day: dict[str, int] = {}
 
 
 class BadTime(ValueError):
@@ -43,26 +49,42 @@ def format_ms(at_ms: int) -> str:
 
 
 def _parse_and_remember(text: str) -> int:
-    at_ms = _parse_slowly(text)
-    minute, rest = text[:17], text[17:]
-    if len(text) <= 24 and text[-1:] == "Z" and rest[:2].isdigit() and rest[:2] != "60":
-        if len(_minutes) >= _MAX_REMEMBERED or len(_seconds) >= _MAX_REMEMBERED:
-            _minutes.clear()
-            _seconds.clear()
-        in_minute = at_ms % MINUTE_MS
-        _minutes[minute] = at_ms - in_minute
-        _seconds[rest] = in_minute
+    try:
+        minute_ms = _days[text[:11]] + _minutes_of_day[text[11:17]]
+        at_ms = minute_ms + _seconds[text[17:]]
+        _make_room()
+    except KeyError:
+        _make_room()
+        at_ms = _parse_slowly(text)
+        if not _is_usual(text):
+            return at_ms
+        minute_ms = at_ms - at_ms % MINUTE_MS
+        _days[text[:11]] = at_ms - at_ms % DAY_MS
+        _minutes_of_day[text[11:17]] = minute_ms % DAY_MS
+        _seconds[text[17:]] = at_ms % MINUTE_MS
+    _minutes[text[:17]] = minute_ms
     return at_ms
 
 
+def _is_usual(text: str) -> bool:
+    """Whether the text is in UTC, to the millisecond at most, and not the hour 24, which is the next day."""
+    return len(text) <= 24 and text[-1] == "Z" and text[11:13] != "24"
+
+
+def _make_room() -> None:
+    if max(len(_minutes), len(_seconds), len(_days)) >= _MAX_REMEMBERED:
+        for remembered in (_minutes, _seconds, _days, _minutes_of_day):
+            remembered.clear()
+
+
 def _parse_slowly(text: str) -> int:
-    shape = text[10:11]
-    if len(text) < 20 or shape not in ("T", "t", " ") or not text.isascii():
-        raise BadTime(f"{text!r} is not an RFC 3339 date-time such as 2026-03-02T09:14:03.120Z")
+    shape = _RFC3339.fullmatch(text)
+    if shape is None:
+        raise BadTime(f"{text[:64]!r} is not an RFC 3339 date-time such as 2026-03-02T09:14:03.120Z")
+    if not shape["zone"]:
+        raise BadTime(f"{text[:64]!r} has no time zone; end it with Z or an offset such as +01:00")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
     except ValueError as problem:
-        raise BadTime(f"{text!r} is not an RFC 3339 date-time: {problem}") from None
-    if moment.tzinfo is None:
-        raise BadTime(f"{text!r} has no time zone; end it with Z or an offset such as +01:00")
+        raise BadTime(f"{text[:64]!r} is not an RFC 3339 date-time: {problem}") from None
     return (moment - EPOCH) // MS

@@ -120,6 +120,7 @@ class Participant(Struct, frozen=True, kw_only=True, gc=False):
     contact_id: OptText = UNSET
     role: OptText = UNSET
     executive: bool | UnsetType | None = UNSET
+    name: OptText = UNSET
 
 
 class CrmActivity(Struct, frozen=True, kw_only=True, gc=False):
