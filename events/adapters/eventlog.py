@@ -74,12 +74,12 @@ def _step(row: Row, mapping: Mapping, zone: ZoneInfo) -> Step | Refusal:
         if not values.get(name, "").strip():
             have = ", ".join(values)
             reason = BadReason.MISSING_FIELD
-            return bad_row(row.line, repr(values), name, f"column {name!r} is missing or empty; given: {have}", reason)
+            return bad_row(row.line, row.text, name, f"column {name!r} is missing or empty; given: {have}", reason)
     try:
         at_ms = parse_local(values[columns.timestamp], zone, mapping.time.format)
     except (ValueError, OverflowError) as problem:
         message = f"column {columns.timestamp!r}: {problem}"
-        return bad_row(row.line, repr(values), columns.timestamp, message, BadReason.BAD_TIME)
+        return bad_row(row.line, row.text, columns.timestamp, message, BadReason.BAD_TIME)
     owner, amount, name = (values.get(each, "") for each in (columns.owner, columns.amount, columns.name))
     return Step(at_ms, row.line, values[columns.activity], owner, amount, name)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.parsers import expat
 
+import msgspec
 from msgspec import Struct
 
 from events.adapters.base import bad_row
@@ -18,6 +19,11 @@ class Row(Struct, frozen=True):
 
     line: int
     values: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """The row as a JSON object, for a dead letter."""
+        return msgspec.json.encode(self.values).decode()
 
 
 def csv_rows(lines: Iterable[bytes], delimiter: str = ",") -> Iterator[Row | Refusal]:
