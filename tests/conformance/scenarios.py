@@ -1,0 +1,97 @@
+"""Actions for the conformance suite: plain traffic, floods, and one labelled scenario per detector."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+from detectors.base import Action
+from events.catalogue import kind_of
+from events.types import ActionError, AgentAction
+
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+START_MS = 1_767_571_200_000  # Monday 2026-01-05, 00:00 UTC
+
+
+def act(at_ms: int, number: int, **said: object) -> Action:
+    """One action; ``said`` overrides fields of the record, ``effect_ms`` and ``is_backlog`` those of the envelope."""
+    effect_ms = said.pop("effect_ms", at_ms)
+    is_backlog = said.pop("is_backlog", False)
+    fields = {"agent_id": "a", "action": "record.update", "outcome": "ok", "object": "Opportunity", **said}
+    fields.setdefault("record_ids", [f"006A{number % 40}"])
+    data = AgentAction(**fields)
+    return Action(at_ms, effect_ms, "/crm", f"e-{number}", kind_of(data.action), data, is_backlog)
+
+
+def error(code: str, text: str = "") -> dict[str, object]:
+    """The fields of a failed operation."""
+    return {"outcome": "error", "error": ActionError(code, text)}
+
+
+def traffic(seed: int, days: float, per_hour: float = 20.0) -> Iterator[Action]:
+    """Ordinary work: exponential gaps, reads and updates, an error now and then."""
+    rng = random.Random(seed)
+    at_ms, number = START_MS, 0
+    while at_ms < START_MS + days * DAY_MS:
+        at_ms += int(rng.expovariate(per_hour / HOUR_MS)) + 1
+        number += 1
+        name = rng.choice(["record.read", "record.update", "task.create"])
+        failed = error("FIELD_CUSTOM_VALIDATION_EXCEPTION") if rng.random() < 0.01 else {}
+        yield act(at_ms, number, action=name, object=rng.choice(["Opportunity", "Contact"]), **failed)
+
+
+def hostile(seed: int, count: int) -> Iterator[Action]:
+    """Everything at once: unique texts, ids and names, times in wild order, backlog from far past and future."""
+    rng = random.Random(seed)
+    at_ms = START_MS
+    for number in range(count):
+        at_ms += rng.choice([0, 0, 10, 500, -20_000, 60_000])
+        effect_ms = at_ms + rng.choice([0, -DAY_MS * 400, DAY_MS * 400, -HOUR_MS * rng.randrange(100)])
+        yield act(
+            at_ms,
+            number,
+            effect_ms=effect_ms,
+            is_backlog=effect_ms < at_ms - 300_000,
+            action=rng.choice(["record.update", "email.send", f"strange.verb{number}", "record.read"]),
+            object=f"Object{number}" + "€" * 200 if number % 3 else "Opportunity",
+            record_ids=[f"id-{number}-{i}" for i in range(rng.choice([1, 1, 60]))],
+            recipient_ids=[f"c-{number}"],
+            **error(f"CODE{number}" + "ß" * 300, f"text {number} " + "x" * 500) if rng.random() < 0.8 else {},
+        )
+
+
+def metronome_then_burst() -> Iterator[Action]:
+    """Exactly one action a minute for one day, then 100 a second, all on the same record."""
+    for minute in range(1440):
+        yield act(START_MS + minute * MINUTE_MS, minute, record_ids=["006A1"])
+    for extra in range(1_000):
+        yield act(START_MS + DAY_MS + extra * 10, 10_000 + extra, record_ids=["006A1"])
+
+
+def failing_on_one_type() -> Iterator[Action]:
+    """A day of ordinary work, then every operation on Lead fails while others succeed in between."""
+    work = list(traffic(5, 1))
+    number = len(work)
+    yield from work
+    at_ms = START_MS + DAY_MS + HOUR_MS
+    for extra in range(20):
+        yield act(at_ms + extra * 2_000, number + 2 * extra, object="Contact")
+        yield act(at_ms + extra * 2_000 + 1_000, number + 2 * extra + 1, object="Lead", **error("INVALID_FIELD"))
+
+
+def bulk_update() -> Iterator[Action]:
+    """A day of ordinary work, then 51 records in one operation."""
+    work = list(traffic(6, 1))
+    number = len(work)
+    yield from work
+    yield act(START_MS + DAY_MS + HOUR_MS, number + 1, record_ids=[f"r{i}" for i in range(51)])
+
+
+CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
+    "action_rate": metronome_then_burst,
+    "repeated_errors": failing_on_one_type,
+    "blast_radius": bulk_update,
+}
+"""What each detector must stop; a detector without an entry fails the suite."""
