@@ -1,0 +1,112 @@
+"""What the writer thread holds in memory: the stages with their place in the log, and the control rows.
+
+All of it can be made again from the store (``streams.standalone.recovery``). When a transaction fails, it is thrown
+away and made again, so that memory never runs ahead of what is durable.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from events.types import Event, LogEvent
+from governance.control import ControlRow
+from governance.settings import Settings
+from streams.records import Entry, Stage
+from streams.standalone.recent import RecentEvents
+
+
+class Lane:
+    """One input topic: its stage, the next offset, and what the open transaction has appended."""
+
+    __slots__ = (
+        "appended_events",
+        "appended_ids",
+        "appended_raws",
+        "appended_times",
+        "last_at_ms",
+        "next_offset",
+        "pending",
+        "resume_offset",
+        "stage",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(self, topic: str, topic_id: str, stage: Stage) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.stage = stage
+        self.next_offset = 0
+        self.resume_offset = 0
+        self.last_at_ms = 0
+        self.pending: list[Entry] = []
+        self.appended_times: list[int] = []
+        self.appended_raws: list[bytes] = []
+        self.appended_ids: list[bytes] = []
+        self.appended_events: list[Event] = []
+
+    def append(self, at_ms: int, raw: bytes, event: LogEvent, ids: bytes) -> int:
+        """Take a record into the open transaction; returns its offset."""
+        offset = self.next_offset
+        self.next_offset = offset + 1
+        self.pending.append((offset, at_ms, event))
+        self.appended_times.append(at_ms)
+        self.appended_raws.append(raw)
+        self.appended_ids.append(ids)
+        self.appended_events.append(event)
+        return offset
+
+    def take_pending(self) -> list[Entry]:
+        """What the stage has not judged yet."""
+        pending, self.pending = self.pending, []
+        return pending
+
+    def committed(self) -> None:
+        """The open transaction is durable."""
+        if self.appended_times:
+            self.last_at_ms = self.appended_times[-1]
+        self.appended_times, self.appended_raws, self.appended_ids, self.appended_events = [], [], [], []
+
+
+class Core:
+    """Everything that the writer thread decides with, and its connection."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        engine_id: str,
+        link: sqlite3.Connection,
+        lanes: dict[str, Lane],
+        control: dict[str, ControlRow],
+        recent: RecentEvents,
+        clock: Callable[[], int],
+    ) -> None:
+        self.settings = settings
+        self.engine_id = engine_id
+        self.link = link
+        self.lanes = lanes
+        self.control = control
+        self.recent = recent
+        self.last_ms = max((lane.last_at_ms for lane in lanes.values()), default=0)
+        self._clock = clock
+        self.events_since_snapshot = 0
+        self.counts: dict[str, int] = {}
+
+    def now_ms(self) -> int:
+        """Log time: the clock's, but never back."""
+        now = self._clock()
+        if now < self.last_ms:
+            return self.last_ms
+        self.last_ms = now
+        return now
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Count something for the status and the metrics."""
+        self.counts[name] = self.counts.get(name, 0) + number
+
+    def owner_of(self, agent_id: str) -> str:
+        """Who answers for an agent, as far as the settings say."""
+        known = self.settings.agents.get(agent_id)
+        return known.owner if known is not None else ""

@@ -1,0 +1,216 @@
+"""What the writer thread is asked to do. A job runs inside a round; its caller hears after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+from events.times import DAY_MS
+from streams.routing import ACTIONS, CRM
+from streams.standalone.recent import pack
+from streams.standalone.round import Round
+from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, Prepared
+from streams.ticks import tick_event
+
+T = TypeVar("T")
+
+AHEAD_MS = DAY_MS
+"""An event whose effect lies further ahead of now than this is refused; a clock is wrong somewhere."""
+
+
+class Job(Protocol):
+    """A piece of work for one round."""
+
+    def run(self, round_: Round) -> None:
+        """Do it inside the open transaction."""
+
+    def succeed(self) -> None:
+        """It is durable: answer."""
+
+    def fail(self, problem: BaseException) -> None:
+        """It did not happen: say so."""
+
+    def split(self) -> Sequence[Job]:
+        """The same work in smaller pieces, to find the one that fails; empty when it can't be split."""
+
+
+class Call(Generic[T]):
+    """Runs a function in a round; its result goes to the future after the commit."""
+
+    __slots__ = ("_result", "function", "future")
+
+    def __init__(self, function: Callable[[Round], T]) -> None:
+        self.function = function
+        self.future: Future[T] = Future()
+        self._result: Any = None
+
+    def run(self, round_: Round) -> None:
+        """Call it."""
+        self._result = self.function(round_)
+
+    def succeed(self) -> None:
+        """Give its result to the future."""
+        answer(self.future, self._result)
+
+    def fail(self, problem: BaseException) -> None:
+        """Give the problem to the future."""
+        refuse(self.future, problem)
+
+    def split(self) -> Sequence[Job]:
+        """It can't be split."""
+        return ()
+
+
+class Delivery:
+    """A batch of events of one caller, taken in slices over one or more rounds."""
+
+    __slots__ = ("after", "future", "items", "open_slices", "received", "results", "taken")
+
+    def __init__(
+        self, items: Sequence[Prepared], received: float, after: Callable[[Round], None] | None = None
+    ) -> None:
+        self.items = items
+        self.received = received
+        self.after = after
+        self.future: Future[list[ItemResult]] = Future()
+        self.results: list[ItemResult] = [ACCEPTED] * len(items)
+        self.taken = 0
+        self.open_slices = 0
+
+    def next_slice(self, most: int) -> Slice:
+        """The next piece of at most ``most`` events."""
+        start, self.taken = self.taken, min(len(self.items), self.taken + most)
+        self.open_slices += 1
+        return Slice(self, start, self.taken)
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether every event has gone into a slice."""
+        return self.taken >= len(self.items)
+
+
+class Slice:
+    """Some events of a delivery, appended and judged in one round."""
+
+    __slots__ = ("_found", "delivery", "end", "is_last", "is_poison", "start")
+
+    def __init__(self, delivery: Delivery, start: int, end: int) -> None:
+        self.delivery = delivery
+        self.start = start
+        self.end = end
+        self.is_last = end >= len(delivery.items)
+        self.is_poison = False
+        self._found: list[tuple[int, ItemResult]] = []
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def run(self, round_: Round) -> None:
+        """Append what is new, answer what is not."""
+        self._found = []
+        if self.is_poison:
+            self._give_up(round_)
+            return
+        core, ahead_ms = round_.core, round_.now_ms + AHEAD_MS
+        known, add = core.recent.content_of, core.recent.add
+        duplicates = 0
+        for index in range(self.start, self.end):
+            item = self.delivery.items[index]
+            content = known(item.id_hash)
+            if content is not None and content == item.content_hash:
+                self._found.append((index, DUPLICATE))
+                duplicates += 1
+            elif item.effect_ms > ahead_ms:
+                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
+            elif content is not None and ACTIONS not in item.topics:
+                self._refuse(round_, index, "id_reused", "id: used before with another content by the same source")
+            else:
+                round_.append_prepared(item, pack(item.id_hash, item.content_hash))
+                add(item.id_hash, item.content_hash)
+        if duplicates:
+            core.count("duplicates", duplicates)
+        core.count("events", self.end - self.start - len(self._found))
+        if self.is_last and self.delivery.after is not None:
+            self.delivery.after(round_)
+
+    def _refuse(self, round_: Round, index: int, reason: str, message: str) -> None:
+        item = self.delivery.items[index]
+        agent_id = getattr(item.event.data, "agent_id", None)  # type: ignore[attr-defined]
+        tenant = item.event.tenant if isinstance(item.event.tenant, str) else "default"
+        round_.dead_letter(item.raw, reason, message, {}, agent_id, tenant)
+        self._found.append((index, ItemResult("refused", reason, message)))
+
+    def _give_up(self, round_: Round) -> None:
+        self._refuse(round_, self.start, "engine_fault", "the engine could not judge this event")
+        if self.is_last and self.delivery.after is not None:
+            self.delivery.after(round_)
+
+    def succeed(self) -> None:
+        """Note the answers; the last slice answers the caller."""
+        delivery = self.delivery
+        for index, result in self._found:
+            delivery.results[index] = result
+        delivery.open_slices -= 1
+        if delivery.is_taken and delivery.open_slices == 0:
+            answer(delivery.future, delivery.results)
+
+    def fail(self, problem: BaseException) -> None:
+        """The whole delivery fails; what of it is durable is a duplicate when it comes again."""
+        self.delivery.open_slices -= 1
+        self.delivery.taken = len(self.delivery.items)
+        refuse(self.delivery.future, problem)
+
+    def split(self) -> Sequence[Job]:
+        """Halves; a single event that fails is given up as a dead letter."""
+        if len(self) == 1:
+            if self.is_poison:
+                return ()
+            self.is_poison = True
+            return (self,)
+        middle = (self.start + self.end) // 2
+        self.delivery.open_slices += 1
+        first, second = Slice(self.delivery, self.start, middle), Slice(self.delivery, middle, self.end)
+        first.is_last = False
+        second.is_last = self.is_last
+        return (first, second)
+
+
+class TickJob:
+    """The clock reached a boundary: a tick for each topic, and throttles that end."""
+
+    __slots__ = ("tick_ms",)
+
+    def __init__(self, tick_ms: int) -> None:
+        self.tick_ms = tick_ms
+
+    def run(self, round_: Round) -> None:
+        """Append the tick."""
+        event = tick_event(round_.core.engine_id, self.tick_ms)
+        for topic in (ACTIONS, CRM):
+            round_.append(topic, event)
+        round_.expire_throttles()
+        round_.core.count("ticks")
+
+    def succeed(self) -> None:
+        """Nobody waits."""
+
+    def fail(self, problem: BaseException) -> None:
+        """The next tick does it."""
+
+    def split(self) -> Sequence[Job]:
+        """It can't be split."""
+        return ()
+
+
+def answer(future: Future[Any], result: Any) -> None:
+    """Resolve a future, unless its caller gave up."""
+    with suppress(InvalidStateError):
+        future.set_result(result)
+
+
+def refuse(future: Future[Any], problem: BaseException) -> None:
+    """Fail a future, unless it is settled."""
+    with suppress(InvalidStateError):
+        future.set_exception(problem)

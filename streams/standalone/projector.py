@@ -1,0 +1,176 @@
+"""The thread that follows topic agent.actions and keeps the rows of what agents did.
+
+It takes committed records from memory as long as it keeps up, and reads them from the log after a restart or when it
+fell behind. Its position is stored with its rows. Quiet times are written at once; under load it gathers for a moment,
+because many rows of one agent written together cost a fraction of what they cost one by one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+
+from events.codec import decode
+from storage import actions, log
+from storage.actions import ActionRows
+from storage.store import Store
+from streams.records import Entry
+from streams.routing import ACTIONS
+
+ROWS_AT_ONCE = 4_000
+GATHER_SECS = 0.25
+MAX_WAITING = 50_000
+_KEEP_MS = 49 * 3_600_000
+_RETRY_SECS = 0.5
+_log = structlog.get_logger("tripline.projector")
+
+Denial = tuple[str, int]
+Band = tuple[str, int, float, float]
+
+
+class Projector:
+    """Follows the log. Parameters: the store, the topic's id, and where the log ends now."""
+
+    def __init__(self, store: Store, topic_id: str) -> None:
+        self.store = store
+        self.topic_id = topic_id
+        self.position = 0
+        self.trouble = ""
+        self._waiting: deque[list[Entry]] = deque()
+        self._waiting_records = 0
+        self._denials: deque[Denial] = deque()
+        self._bands: deque[Band] = deque()
+        self._missed = False
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._stop = False
+        self._now_ms = 0
+        self._thread = threading.Thread(target=self._run, name="tripline-projector", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it first reads what it missed from the log."""
+        self._missed = True
+        self._thread.start()
+
+    def take(self, entries: list[Entry]) -> None:
+        """Records of agent.actions that are durable now. Called by the writer; never waits."""
+        if self._waiting_records > MAX_WAITING:
+            self._missed = True  # read from the log instead of growing without end
+            return
+        self._waiting.append(entries)
+        self._waiting_records += len(entries)
+        self._now_ms = entries[-1][1]
+        self._idle.clear()
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def take_denials(self, denials: Sequence[Denial]) -> None:
+        """Operations that the gate refused: (agent's key, when)."""
+        self._denials.extend(denials)
+        self._idle.clear()
+        self._wake.set()
+
+    def take_bands(self, bands: Sequence[Band]) -> None:
+        """What the rate detector expects: (agent's key, start of the five minutes, expected, limit)."""
+        self._bands.extend(bands)
+        self._idle.clear()
+        self._wake.set()
+
+    def wait_until_idle(self, timeout_secs: float) -> bool:
+        """Wait until every record taken so far has its row."""
+        return self._idle.wait(timeout_secs)
+
+    def stop(self, timeout_secs: float = 10.0) -> None:
+        """Write what is gathered and end the thread."""
+        self._stop = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_secs)
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._follow()
+                return
+            except (sqlite3.Error, OSError) as problem:
+                self.trouble = str(problem)
+                _log.warning("projections_not_written", problem=self.trouble)
+                if self._stop:
+                    return
+                time.sleep(_RETRY_SECS)
+
+    def _follow(self) -> None:
+        out, source = self.store.connect_projections(), self.store.connect()
+        try:
+            self.position = actions.position(out, ACTIONS, self.topic_id)
+            rows = ActionRows()
+            last = log.last_at_ms(source, ACTIONS)
+            rows.load_open(out, last - _KEEP_MS)
+            self._missed = True
+            while True:
+                if self._missed:
+                    self._read_log(out, source, rows)
+                self._wake.wait(1.0)
+                self._wake.clear()
+                self._take_waiting(rows)
+                self._write(out, rows)
+                self.trouble = ""
+                if self._waiting or self._missed:
+                    self._wake.set()
+                    continue
+                if not (self._denials or self._bands):
+                    self._idle.set()
+                if self._stop:
+                    return
+                if self._waiting_records > ROWS_AT_ONCE // 4:
+                    time.sleep(GATHER_SECS)
+        finally:
+            out.close()
+            source.close()
+
+    def _read_log(self, out: sqlite3.Connection, source: sqlite3.Connection, rows: ActionRows) -> None:
+        """Catch up from the log; one short read transaction for each piece."""
+        self._missed = False
+        while not self._stop:
+            count = 0
+            for record in log.read(source, ACTIONS, self.position):
+                rows.take(record.offset, record.at_ms, decode(record.raw))
+                count += 1
+                if count >= ROWS_AT_ONCE:
+                    break
+            if rows.next_offset is not None:
+                self.position = rows.next_offset
+            self._write(out, rows)
+            if count < ROWS_AT_ONCE:
+                return
+
+    def _take_waiting(self, rows: ActionRows) -> None:
+        waiting = self._waiting
+        taken = 0
+        while waiting and taken < ROWS_AT_ONCE and not self._missed:
+            entries = waiting.popleft()
+            self._waiting_records -= len(entries)
+            if entries[0][0] > self.position:
+                self._missed = True  # some were dropped while it was far behind
+                return
+            for offset, at_ms, event in entries:
+                if offset >= self.position:
+                    rows.take(offset, at_ms, event)
+                    taken += 1
+            self.position = max(self.position, entries[-1][0] + 1)
+        while self._denials:
+            rows.denied(*self._denials.popleft())
+        while self._bands:
+            rows.band(*self._bands.popleft())
+
+    def _write(self, out: sqlite3.Connection, rows: ActionRows) -> None:
+        if rows.next_offset is not None or len(rows):
+            rows.write(out, ACTIONS, self.topic_id)
+            rows.next_offset = None

@@ -1,0 +1,279 @@
+"""One transaction of the writer: append, judge, store what came of it, commit.
+
+Nothing that a round does is seen by anybody before its commit; a round that fails leaves the store as it was, and
+the writer throws its memory away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET
+
+from events import codec
+from events.times import HOUR_MS
+from events.types import (
+    By,
+    ControlEvent,
+    Event,
+    FindingEvent,
+    LogEvent,
+    Release,
+    ReleaseEvent,
+)
+from governance.control import (
+    WANTED_STATE,
+    ControlRequest,
+    ControlRow,
+    Decision,
+    confirm_release,
+    control_of,
+    decide,
+    expire,
+)
+from storage import control as control_store
+from storage import log, projections
+from streams.envelopes import envelope, split_key
+from streams.records import Output
+from streams.routing import ACTIONS, PORTFOLIO
+from streams.standalone.core import Core
+from streams.standalone.recent import NOTHING
+from streams.standalone.types import Changed, Prepared
+
+
+class Round:
+    """An open transaction. Use ``begin``, then append and judge, then ``commit`` or ``abandon``."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.now_ms = core.now_ms()
+        self.changed: set[tuple[str, str]] = set()
+        self.then: list[Callable[[], None]] = []
+        self._risks: list[tuple[str, str, int, Any]] = []
+        self._names: list[tuple[str, int, Any]] = []
+        self._touched: set[str] = set()
+
+    def begin(self) -> None:
+        """Open the transaction."""
+        self.core.link.execute("BEGIN IMMEDIATE")
+
+    # --- the log ------------------------------------------------------------------------------------------------
+
+    def append(self, topic: str, event: LogEvent, raw: bytes | None = None, ids: bytes = NOTHING) -> int:
+        """Append a record to a topic; returns its offset."""
+        if raw is None:
+            raw = codec.encode(event)
+        self._touched.add(topic)
+        return self.core.lanes[topic].append(self.now_ms, raw, event, ids)
+
+    def append_prepared(self, item: Prepared, ids: bytes) -> None:
+        """Append a producer's event to every topic that it belongs to."""
+        for topic in item.topics:
+            self.append(topic, item.event, item.raw, ids)  # type: ignore[arg-type]
+
+    def judge(self) -> None:
+        """Let the stages judge what was appended, and what comes of that, until nothing is left."""
+        lanes = self.core.lanes.values()
+        busy = True
+        while busy:
+            busy = False
+            for lane in lanes:
+                if lane.pending:
+                    busy = True
+                    for output in lane.stage.process(lane.take_pending()):
+                        self._handle(output)
+
+    # --- outputs ------------------------------------------------------------------------------------------------
+
+    def _handle(self, output: Output) -> None:
+        kind, event = output.kind, output.event
+        if kind == "score":
+            self._names.append((split_key(output.key)[0], output.at_ms, event.data))  # type: ignore[attr-defined]
+            self.append(PORTFOLIO, event)  # type: ignore[arg-type]
+        elif kind == "risk":
+            self._risks.append((output.id, output.key, output.at_ms, event))
+            self.changed.add(("deal", output.key))
+        elif kind == "marker":
+            self.append(PORTFOLIO, event)  # type: ignore[arg-type]
+        elif kind == "finding":
+            self._finding(output, event)  # type: ignore[arg-type]
+        elif kind == "report":
+            self.append(ACTIONS, event)  # type: ignore[arg-type]
+        elif kind == "alert":
+            self._alert(output)
+        elif kind == "top":
+            self._top(output)
+
+    def _finding(self, output: Output, event: FindingEvent) -> None:
+        core, data = self.core, event.data
+        self.changed.add(("finding", output.key))
+        asks = WANTED_STATE.get(data.action_taken) if data.mode == "enforce" else None
+        is_stale = self.now_ms - output.at_ms > core.settings.engine.stale_request_hours * HOUR_MS
+        status = "shadow" if data.mode == "shadow" else "noted"
+        offset = core.lanes[ACTIONS].next_offset
+        if not projections.store_finding(core.link, output.key, output.at_ms, offset, event, status):
+            return
+        core.count("findings")
+        if asks is not None:
+            decision = self.request(
+                ControlRequest(
+                    key=output.key,
+                    agent_id=data.agent_id,
+                    wanted=asks,
+                    basis_epoch=data.basis_epoch,
+                    by=By("detector", data.detector),
+                    reason=data.evidence.summary,
+                    at_ms=output.at_ms,
+                    finding_id=data.finding_id,
+                )
+            )
+            projections.set_status(core.link, data.finding_id, "applied" if decision.changed else "recorded")
+        if data.action_taken != "none" and not is_stale:
+            self.notify(data.finding_id, output.key, output.at_ms, event)
+
+    def _alert(self, output: Output) -> None:
+        event: Any = output.event
+        if projections.store_alert(self.core.link, output.id, output.key, event):
+            self.core.count("alerts")
+            self.changed.add(("alert", output.key))
+            stale_ms = self.core.settings.engine.stale_request_hours * HOUR_MS
+            if self.now_ms - output.at_ms <= stale_ms:
+                self.notify(output.id, output.key, output.at_ms, event)
+
+    def _top(self, output: Output) -> None:
+        data: Any = output.event.data  # type: ignore[attr-defined]
+        projections.store_top(self.core.link, output.key, output.at_ms, data.deals)
+        self.changed.add(("top", output.key))
+
+    def notify(self, id_: str, key: str, at_ms: int, event: Event) -> None:
+        """Put a notification into the outbox, once."""
+        control_store.put(self.core.link, id_, "notification", key, at_ms, self.now_ms, event)
+
+    # --- control ------------------------------------------------------------------------------------------------
+
+    def request(self, request: ControlRequest) -> Decision:
+        """Let the authority decide, keep the request as history, and carry out what changed."""
+        core = self.core
+        decision = decide(
+            core.control.get(request.key),
+            request,
+            self.now_ms,
+            owner=core.owner_of(request.agent_id),
+            stale_ms=core.settings.engine.stale_request_hours * HOUR_MS,
+        )
+        control_store.remember(core.link, request, decision, self.now_ms)
+        if not decision.changed:
+            return decision
+        if decision.row.state == "releasing":
+            return self._release(request, decision)
+        self._apply(decision.row, None)
+        return decision
+
+    def _release(self, request: ControlRequest, decision: Decision) -> Decision:
+        """Everything before the release record is judged first; it is active if no trip came of that."""
+        row = decision.row
+        data = Release(agent_id=row.agent_id, epoch=row.epoch, by=row.by.id, reason=row.reason)
+        event = envelope(
+            ReleaseEvent, self.core.engine_id, f"release:{row.key}:{row.epoch}", self.now_ms, row.key, data
+        )
+        self._apply(row, self.append(ACTIONS, event))
+        self.judge()
+        self.confirm(row)
+        return Decision(row=self.core.control[row.key], changed=True, recorded_only=False, why=decision.why)
+
+    def confirm(self, row: ControlRow) -> None:
+        """The release record of this row was judged."""
+        confirmed = confirm_release(self.core.control[row.key], row.epoch, self.now_ms)
+        if confirmed.changed:
+            self._apply_alone(confirmed)
+
+    def expire_throttles(self) -> None:
+        """End the throttles whose time is over."""
+        for row in [row for row in self.core.control.values() if row.state == "throttled"]:
+            decision = expire(row, self.now_ms)
+            if decision.changed:
+                self._apply_alone(decision)
+
+    def _apply_alone(self, decision: Decision) -> None:
+        """Carry out what follows from the row itself, without a request of anybody's, and keep it as history."""
+        row = decision.row
+        request = ControlRequest(
+            key=row.key,
+            agent_id=row.agent_id,
+            wanted="active",
+            basis_epoch=row.epoch - 1,
+            by=row.by,
+            reason=row.reason,
+            at_ms=self.now_ms,
+        )
+        control_store.remember(self.core.link, request, decision, self.now_ms)
+        self._apply(row, None)
+
+    def _apply(self, row: ControlRow, release_offset: int | None) -> None:
+        core = self.core
+        core.control[row.key] = row
+        control_store.store(core.link, row, release_offset)
+        id_ = f"control:{row.key}:{row.epoch}"
+        event = envelope(ControlEvent, core.engine_id, id_, self.now_ms, row.key, control_of(row))
+        control_store.put(core.link, f"{core.engine_id}:{id_}", "control", row.key, row.at_ms, self.now_ms, event)
+        self.append(ACTIONS, event)
+        self.changed.add(("control", row.key))
+        core.count(f"control_{row.state}")
+
+    # --- dead letters ---------------------------------------------------------------------------------------------
+
+    def dead_letter(
+        self,
+        raw: bytes,
+        reason: str,
+        message: str,
+        origin: dict[str, Any],
+        agent_id: str | None,
+        tenant: str = "default",
+    ) -> int:
+        """Keep a record that can't be taken; returns its number."""
+        self.core.count("dead_letters")
+        return projections.store_dead_letter(
+            self.core.link,
+            at_ms=self.now_ms,
+            reason=reason,
+            message=message,
+            origin=origin,
+            raw=raw,
+            tenant=tenant,
+            agent_id=agent_id,
+        )
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def commit(self) -> list[Changed]:
+        """Write the segments and make everything durable; returns what changed, for the pages."""
+        core = self.core
+        for topic in self._touched:
+            lane = core.lanes[topic]
+            base = lane.next_offset - len(lane.appended_raws)
+            log.append(core.link, topic, base, lane.appended_times, lane.appended_raws, b"".join(lane.appended_ids))
+        if self._risks:
+            projections.store_risks(core.link, self._risks)
+        if self._names:
+            projections.store_names(core.link, self._names)
+        core.link.execute("COMMIT")
+        for key in self._agents():
+            self.changed.add(("agent", key))
+        return [Changed(kind, key) for kind, key in sorted(self.changed)]
+
+    def _agents(self) -> set[str]:
+        found = set()
+        if ACTIONS in self._touched:
+            for event in self.core.lanes[ACTIONS].appended_events:
+                agent_id = getattr(event.data, "agent_id", None)  # type: ignore[attr-defined]
+                if isinstance(agent_id, str):
+                    found.add(f"default/{agent_id}" if event.tenant is UNSET else f"{event.tenant}/{agent_id}")
+        return found
+
+    def abandon(self) -> None:
+        """Give the transaction up; the caller must make the core again."""
+        link = self.core.link
+        if link.in_transaction:
+            link.execute("ROLLBACK")

@@ -1,0 +1,363 @@
+"""The standalone runtime: everything in one process, with SQLite as log and store.
+
+``Runtime`` is safe to use from any thread. Its methods return futures that resolve when what they ask for is durable.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from xxhash import xxh3_64_intdigest
+
+from events import codec
+from events.types import (
+    By,
+    Event,
+    Mute,
+    MuteEvent,
+    PolicyEvent,
+    PolicyVersion,
+)
+from governance.control import ControlRequest, Decision, stop_all_key
+from governance.settings import Settings
+from storage.store import Store
+from streams.envelopes import envelope, make_key
+from streams.records import Entry, Stage
+from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
+from streams.standalone.clock import Clock, SystemClock
+from streams.standalone.core import Core
+from streams.standalone.jobs import Call, Delivery, TickJob
+from streams.standalone.keeper import Checkpointer, Ticker
+from streams.standalone.projector import Projector
+from streams.standalone.recent import id_hash
+from streams.standalone.recovery import MakeStages, open_core, settings_hash
+from streams.standalone.round import Round
+from streams.standalone.types import Busy, Changed, ItemResult, Prepared, RuntimeStatus
+from streams.standalone.writer import Writer
+from streams.ticks import EVERYBODY
+
+MAX_QUEUED = 20_000
+_SWITCH_SECS = 0.001
+_DISK_CHECK_SECS = 0.5
+_SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_pack = msgspec.msgpack.Encoder()
+_log = structlog.get_logger("tripline.runtime")
+
+Subscriber = Callable[[Sequence[Changed]], None]
+
+
+def engine_stages(settings: Settings, engine_id: str, topic_ids: Mapping[str, str]) -> Mapping[str, Stage]:
+    """The real topology; see ``streams.engine``."""
+    from streams.engine import topology  # noqa: PLC0415 - the detectors load only where they are run
+
+    return topology(settings, engine_id, topic_ids).stages()
+
+
+class Runtime:
+    """The engine, its store and its threads. Parameters: settings; the clock; the data folder (default: the settings').
+
+    ``make_stages`` is the topology, replaced in tests. ``start`` opens the store and may raise StoreError.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        store: Store | None = None,
+        make_stages: MakeStages = engine_stages,
+        with_ticker: bool = True,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.store = store or Store(Path(settings.server.data_dir))
+        self.make_stages = make_stages
+        self.projector: Projector | None = None
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._lock = threading.Lock()
+        self._writer = Writer(self._open, self._committed, self._opened)
+        self._ticker = Ticker(self.clock, settings.engine.tick_secs * 1000, self._tick_due) if with_ticker else None
+        self._checkpointer = Checkpointer(self.store)
+        self._tick_waits = False
+        self._disk_checked = 0.0
+        self._wal_bytes = 0
+        self._free_bytes = 1 << 62
+        self._is_closed = False
+
+    def __enter__(self) -> Runtime:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Lock, open and recover the store; start the threads."""
+        self.store.lock()
+        try:
+            self.store.migrate()
+            self._writer.start()
+        except BaseException:
+            self.store.close()
+            raise
+        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECS))
+        core = self._writer.core
+        if core is not None:
+            self.projector = Projector(self.store, core.lanes[ACTIONS].topic_id)
+            self.projector.start()
+        self._checkpointer.start()
+        if self._ticker is not None:
+            self._ticker.start()
+        self._record_policy().result(30)
+
+    def close(self) -> None:
+        """Finish what was accepted, save the states, give the store back. Safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._ticker is not None:
+            self._ticker.stop()
+        self._writer.stop()
+        if self.projector is not None:
+            self.projector.stop()
+        self._checkpointer.stop()
+        self.store.close()
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def ingest(
+        self,
+        events: Sequence[tuple[bytes, Event]],
+        *,
+        after: Callable[[Round], None] | None = None,
+        may_wait: bool = False,
+    ) -> Future[list[ItemResult]]:
+        """Take events; the answers, one each, come when they are judged and durable. Raises Busy.
+
+        Parameters: each event with the bytes it came in (empty: written anew). ``after`` runs in the transaction of
+        the last of them. ``may_wait`` skips the check for Busy (a file can wait, a network client should be told).
+        """
+        if not may_wait:
+            self._check_load()
+        delivery = Delivery(prepare(events), time.monotonic(), after)
+        if not events:
+            delivery.future.set_result([])
+            return delivery.future
+        self._writer.deliver(delivery)
+        return delivery.future
+
+    def dead_letter(
+        self,
+        raw: bytes,
+        reason: str,
+        message: str,
+        origin: dict[str, Any] | None = None,
+        agent_id: str | None = None,
+        tenant: str = "default",
+    ) -> Future[int]:
+        """Keep what could not be read; the number of the dead letter comes when it is durable."""
+        return self.call(lambda round_: round_.dead_letter(raw, reason, message, origin or {}, agent_id, tenant))
+
+    def call(self, function: Callable[[Round], Any]) -> Future[Any]:
+        """Run a function in a transaction of the writer's thread."""
+        job: Call[Any] = Call(function)
+        self._writer.put(self._writer.calls, job)
+        return job.future
+
+    # --- control ------------------------------------------------------------------------------------------------
+
+    def control(self, request: ControlRequest) -> Future[Decision]:
+        """Ask the authority; it decides before anything else that waits."""
+        job: Call[Decision] = Call(lambda round_: round_.request(request))
+        self._writer.put(self._writer.control, job)
+        return job.future
+
+    def suspend(self, agent_id: str, by: str, reason: str, tenant: str = "default") -> Future[Decision]:
+        """A person stops an agent."""
+        return self.control(self._human(make_key(tenant, agent_id), agent_id, "suspended", 0, by, reason))
+
+    def release(self, agent_id: str, epoch: int, by: str, reason: str, tenant: str = "default") -> Future[Decision]:
+        """A person releases an agent; ``epoch`` is the one that the person saw. A refusal is in the decision."""
+        return self.control(self._human(make_key(tenant, agent_id), agent_id, "active", epoch, by, reason))
+
+    def stop_all(self, by: str, reason: str, tenant: str = "default") -> Future[Decision]:
+        """One person stops every agent."""
+        return self.control(self._human(stop_all_key(tenant), "*", "suspended", 0, by, reason))
+
+    def end_stop_all(self, epoch: int, by: str, second: str, reason: str, tenant: str = "default") -> Future[Decision]:
+        """Two people end the stop of all; each agent's own row still holds."""
+        request = self._human(stop_all_key(tenant), "*", "active", epoch, by, reason)
+        return self.control(msgspec.structs.replace(request, second=By("human", second)))
+
+    def mute(
+        self, agent_id: str, detector: str, until: str, by: str, reason: str, tenant: str = "default"
+    ) -> Future[None]:
+        """Record that a person silenced a detector for an agent."""
+        data = Mute(agent_id=agent_id, detector=detector, until=until, by=by, reason=reason)
+
+        def record(round_: Round) -> None:
+            id_ = f"mute:{agent_id}:{detector}:{round_.now_ms}"
+            key = make_key(tenant, agent_id)
+            round_.append(ACTIONS, envelope(MuteEvent, round_.core.engine_id, id_, round_.now_ms, key, data))
+
+        return self.call(record)
+
+    def tick(self, at_ms: int | None = None) -> Future[None]:
+        """Append a tick now; for tests and simulations without a ticker."""
+        job = TickJob(at_ms if at_ms is not None else self.clock.now_ms())
+        return self.call(job.run)
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def status(self) -> RuntimeStatus:
+        """How it is doing; cheap, from any thread."""
+        writer, core = self._writer, self._writer.core
+        self._look_at_disk()
+        oldest = writer.oldest_unjudged_secs()
+        lanes = core.lanes if core is not None else {}
+        actions = lanes.get(ACTIONS)
+        lag = max(0, actions.next_offset - self.projector.position) if actions and self.projector else 0
+        return RuntimeStatus(
+            now_ms=self.clock.now_ms(),
+            judged_to_ms=writer.judged_to_ms,
+            oldest_unjudged_ms=None if oldest is None else int(oldest * 1000),
+            queued=writer.queued_events,
+            wal_bytes=self._wal_bytes,
+            free_bytes=self._free_bytes,
+            projection_lag=lag,
+            degraded=self._degraded(oldest),
+            offsets={topic: lane.next_offset for topic, lane in lanes.items()},
+            counts=dict(core.counts) if core is not None else {},
+            is_writing=core is not None,
+        )
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Be called after each commit with what changed, in the writer's thread; returns how to end it."""
+        with self._lock:
+            self._subscribers = (*self._subscribers, callback)
+
+        def end() -> None:
+            with self._lock:
+                self._subscribers = tuple(s for s in self._subscribers if s is not callback)
+
+        return end
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> Core:
+        return open_core(self.store, self.settings, self.make_stages, self.clock.now_ms)
+
+    def _opened(self, core: Core) -> None:
+        _log.info("store_opened", offsets={topic: lane.next_offset for topic, lane in core.lanes.items()})
+
+    def _committed(self, changed: Sequence[Changed], entries: list[Entry]) -> None:
+        if entries and self.projector is not None:
+            self.projector.take(entries)
+        if not changed:
+            return
+        for subscriber in self._subscribers:
+            try:
+                subscriber(changed)
+            except Exception:  # a page that went away must not stop the writer
+                _log.exception("subscriber_failed")
+
+    def _tick_due(self, at_ms: int) -> None:
+        if self._tick_waits:
+            return
+        self._tick_waits = True
+        job: Call[None] = Call(TickJob(at_ms).run)
+        job.future.add_done_callback(self._tick_done)
+        self._writer.put(self._writer.calls, job)
+
+    def _tick_done(self, _: Future[None]) -> None:
+        self._tick_waits = False
+
+    def _record_policy(self) -> Future[None]:
+        """The settings' version goes into every input topic when they changed."""
+        found = settings_hash(self.settings)
+
+        def record(round_: Round) -> None:
+            link = round_.core.link
+            known = dict(link.execute("SELECT name, value FROM meta WHERE name IN ('policy_hash', 'policy_version')"))
+            if known.get("policy_hash") == found:
+                return
+            version = int(known.get("policy_version", 0)) + 1
+            for name, value in (("policy_hash", found), ("policy_version", str(version))):
+                link.execute(_SET_META, (name, value))
+            data = PolicyVersion(version=version, hash=found)
+            event = envelope(PolicyEvent, round_.core.engine_id, f"policy-{version}", round_.now_ms, EVERYBODY, data)
+            for topic in INPUT_TOPICS:
+                round_.append(topic, event)
+
+        return self.call(record)
+
+    def _human(self, key: str, agent_id: str, wanted: Any, epoch: int, by: str, reason: str) -> ControlRequest:
+        return ControlRequest(
+            key=key,
+            agent_id=agent_id,
+            wanted=wanted,
+            basis_epoch=epoch,
+            by=By("human", by),
+            reason=reason,
+            at_ms=self.clock.now_ms(),
+        )
+
+    def _look_at_disk(self) -> None:
+        now = time.monotonic()
+        if now - self._disk_checked > _DISK_CHECK_SECS:
+            self._disk_checked = now
+            self._wal_bytes, self._free_bytes = self.store.wal_bytes(), self.store.free_bytes()
+
+    def _check_load(self) -> None:
+        """Raise Busy when a producer should wait."""
+        engine, writer = self.settings.engine, self._writer
+        self._look_at_disk()
+        oldest = writer.oldest_unjudged_secs()
+        if oldest is not None and oldest * 1000 > engine.max_unjudged_ms:
+            raise Busy(f"the oldest unjudged event has waited {oldest * 1000:.0f} ms", 0.25)
+        if writer.queued_events > MAX_QUEUED:
+            raise Busy(f"{writer.queued_events} events wait to be judged", 0.25)
+        if self._wal_bytes > engine.max_wal_bytes:
+            raise Busy(f"the store's write-ahead log is {self._wal_bytes >> 20} MiB large", 2.0)
+        if self._free_bytes < engine.min_free_bytes:
+            raise Busy(f"only {self._free_bytes >> 20} MiB of disk are free", 30.0)
+
+    def _degraded(self, oldest: float | None) -> list[str]:
+        engine, writer, found = self.settings.engine, self._writer, []
+        if writer.core is None:
+            found.append(f"the store can't be used: {writer.trouble}")
+        if not writer.is_running and not self._is_closed:
+            found.append("the writer's thread is not running")
+        if self._wal_bytes > engine.max_wal_bytes:
+            found.append(f"the write-ahead log is {self._wal_bytes >> 20} MiB large")
+        if self._free_bytes < engine.min_free_bytes:
+            found.append(f"only {self._free_bytes >> 20} MiB of disk are free")
+        if oldest is not None and oldest > 10:
+            found.append(f"the oldest unjudged event has waited {oldest:.0f} s")
+        if self.projector is not None and self.projector.trouble:
+            found.append(f"the record of actions can't be written: {self.projector.trouble}")
+        return found
+
+
+def prepare(events: Sequence[tuple[bytes, Event]]) -> list[Prepared]:
+    """Events as the writer takes them: hashed and routed."""
+    pack, time_ms = _pack.encode, codec.time_ms
+    return [
+        Prepared(
+            raw or codec.encode(event),
+            event,
+            time_ms(event),
+            id_hash(event),
+            xxh3_64_intdigest(pack(event.data)),  # type: ignore[attr-defined]
+            topics_of(event),
+        )
+        for raw, event in events
+    ]

@@ -1,0 +1,340 @@
+"""The writer thread: the only one that judges, and the only one that writes the store's file.
+
+Each round takes what waits, most urgent first: control, gate checks, ticks, then a slice of events; it is one
+transaction, and callers hear after its commit. When the store fails, everybody is told so at once, gates refuse
+writes, and the thread tries to open the store again until it works.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from storage import log, snapshots
+from storage.errors import StoreError, StoreUnavailable
+from streams.records import Entry
+from streams.routing import ACTIONS
+from streams.standalone.core import Core
+from streams.standalone.jobs import Delivery, Job
+from streams.standalone.round import Round
+from streams.standalone.types import Changed, Closed
+
+SLICE = 500
+SLICE_WITH_GATE = 100
+"""Events judged in one round, and while gate checks come in: a check waits for at most one round."""
+GATES_AT_ONCE = 100
+_GATE_LULL_SECS = 1.0
+_IDLE_SECS = 0.5
+_FIRST_RETRY_SECS, _LAST_RETRY_SECS = 0.2, 5.0
+_SNAPSHOT_SHARE = 20
+"""Snapshots take at most 1/20 of the thread's time."""
+_log = structlog.get_logger("tripline.writer")
+
+
+class Writer:
+    """The thread and its queues.
+
+    ``open_core`` makes the memory from the store; ``on_commit`` hears of each commit: what changed, and the records
+    of agent.actions that are durable now.
+    """
+
+    def __init__(
+        self,
+        open_core: Callable[[], Core],
+        on_commit: Callable[[Sequence[Changed], list[Entry]], None],
+        on_open: Callable[[Core], None],
+    ) -> None:
+        self._open_core = open_core
+        self._on_commit = on_commit
+        self._on_open = on_open
+        self.core: Core | None = None
+        self.trouble = ""
+        self.control: deque[Job] = deque()
+        self.gates: deque[Job] = deque()
+        self.calls: deque[Job] = deque()
+        self.deliveries: deque[Delivery] = deque()
+        self.queued_events = 0
+        self.judged_to_ms = 0
+        self._wake = threading.Event()
+        self._stop = False
+        self._last_gate = 0.0
+        self._last_snapshot = time.monotonic()
+        self._snapshot_cost = 0.0
+        self._retry_secs = _FIRST_RETRY_SECS
+        self._kept_counts: dict[str, int] = {}
+        self._in_hand: float | None = None
+        self._thread = threading.Thread(target=self._run, name="tripline-writer", daemon=True)
+
+    # --- for callers --------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the store (problems are the caller's), then start the thread."""
+        self._take_core(self._open_core())
+        self._thread.start()
+
+    def stop(self, timeout_secs: float = 30.0) -> None:
+        """Finish what waits, take a last snapshot, end."""
+        self._stop = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_secs)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread is alive."""
+        return self._thread.is_alive()
+
+    def put(self, queue: deque[Job], job: Job) -> None:
+        """Queue a job."""
+        if self._stop:
+            job.fail(Closed("the runtime is stopping"))
+            return
+        queue.append(job)
+        self._wake.set()
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Queue a batch of events."""
+        if self._stop:
+            delivery.next_slice(len(delivery.items)).fail(Closed("the runtime is stopping"))
+            return
+        self.queued_events += len(delivery.items)
+        self.deliveries.append(delivery)
+        self._wake.set()
+
+    def oldest_unjudged_secs(self) -> float | None:
+        """How long the oldest event that is not judged has waited."""
+        received = self._in_hand
+        if received is None:
+            try:
+                received = self.deliveries[0].received
+            except IndexError:
+                return None
+        return time.monotonic() - received
+
+    # --- the thread ---------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if not self._turn():
+                    return
+            except Exception as problem:  # the thread must outlive whatever happens; gates deny meanwhile
+                _log.exception("writer_failed")
+                self._lose(problem)
+
+    def _turn(self) -> bool:
+        if self.core is None and not self._reopen():
+            return not self._stop
+        jobs = self._collect()
+        if jobs:
+            self._do(jobs)
+            self._in_hand = None
+        elif self._stop:
+            self._close()
+            return False
+        else:
+            self._wake.wait(_IDLE_SECS)
+            self._wake.clear()
+        if self._snapshot_is_due():
+            self._snapshot()
+        return True
+
+    def _collect(self) -> list[Job]:
+        jobs: list[Job] = []
+        while self.control:
+            jobs.append(self.control.popleft())
+        gates = self.gates
+        while gates and len(jobs) < GATES_AT_ONCE:
+            jobs.append(gates.popleft())
+        if jobs:
+            self._last_gate = time.monotonic()
+        while self.calls and len(jobs) < 2 * GATES_AT_ONCE:
+            jobs.append(self.calls.popleft())
+        jobs.extend(self._collect_events(len(jobs)))
+        return jobs
+
+    def _collect_events(self, busy_with: int) -> list[Job]:
+        """Slices of the batches that wait. A round full of gate checks takes a few events too: nobody starves."""
+        has_gates = time.monotonic() - self._last_gate < _GATE_LULL_SECS
+        room = SLICE_WITH_GATE if has_gates else SLICE
+        found: list[Job] = []
+        while self.deliveries and room > 0:
+            delivery = self.deliveries[0]
+            if self._in_hand is None:
+                self._in_hand = delivery.received
+            slice_ = delivery.next_slice(room)
+            room -= max(1, len(slice_))
+            self.queued_events -= len(slice_)
+            found.append(slice_)
+            if delivery.is_taken:
+                self.deliveries.popleft()
+        return found
+
+    def _do(self, jobs: Sequence[Job]) -> None:
+        """Run jobs in one round; when one of them breaks it, find out which."""
+        core = self.core
+        if core is None:
+            for job in jobs:
+                job.fail(StoreUnavailable(self.trouble))
+            return
+        try:
+            round_ = Round(core)
+            round_.begin()
+            for job in jobs:
+                job.run(round_)
+            round_.judge()
+            entries = _entries(core)
+            changed = round_.commit()
+        except sqlite3.Error as problem:
+            self._lose(problem)
+            for job in jobs:
+                job.fail(StoreUnavailable(f"the store could not be written: {problem}"))
+            return
+        except Exception as problem:  # one caller's data must not take the others with it
+            _log.exception("round_failed", jobs=len(jobs))
+            self._retry_apart(jobs, problem)
+            return
+        self._committed(core, round_, jobs, changed, entries)
+
+    def _committed(
+        self, core: Core, round_: Round, jobs: Sequence[Job], changed: Sequence[Changed], entries: list[Entry]
+    ) -> None:
+        for lane in core.lanes.values():
+            core.events_since_snapshot += len(lane.appended_times)
+            lane.committed()
+        self.judged_to_ms = round_.now_ms
+        for job in jobs:
+            job.succeed()
+        for hook in round_.then:
+            hook()
+        self._on_commit(changed, entries)
+
+    def _retry_apart(self, jobs: Sequence[Job], problem: BaseException) -> None:
+        self._abandon()
+        pieces: list[Sequence[Job]] = [[job] for job in jobs]
+        if len(jobs) == 1:
+            pieces = [[piece] for piece in jobs[0].split()]
+            if not pieces:
+                jobs[0].fail(problem)
+        for piece in pieces:
+            if self.core is None and not self._reopen():
+                for job in piece:
+                    job.fail(StoreUnavailable(self.trouble))
+                continue
+            self._do(piece)
+
+    # --- the store ----------------------------------------------------------------------------------------------
+
+    def _take_core(self, core: Core) -> None:
+        core.counts.update(self._kept_counts)
+        self.core = core
+        self.trouble = ""
+        self._retry_secs = _FIRST_RETRY_SECS
+        self._on_open(core)
+
+    def _lose(self, problem: BaseException) -> None:
+        """The store failed: nothing in memory can be trusted to be durable."""
+        self.trouble = str(problem) or type(problem).__name__
+        _log.error("store_lost", problem=self.trouble)
+        self._abandon()
+
+    def _abandon(self) -> None:
+        core, self.core = self.core, None
+        if core is None:
+            return
+        self._kept_counts = core.counts
+        try:
+            if core.link.in_transaction:
+                core.link.execute("ROLLBACK")
+        except sqlite3.Error:
+            pass  # the connection is closed next, which rolls back
+        core.link.close()
+
+    def _reopen(self) -> bool:
+        """Try to open the store again; refuse what waits when it does not work."""
+        try:
+            self._take_core(self._open_core())
+        except (sqlite3.Error, StoreError, OSError) as problem:
+            self.trouble = str(problem)
+            _log.error("store_not_opened", problem=self.trouble)
+            self._refuse_waiting()
+            self._wake.wait(self._retry_secs)
+            self._wake.clear()
+            self._retry_secs = min(2 * self._retry_secs, _LAST_RETRY_SECS)
+            return False
+        return True
+
+    def _refuse_waiting(self) -> None:
+        problem = StoreUnavailable(f"the store can't be used: {self.trouble}")
+        for queue in (self.control, self.gates, self.calls):
+            while queue:
+                queue.popleft().fail(problem)
+        while self.deliveries:
+            delivery = self.deliveries.popleft()
+            slice_ = delivery.next_slice(len(delivery.items))
+            self.queued_events -= len(slice_)
+            slice_.fail(problem)
+
+    def _close(self) -> None:
+        if self.core is not None:
+            self._snapshot()
+        if self.core is not None:
+            self.core.link.close()
+
+    # --- snapshots ----------------------------------------------------------------------------------------------
+
+    def _snapshot_is_due(self) -> bool:
+        core = self.core
+        if core is None or core.events_since_snapshot == 0:
+            return False
+        since = time.monotonic() - self._last_snapshot
+        engine = core.settings.engine
+        if core.events_since_snapshot < engine.snapshot_events and since < engine.snapshot_secs:
+            return False
+        return since >= self._snapshot_cost * _SNAPSHOT_SHARE
+
+    def _snapshot(self) -> None:
+        """Encode the changed states between two rounds (the barrier) and store them with where to resume."""
+        core = self.core
+        if core is None:
+            return
+        began = time.monotonic()
+        try:
+            core.link.execute("BEGIN IMMEDIATE")
+            for lane in core.lanes.values():
+                if lane.next_offset == lane.resume_offset:
+                    continue
+                taken = ((s.key, s.next_offset, s.blob) for s in lane.stage.snapshot())
+                snapshots.save(core.link, lane.stage.name, lane.topic_id, taken)
+                mark = snapshots.Mark(lane.next_offset, lane.next_offset, core.last_ms)
+                snapshots.mark(core.link, lane.topic, lane.topic_id, mark)
+            self._drop_old(core)
+            core.link.execute("COMMIT")
+        except sqlite3.Error as problem:
+            self._lose(problem)
+            return
+        for lane in core.lanes.values():
+            lane.resume_offset = lane.next_offset
+        core.events_since_snapshot = 0
+        self._last_snapshot = time.monotonic()
+        self._snapshot_cost = self._last_snapshot - began
+
+    def _drop_old(self, core: Core) -> None:
+        """Retention: segments whose records are too old and lie below what a recovery would read."""
+        before_ms = core.last_ms - core.settings.engine.retention_days * 86_400_000
+        for lane in core.lanes.values():
+            log.drop_before(core.link, lane.topic, before_ms, lane.resume_offset)
+
+
+def _entries(core: Core) -> list[Entry]:
+    """The records of agent.actions that the open round appended."""
+    lane = core.lanes[ACTIONS]
+    base = lane.next_offset - len(lane.appended_events)
+    events: list[Any] = lane.appended_events
+    return list(zip(range(base, lane.next_offset), lane.appended_times, events, strict=True))
