@@ -12,6 +12,7 @@ from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase,
 from events.catalogue import CATALOGUE, kind_of
 from events.times import parse_ms
 from events.types import (
+    DEFAULT_TENANT,
     ActionEvent,
     AdmissionEvent,
     AgentAction,
@@ -83,57 +84,82 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.policy = 0
         self.quarter = 0
         self.judged = 0
+        self._default_tenant: dict[str, Keyed[AgentBody]] = {}
 
     # --- the hot path -------------------------------------------------------------------------------------------
 
-    def process(self, entries: Sequence[Entry]) -> list[Output]:
-        """Judge records in log order; plain actions take the short way, everything else the general one."""
+    def process(self, entries: Sequence[Entry]) -> list[Output]:  # noqa: PLR0912 - one loop, written out for speed
+        """Judge records in log order; plain actions take the short way, everything else the general one.
+
+        The short way is ``process_entry`` written out: calls cost more than the work here.
+        """
         out: list[Output] = []
-        keys, known_kinds = self.keys, CATALOGUE
+        known_agents, known_kinds = self._default_tenant, CATALOGUE
         for entry in entries:
-            offset, at_ms, event = entry
+            offset, at, event = entry
             if type(event) is not ActionEvent:
                 self.process_entry(entry, out)
                 continue
             if offset < self.next_offset:
                 continue
             self.next_offset = offset + 1
-            at = self.advance(at_ms)
+            if at > self._free_until_ms or at < self.stream_ms:
+                at = self.advance(at)
+            else:
+                self.stream_ms = at
             data = event.data
-            key = f"default/{data.agent_id}" if event.tenant is UNSET else f"{event.tenant}/{data.agent_id}"
-            keyed = keys.get(key) or self.keyed(key)
-            if not self.begin(keyed, offset) or self.is_duplicate(offset, at, event, keyed, out):
+            keyed = known_agents.get(data.agent_id) if event.tenant is UNSET else None
+            if keyed is None:
+                keyed = self._agent(event)
+            if offset < keyed.next_offset:
+                continue
+            keyed.next_offset = offset + 1
+            if not keyed.is_dirty:
+                self.mark(keyed)
+            if self.is_duplicate(offset, at, event, keyed, out):
                 continue
             body = keyed.body
+            body.last_ms = at
             effect_ms = parse_ms(event.time)
             kind = known_kinds.get(data.action) or kind_of(data.action)
-            phase: Phase = "both"
+            is_backlog = effect_ms < at - BACKLOG_MS
             if body.pending and data.decision_id in body.pending:
                 del body.pending[data.decision_id]
-                phase = "outcome"
-            is_backlog = effect_ms < at - BACKLOG_MS
-            action = Action(at, effect_ms, event.source, event.id, kind, data, is_backlog, phase)
-            self._judge(offset, action, keyed, out)
+                action = Action(at, effect_ms, event.source, event.id, kind, data, is_backlog, "outcome")
+                self._judge(offset, action, keyed, out)
+                continue
+            action = Action(at, effect_ms, event.source, event.id, kind, data, is_backlog)
+            self.judged += 1
+            for observe, state, index in body.calls:
+                try:
+                    evidence = observe(action, state)
+                except Exception as problem:  # one agent's data must not blind the others: disable, report, hold
+                    self._disable(offset, action, keyed, index, problem, out)
+                else:
+                    if evidence is not None:
+                        self._say(offset, action, keyed, index, evidence, out)
         return out
 
+    def _agent(self, event: ActionEvent) -> Keyed[AgentBody]:
+        keyed = self.keyed(make_key(tenant_of(event), event.data.agent_id))
+        if event.tenant is UNSET or event.tenant == DEFAULT_TENANT:
+            self._default_tenant[event.data.agent_id] = keyed
+        return keyed
+
     def _judge(self, offset: int, action: Action, keyed: Keyed[AgentBody], out: list[Output]) -> None:
-        body = keyed.body
-        body.last_ms = action.at_ms
+        """An admission, or the report of an admitted operation: to the detectors that judge that phase."""
+        keyed.body.last_ms = action.at_ms
         self.judged += 1
-        broken = -1
-        for observe, state, index in body.calls:
-            if action.phase != "both" and not self._judges(index, action.phase):
+        for observe, state, index in keyed.body.calls:
+            if not self._judges(index, action.phase):
                 continue
             try:
                 evidence = observe(action, state)
-            except Exception as problem:  # one agent's data must not blind the others: disable, report, hold
+            except Exception as problem:
                 self._disable(offset, action, keyed, index, problem, out)
-                broken = index
-                continue
-            if evidence is not None:
-                self._say(offset, action, keyed, index, evidence, out)
-        if broken >= 0:
-            self._wire(body)
+            else:
+                if evidence is not None:
+                    self._say(offset, action, keyed, index, evidence, out)
 
     def _judges(self, index: int, phase: Phase) -> bool:
         wants = self.detectors[index].judges
@@ -195,6 +221,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             topic="fault",
         )
         self._say(offset, action, keyed, index, evidence, out)
+        self._wire(keyed.body)
 
     def on_conflict(self, offset: int, at_ms: int, event: Any, keyed: Keyed[AgentBody], out: list[Output]) -> None:
         """The agent's event re-uses an id with other content: said, and the record is judged all the same."""
@@ -367,6 +394,10 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.pending = dict.fromkeys(kept.pending)
         self._wire(body)
         return body
+
+    def restored(self) -> None:
+        """The short way's index is made anew as agents act."""
+        self._default_tenant.clear()
 
     def dump_shared(self) -> bytes:
         """The common load and the policy's version."""

@@ -77,6 +77,7 @@ class KeyedStage(ABC, Generic[S]):
         self.stream_ms = 0
         self.duplicates = 0
         self._dirty: list[Keyed[S]] = []
+        self._free_until_ms = 0
         self._scratch = bytearray(1024)
 
     # --- what a stage decides -----------------------------------------------------------------------------------
@@ -153,6 +154,7 @@ class KeyedStage(ABC, Generic[S]):
             return
         self.tick_ms = tick_ms
         self.stream_ms = max(self.stream_ms, tick_ms)
+        self._free_until_ms = tick_ms + AHEAD_OF_TICK_MS
         self.on_tick(offset, tick_ms, out)
 
     def advance(self, at_ms: int) -> int:
@@ -161,6 +163,7 @@ class KeyedStage(ABC, Generic[S]):
         if self.tick_ms and at > self.tick_ms + AHEAD_OF_TICK_MS:
             at = max(self.stream_ms, self.tick_ms + AHEAD_OF_TICK_MS)
         self.stream_ms = at
+        self._free_until_ms = self.tick_ms + AHEAD_OF_TICK_MS if self.tick_ms else at
         return at
 
     def keyed(self, key: str) -> Keyed[S]:
@@ -176,13 +179,19 @@ class KeyedStage(ABC, Generic[S]):
             return False
         keyed.next_offset = offset + 1
         if not keyed.is_dirty:
-            keyed.is_dirty = True
-            self._dirty.append(keyed)
+            self.mark(keyed)
         return True
+
+    def mark(self, keyed: Keyed[S]) -> None:
+        """The key has changed since the last snapshot."""
+        keyed.is_dirty = True
+        self._dirty.append(keyed)
 
     def is_duplicate(self, offset: int, at_ms: int, event: Any, keyed: Keyed[S], out: list[Output]) -> bool:
         """Whether (source, id) was judged before; a re-used id with other content is reported, and judged."""
-        seen = keyed.recent.admit(id_hash(event), self.content_hash(event.data))
+        _canonical.encode_into(event.data, self._scratch)
+        known = xxh3_64_intdigest(f"{event.source}\0{event.id}".encode())
+        seen = keyed.recent.admit(known, xxh3_64_intdigest(self._scratch))
         if seen == Seen.NEW:
             if event.sequence is UNSET or not self._is_old_number(event, keyed):
                 return False
@@ -193,11 +202,6 @@ class KeyedStage(ABC, Generic[S]):
             return True
         self.on_conflict(offset, at_ms, event, keyed, out)
         return False
-
-    def content_hash(self, data: Struct) -> int:
-        """The 64-bit hash of an event's data, independent of how it was written."""
-        _canonical.encode_into(data, self._scratch)
-        return xxh3_64_intdigest(self._scratch)
 
     def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:
         """The identity of an output of this stage."""
@@ -259,8 +263,3 @@ class KeyedStage(ABC, Generic[S]):
             keyed.sequences[event.source] = number
             return False
         return number <= highest - 1024
-
-
-def id_hash(event: Event) -> int:
-    """The 64-bit hash of (source, id), the identity of an event."""
-    return xxh3_64_intdigest(f"{event.source}\0{event.id}".encode())
