@@ -48,7 +48,7 @@ class Simulation:
         return self._new_worker(self.worker(agent_id).spec, f"{agent_id}-{name}")
 
     def _new_worker(self, agent: AgentSpec, name: str) -> Worker:
-        return Worker(agent, self.world, self._seed, self.envelope, self.spec.has_changes, name)
+        return Worker(agent, self.world, self._seed, self.envelope, self.spec.mirrors, name)
 
     def hour(self) -> list[tuple[int, Event]]:
         """The events of the next hour, ordered by time."""

@@ -36,7 +36,7 @@ def population(agents: int, seed: int, *, surge_factor: float = 2.0, has_outage:
         accounts=200,
         surge_factor=surge_factor,
         has_deals=False,
-        has_changes=False,
+        mirrors="none",
         outages=_outage(seed) if has_outage else (),
     )
 

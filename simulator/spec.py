@@ -31,7 +31,8 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
 
     ``actions_per_hour`` is the mean of a busy hour. ``noise_sd`` is the deviation of the logarithm of its slowly
     varying load, which forgets itself over ``noise_hours``. ``run_actions`` is the mean length of a run: actions
-    of a run follow each other within seconds. ``active_from_day`` counts from the start of the simulation.
+    of a run follow each other within seconds. ``read_share`` is how often the role "enrich" only looks.
+    ``active_from_day`` counts from the start of the simulation.
     """
 
     agent_id: str
@@ -48,6 +49,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     noise_sd: float = 0.15
     noise_hours: float = 2.0
     run_actions: float = 2.0
+    read_share: float = 0.1
     jobs: tuple[JobSpec, ...] = ()
     follows_surge: bool = True
     active_from_day: int = 0
@@ -57,7 +59,7 @@ class OrgSpec(Struct, frozen=True, kw_only=True):
     """A sales organisation. The same spec, seed and dates give the same bytes.
 
     ``surge_factor`` multiplies everyone's load in the last ``surge_days`` working days of a quarter.
-    ``has_changes`` mirrors each agent's write as the CRM's own change record, as change data capture does.
+    ``mirrors`` says of which writes of agents the CRM's own change records come too, as change data capture does.
     ``outages`` are (start, end) in minutes from the start of the simulation: the CRM is down, agents stand still.
     """
 
@@ -73,7 +75,7 @@ class OrgSpec(Struct, frozen=True, kw_only=True):
     surge_factor: float = 1.0
     surge_days: int = 5
     has_deals: bool = True
-    has_changes: bool = True
+    mirrors: Literal["all", "deals", "none"] = "all"
     outages: tuple[tuple[int, int], ...] = ()
 
 

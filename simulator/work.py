@@ -65,9 +65,7 @@ class Worker:
     ``name`` is the beginning of its events' ids and chooses its draws.
     """
 
-    def __init__(
-        self, spec: AgentSpec, world: World, seed: int, envelope: Envelope, has_changes: bool, name: str
-    ) -> None:
+    def __init__(self, spec: AgentSpec, world: World, seed: int, envelope: Envelope, mirrors: str, name: str) -> None:
         self.spec = spec
         self.world = world
         self.envelope = envelope
@@ -75,7 +73,7 @@ class Worker:
         self.draws = Draws(seed, "work", name)
         self.count = 0
         self.fault: Fault | None = None
-        self._has_changes = has_changes
+        self._mirrors = mirrors
         self._feed = Draws(seed, "feed", name)
         self._step = _ROLES[spec.role]
         self._actor = Actor("agent", spec.agent_id)
@@ -111,7 +109,7 @@ class Worker:
             return found
         for fields, name, value in step.new_values:
             fields[name] = value
-        if self._has_changes and step.changes:
+        if step.changes and (self._mirrors == "all" or (self._mirrors == "deals" and step.deal is not None)):
             found.extend(self._change_records(at_ms, event_id, step))
         if step.action == "email.send" and step.deal is not None:
             found.append(self._sent_mail(at_ms, event_id, step, step.deal))

@@ -10,7 +10,7 @@ from simulator.scenarios import KINDS, Label, Placed, Result, metronome_agent, p
 MONDAY_MS = parse_ms("2026-03-02T00:00:00Z")
 AT_MS = parse_ms("2026-03-03T10:00:00Z")
 AGENT = AgentSpec(agent_id="bot", role="enrich", actions_per_hour=120, error_probability=0.0)
-SPEC = OrgSpec(agents=(AGENT, metronome_agent()), has_deals=False, has_changes=False)
+SPEC = OrgSpec(agents=(AGENT, metronome_agent()), has_deals=False, mirrors="none")
 
 
 def run(kind: str, agent_id: str = "bot", days: int = 3) -> tuple[dict[str, ActionEvent], Label]:

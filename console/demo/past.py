@@ -1,0 +1,98 @@
+"""Writes the simulated past into the log: every record is judged by the real engine, at the time it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+from events.times import HOUR_MS, MINUTE_MS
+from events.types import Event
+from simulator import Simulation
+from streams.routing import ACTIONS, CRM
+from streams.standalone.recent import pack
+from streams.standalone.round import Round
+from streams.standalone.runtime import Runtime, prepare
+from streams.standalone.types import Prepared
+from streams.ticks import tick_event
+
+TICK_MS = 5 * MINUTE_MS
+"""Ticks of the past come every five minutes, not every ten seconds: nothing of it has to be shown to the second."""
+CHUNK = 4_000
+_WAITING = 2
+
+
+def fill(
+    runtime: Runtime, simulation: Simulation, until_ms: int, progress: Callable[[int], None] = lambda _: None
+) -> int:
+    """Take everything that happens before ``until_ms``; returns how many events that were.
+
+    ``progress`` hears how far it is (ms).
+    """
+    past = Past(simulation.start_ms)
+    waiting: list[Future[Any]] = []
+    count = 0
+    for chunk in _chunks(simulation, until_ms):
+        items = list(zip([at_ms for at_ms, _ in chunk], prepare([(b"", event) for _, event in chunk]), strict=True))
+        waiting.append(runtime.call(partial(past.take, items=items)))
+        if len(waiting) > _WAITING:
+            waiting.pop(0).result()
+        count += len(items)
+        progress(items[-1][0])
+    waiting.append(runtime.call(partial(past.end, until_ms=until_ms)))
+    for future in waiting:
+        future.result()
+    return count
+
+
+def _chunks(simulation: Simulation, until_ms: int) -> Iterator[list[tuple[int, Event]]]:
+    chunk: list[tuple[int, Event]] = []
+    while simulation.now_ms < until_ms:
+        chunk.extend(simulation.hour())
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+class Past:
+    """Where the past has got to. Its methods run in the writer's thread, inside a transaction."""
+
+    def __init__(self, start_ms: int) -> None:
+        self._tick_ms = start_ms - start_ms % TICK_MS
+
+    def take(self, round_: Round, items: list[tuple[int, Prepared]]) -> None:
+        """Append these records and the ticks between them; judge at each full hour."""
+        recent = round_.core.recent
+        for at_ms, item in items:
+            if at_ms - self._tick_ms >= TICK_MS:
+                self._tick(round_, at_ms)
+            round_.now_ms = at_ms
+            round_.append_prepared(item, pack(item.id_hash, item.content_hash))
+            recent.add(item.id_hash, item.content_hash)
+        round_.core.last_ms = max(round_.core.last_ms, round_.now_ms)
+        round_.core.count("events", len(items))
+
+    def end(self, round_: Round, until_ms: int) -> None:
+        """The past ends here."""
+        self._tick(round_, until_ms)
+        round_.now_ms = round_.core.last_ms = until_ms
+
+    def _tick(self, round_: Round, at_ms: int) -> None:
+        """Ticks up to ``at_ms``: every five minutes, but only every hour where nothing happens."""
+        target = at_ms - at_ms % TICK_MS
+        while self._tick_ms < target:
+            hour_ms = self._tick_ms - self._tick_ms % HOUR_MS + HOUR_MS
+            self._tick_ms = min(target, hour_ms)
+            self._one(round_, self._tick_ms)
+
+    def _one(self, round_: Round, tick_ms: int) -> None:
+        event = tick_event(round_.core.engine_id, tick_ms)
+        round_.now_ms = tick_ms
+        for topic in (ACTIONS, CRM):
+            round_.append(topic, event)
+        if tick_ms % (15 * MINUTE_MS) == 0:
+            # What comes of this quarter hour (scores for the portfolio, the common load) belongs before the next.
+            round_.judge()
