@@ -48,6 +48,7 @@ class Identifier:
         self._tokens: dict[str, Token] = {}
         self._tokens_at = -1e9
         self._sessions: OrderedDict[str, tuple[Person, float]] = OrderedDict()
+        self._refreshing = asyncio.Lock()
         self._password_checks = asyncio.Semaphore(MAX_PASSWORD_CHECKS)
 
     async def caller(self, authorization: str, session: str, address: str, is_private: bool) -> Caller:
@@ -95,17 +96,23 @@ class Identifier:
         return await self.check_password(name, password, address)
 
     async def _token(self, secret: str) -> Token:
+        arrived = time.monotonic()
         token = self._tokens.get(key := hashed(secret))
-        age = time.monotonic() - self._tokens_at
-        if age > REFRESH_SECS or (token is None and age > REFRESH_SECS / 4):
-            self._tokens_at = time.monotonic()
-            self._tokens = await asyncio.to_thread(self._store.tokens_by_hash)
+        if token is None or arrived - self._tokens_at > REFRESH_SECS:
+            await self._refresh_tokens(arrived)
             token = self._tokens.get(key)
         if token is None:
             raise BadCredentials("this API token is unknown or revoked")
         if token.expires_ms is not None and token.expires_ms <= self._now_ms():
             raise BadCredentials("this API token has expired")
         return token
+
+    async def _refresh_tokens(self, needed_since: float) -> None:
+        async with self._refreshing:
+            if self._tokens_at < needed_since:  # else somebody else has read them while this one waited
+                started = time.monotonic()
+                self._tokens = await asyncio.to_thread(self._store.tokens_by_hash)
+                self._tokens_at = started
 
     async def _session(self, session: str) -> Person | None:
         now = time.monotonic()

@@ -39,13 +39,14 @@ def hashed(secret: str) -> str:
 class AuthStore:
     """People and tokens.
 
-    Parameters: ``now_ms`` gives the wall clock's time in milliseconds since 1970.
+    Parameters: ``now_ms`` gives the wall clock's time in milliseconds since 1970; ``hasher`` by default is Argon2id
+    with the library's recommended cost.
     """
 
-    def __init__(self, engine: Engine, now_ms: Callable[[], int]) -> None:
+    def __init__(self, engine: Engine, now_ms: Callable[[], int], hasher: PasswordHasher | None = None) -> None:
         self._engine = engine
         self._now_ms = now_ms
-        self._hasher = PasswordHasher()
+        self._hasher = hasher or PasswordHasher()
         self._unknown = self._hasher.hash(secrets.token_urlsafe(16))
 
     # --- people ---------------------------------------------------------------------------------------------

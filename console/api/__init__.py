@@ -1,0 +1,1 @@
+"""The HTTP API: ingest, gate, control, queries, health, and logging in."""

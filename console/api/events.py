@@ -1,0 +1,155 @@
+"""``POST /v1/events``: what producers send. Each item is answered for by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import Request, Response, post
+from litestar.openapi.spec import OpenAPIType, Schema
+from msgspec import Struct
+
+from console.api.docs import body_as
+from console.auth import Token, caller_of
+from console.errors import Refused
+from console.services import Services, services_of
+from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode_input, read_body, to_structured
+from events.types import ActionEvent
+
+INLINE_BYTES = 32 * 1024
+MAX_REFUSED_SHOWN = 1_000
+NOT_TAKEN = ("text/plain",)
+
+_EVENT = Schema(
+    type=OpenAPIType.OBJECT,
+    description="A CloudEvents 1.0 event; `tripline schema export` writes the JSON Schemas of all types.",
+    required=["specversion", "id", "source", "type", "time", "data"],
+)
+_BODIES = body_as(
+    {
+        "application/cloudevents+json": _EVENT,
+        "application/cloudevents-batch+json": Schema(type=OpenAPIType.ARRAY, items=_EVENT),
+        "application/x-ndjson": Schema(type=OpenAPIType.STRING, description="JSON Lines: one event a line."),
+        "application/json": Schema(description="Binary mode: the data alone, the attributes as ce-… headers."),
+    }
+)
+
+
+class RefusedItem(Struct, frozen=True):
+    """An item that was refused: its place in the body (from 0), why, and the field it is about ("" = the whole)."""
+
+    index: int
+    reason: str
+    message: str
+    field: str
+
+
+class IngestAnswer(Struct, frozen=True):
+    """What became of the items. Accepted ones are judged and durable; refused ones are kept as dead letters.
+
+    At most 1,000 refused items are listed; ``refused_count`` counts all.
+    """
+
+    accepted: int
+    duplicates: int
+    refused: list[RefusedItem]
+    refused_count: int = 0
+
+
+@post("/v1/events", status_code=200, operation_class=_BODIES, tags=["producers"], summary="Send events")
+async def ingest(request: Request[Any, Any, Any]) -> Response[IngestAnswer]:
+    """Take one event, a batch or JSON Lines. 400 when every item was refused, 429 when the sender should wait."""
+    services = services_of(request)
+    body = await request.body()
+    headers = list(request.headers.multi_items())
+    if len(body) <= INLINE_BYTES:
+        items = read_items(body, headers, services.limits)
+    else:
+        items = await asyncio.to_thread(read_items, body, headers, services.limits)
+    refusals = [item for item in items if isinstance(item, Refusal)]
+    accepted = [item for item in items if isinstance(item, Accepted)]
+    token = caller_of(request).token
+    if token is not None:
+        check_binding(token, accepted)
+    duplicates = await _take(services, accepted)
+    await _keep(services, refusals, token)
+    answer = IngestAnswer(
+        accepted=len(accepted) - duplicates,
+        duplicates=duplicates,
+        refused=[_shown(refusal) for refusal in refusals[:MAX_REFUSED_SHOWN]],
+        refused_count=len(refusals),
+    )
+    return Response(answer, status_code=400 if refusals and not accepted else 200)
+
+
+def read_items(body: bytes, headers: Sequence[tuple[str, str]], limits: Limits) -> list[Accepted | Refusal]:
+    """The items of a request, each read or refused. Raises Refused when the body as a whole is of no use.
+
+    A body that can't be divided into items is one refused item, so that it is kept.
+    """
+    content_type = next((value for name, value in headers if name == "content-type"), "")
+    try:
+        if content_type.partition(";")[0].strip().lower() in NOT_TAKEN:
+            raise BadEvent(
+                BadReason.UNSUPPORTED_CONTENT_TYPE, f"content-type: {content_type[:60]!r} is not taken", "content-type"
+            )
+        if any(name.startswith("ce-") for name, _ in headers) and "cloudevents" not in content_type.lower():
+            raw = to_structured(headers, body, limits)
+            return [Accepted(0, raw, decode_input(raw, limits))]
+        return list(read_body(body, content_type, limits))
+    except BadEvent as problem:
+        if problem.reason == BadReason.UNSUPPORTED_CONTENT_TYPE:
+            raise Refused(415, "unsupported_media_type", problem.message, {"field": problem.field}) from None
+        if problem.reason == BadReason.TOO_LARGE and len(body) > limits.max_event_bytes:
+            raise Refused(413, "too_large", problem.message) from None
+        return [Refusal(0, body, problem)]
+
+
+def check_binding(token: Token, accepted: Sequence[Accepted]) -> None:
+    """Refuse the whole request (403) when a token speaks for another agent or source than its own."""
+    for item in accepted:
+        event = item.event
+        if token.source is not None and event.source != token.source:
+            message = f"this token sends as the source {token.source!r} only, not {event.source[:100]!r}"
+        elif token.agent_id is None:
+            continue
+        elif type(event) is not ActionEvent:
+            message = "an agent's own token sends tripline.agent.action.v1 only"
+        elif event.data.agent_id != token.agent_id:
+            message = f"this token speaks for {token.agent_id!r} only, not for {event.data.agent_id[:100]!r}"
+        else:
+            continue
+        raise Refused(403, "not_yours", message, {"index": item.index})
+
+
+async def _take(services: Services, accepted: Sequence[Accepted]) -> int:
+    if not accepted:
+        return 0
+    started = time.perf_counter()
+    results = await asyncio.wrap_future(services.runtime.ingest([(item.raw, item.event) for item in accepted]))
+    services.metrics.ingest_seconds.observe(time.perf_counter() - started)
+    duplicates = sum(result.is_duplicate for result in results)
+    services.metrics.ingested.inc(len(accepted) - duplicates)
+    services.metrics.duplicates.inc(duplicates)
+    return duplicates
+
+
+async def _keep(services: Services, refusals: Sequence[Refusal], token: Token | None) -> None:
+    kept = []
+    for refusal in refusals:
+        error = refusal.error
+        agent_id = token.agent_id if token is not None and token.agent_id is not None else error.agent_id
+        origin = {"http": "/v1/events", "index": refusal.index}
+        services.metrics.refused.add(str(error.reason))
+        services.metrics.dead_letters.add(str(error.reason))
+        kept.append(services.runtime.dead_letter(refusal.raw, str(error.reason), error.message, origin, agent_id))
+    await asyncio.gather(*map(asyncio.wrap_future, kept))
+
+
+def _shown(refusal: Refusal) -> RefusedItem:
+    return RefusedItem(refusal.index, str(refusal.error.reason), refusal.error.message, refusal.error.field)
+
+
+ROUTES = [ingest]

@@ -1,0 +1,180 @@
+"""Puts the console together: routes, the guard in front of them, login, metrics and the stream of changes."""
+
+from __future__ import annotations
+
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import structlog
+from governance.gate import Rule
+from litestar import Litestar, Request, Response
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from console.api import control, dead_letters, events, gate, health, login, queries, stream
+from console.auth import AuthStore, Identifier, Throttle
+from console.errors import Refused
+from console.observe import listener
+from console.ports import Runtime
+from console.security import Guard, GuardConfig, is_loopback
+from console.services import STATE_KEY, Services
+from console.sse import Hub
+from console.two import TwoPeople
+from dashboards.metrics import Labels, Metrics
+from detectors.discovery import discover
+from events.codec import BadReason, Limits
+from governance.settings_types import Settings
+from storage.people import open_people
+from storage.read import Reader
+
+PEOPLE_FILE = "people.db"
+HTTP_CODES = (
+    "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_yours", "only_a_person",
+    "too_large", "too_many_failures", "too_slow", "unauthorized", "unknown_host", "unsupported_media_type",
+)  # fmt: skip
+_log = structlog.get_logger("tripline.console")
+
+
+def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthStore | None = None) -> Litestar:
+    """The console's ASGI application.
+
+    Parameters: ``runtime`` runs already; ``reader`` reads the same store; ``auth`` by default opens ``people.db`` in
+    the data folder.
+    """
+    services = make_services(runtime, settings, reader, auth or open_auth(settings))
+    app = Litestar(
+        route_handlers=[*_api_routes(), *_page_routes(services)],
+        openapi_config=_openapi(),
+        exception_handlers={Refused: _refused, HTTPException: _http_problem, Exception: _failed},
+        state=State({STATE_KEY: services}),
+        request_max_body_size=None,  # the guard has read the body, within its limits
+        logging_config=None,
+        debug=False,
+        template_config=_template_config(),
+    )
+    config = GuardConfig(
+        is_open=services.is_open,
+        allowed_hosts=frozenset(host.lower() for host in settings.server.allowed_hosts),
+        max_body_bytes=settings.server.max_body_bytes,
+        cookie=services.cookie,
+    )
+    app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add)
+    runtime.subscribe(listener(services.metrics, services.hub))
+    return app
+
+
+def make_services(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthStore) -> Services:
+    """What the routes share."""
+    is_open = tokens_are_optional(settings)
+    return Services(
+        runtime=runtime,
+        settings=settings,
+        auth=auth,
+        identifier=Identifier(auth, Throttle(settings.auth.max_failed_logins, wall_ms), is_open, wall_ms),
+        reader=reader,
+        hub=Hub(),
+        two=TwoPeople(wall_ms),
+        metrics=make_metrics(settings),
+        limits=Limits(max_event_bytes=settings.server.max_event_bytes, max_body_bytes=settings.server.max_body_bytes),
+        cookie=f"tripline_{settings.server.port}",
+        is_open=is_open,
+    )
+
+
+def make_metrics(settings: Settings) -> Metrics:
+    """Metrics whose label values are those that this configuration can give."""
+    labels = Labels(
+        refusal_reasons=[str(reason) for reason in BadReason],
+        http_codes=HTTP_CODES,
+        detectors=sorted(discover()),
+        gate_rules=[*(str(rule) for rule in Rule), "not_available"],
+        channels=sorted({"log", *(target.url.partition(":")[0] for target in settings.notifications.targets)}),
+    )
+    return Metrics(labels, version())
+
+
+def open_auth(settings: Settings) -> AuthStore:
+    """People and tokens of the data folder that the settings name."""
+    return AuthStore(open_people(Path(settings.server.data_dir) / PEOPLE_FILE), wall_ms)
+
+
+def tokens_are_optional(settings: Settings) -> bool:
+    """True when callers on this machine need no token: the server listens on loopback and the settings allow it."""
+    return settings.server.require_tokens != "always" and is_loopback(settings.server.host)
+
+
+def version() -> str:
+    """Tripline's version; "0" in a source tree that is not installed."""
+    try:
+        return metadata.version("tripline")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+def wall_ms() -> int:
+    """The wall clock: sessions and tokens expire by it, whatever the log's clock does."""
+    return time.time_ns() // 1_000_000
+
+
+def _api_routes() -> list[Any]:
+    modules = (events, gate, control, queries, dead_letters, health, stream, login)
+    return [route for module in modules for route in module.ROUTES]
+
+
+def _page_routes(services: Services) -> list[Any]:
+    from console import web  # noqa: PLC0415 - pages are optional while the API is tested alone
+
+    make = getattr(web, "handlers", None)
+    return list(make(services)) if make is not None else []
+
+
+def _template_config() -> Any:
+    from console import web  # noqa: PLC0415
+
+    make = getattr(web, "template_config", None)
+    return make() if make is not None else None
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Tripline",
+        version=version(),
+        description="Live guardrails for AI agents that act in a CRM, and live risk on every open deal.",
+        path="/schema",
+        render_plugins=[JsonRenderPlugin(path="/openapi.json"), YamlRenderPlugin(path="/openapi.yaml")],
+        components=Components(
+            security_schemes={
+                "token": SecurityScheme(type="http", scheme="bearer", description="An API token."),
+                "person": SecurityScheme(type="http", scheme="basic", description="A person, over TLS or loopback."),
+            }
+        ),
+    )
+
+
+def _refused(_: Request[Any, Any, Any], problem: Refused) -> Response[bytes]:
+    return Response(problem.body(), status_code=problem.status, headers=problem.headers, media_type="application/json")
+
+
+def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
+    extra: dict[str, Any] = {}
+    detail = problem.detail
+    if isinstance(problem.extra, list) and problem.extra and isinstance(problem.extra[0], dict):
+        extra["field"] = problem.extra[0].get("key")
+        detail = f"{extra['field']}: {problem.extra[0].get('message')}"
+    code = {404: "not_found", 405: "method_not_allowed"}.get(problem.status_code, "bad_request")
+    refused = Refused(problem.status_code, code, detail or code, extra, problem.headers)
+    return _refused(request, refused)
+
+
+def _failed(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:
+    retry = getattr(problem, "retry_secs", None)
+    if retry is not None:
+        wait = {"Retry-After": str(max(1, round(retry)))}
+        return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
+    _log.error("request.failed", path=request.url.path, problem=repr(problem), exc_info=problem)
+    return _refused(request, Refused(500, "failed", "something went wrong here; the log says what"))

@@ -1,0 +1,69 @@
+"""An application on a fake runtime, with people and tokens in a folder of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from console.app import PEOPLE_FILE, create_app, wall_ms
+from console.auth import AuthStore
+from governance.settings import parse_settings
+from governance.settings_types import Settings
+from storage.people import open_people
+from storage.read import Reader
+from storage.store import Store
+from tests.unit.console.fakes import FakeRuntime
+
+BASE = "https://127.0.0.1:8787"  # the test client has no loopback address, and passwords need that or TLS
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def runtime() -> FakeRuntime:
+    return FakeRuntime()
+
+
+@pytest.fixture
+def settings_of(tmp_path: Path) -> Callable[..., Settings]:
+    def make(**server: Any) -> Settings:
+        overrides = {f"server.{name}": value for name, value in {"data_dir": str(tmp_path / "data"), **server}.items()}
+        return parse_settings(None, {}, overrides)
+
+    return make
+
+
+@pytest.fixture
+def settings(settings_of: Callable[..., Settings]) -> Settings:
+    return settings_of()
+
+
+@pytest.fixture
+def auth(settings: Settings) -> AuthStore:
+    store = AuthStore(open_people(Path(settings.server.data_dir) / PEOPLE_FILE), wall_ms, PasswordHasher(1, 8, 1))
+    for name, role in (("maya", "operator"), ("jo", "operator"), ("vera", "viewer"), ("ada", "admin")):
+        store.add_user(name, role, PASSWORD)
+    return store
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[Reader]:
+    with Store(settings.server.data_dir) as store:
+        store.migrate()
+        yield Reader(store.engine())
+
+
+@pytest.fixture
+def app(runtime: FakeRuntime, settings: Settings, reader: Reader, auth: AuthStore) -> Litestar:
+    return create_app(runtime, settings, reader, auth)
+
+
+@pytest.fixture
+def client(app: Litestar) -> Iterator[TestClient[Litestar]]:
+    with TestClient(app, base_url=BASE, raise_server_exceptions=False) as made:
+        yield made

@@ -1,0 +1,119 @@
+"""A runtime that decides at once, in memory, with the real authority's function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any
+
+from governance.gate import GateDecision, Rule
+
+from events.types import By
+from governance.control import ControlRequest, ControlRow, decide, first_row
+
+NOW_MS = 1_772_442_843_120
+
+
+class Busy(RuntimeError):
+    """As the embedded runtime's: producers should wait."""
+
+    retry_secs = 1.0
+
+
+def done(value: Any = None, problem: Exception | None = None) -> Future[Any]:
+    """A future that is done already."""
+    future: Future[Any] = Future()
+    if problem is not None:
+        future.set_exception(problem)
+    else:
+        future.set_result(value)
+    return future
+
+
+class FakeRuntime:
+    """Keeps what it was given; ``is_busy``, ``is_stuck`` and ``is_broken`` make it fail."""
+
+    def __init__(self) -> None:
+        self.taken: dict[tuple[str, str], bytes] = {}
+        self.letters: list[dict[str, Any]] = []
+        self.settled: list[int] = []
+        self.rows: dict[str, ControlRow] = {}
+        self.checks: list[Any] = []
+        self.callbacks: list[Callable[[Any], None]] = []
+        self.is_busy = self.is_stuck = self.is_broken = False
+        self.owners: dict[str, str] = {}
+        self.degraded: list[str] = []
+
+    def now_ms(self) -> int:
+        return NOW_MS
+
+    def ingest(self, events: Any) -> Future[Any]:
+        if self.is_busy:
+            raise Busy("the backlog is 300 ms old")
+        results = []
+        for raw, event in events:
+            key = (event.source, event.id)
+            results.append(SimpleNamespace(is_duplicate=key in self.taken))
+            self.taken[key] = raw
+        return done(results)
+
+    def dead_letter(self, raw: bytes, reason: str, message: str, origin: Any, agent_id: str | None) -> Future[None]:
+        self.letters.append({"raw": raw, "reason": reason, "message": message, "origin": origin, "agent_id": agent_id})
+        return done()
+
+    def settle_dead_letters(self, ids: Any) -> Future[None]:
+        self.settled.extend(ids)
+        return done()
+
+    def check(self, request: Any) -> Future[GateDecision]:
+        self.checks.append(request)
+        if self.is_stuck:
+            return Future()
+        if self.is_broken:
+            return done(problem=RuntimeError("the store is gone"))
+        row = self.rows.get(f"default/{request.agent_id}")
+        return done(gate_decision(row, len(self.checks)))
+
+    def control(self, request: ControlRequest) -> Future[Any]:
+        row = self.rows.get(request.key) or first_row(request.key, request.agent_id)
+        decision = decide(row, request, NOW_MS, owner=self.owners.get(request.agent_id, ""))
+        self.rows[request.key] = decision.row
+        self.tell(agents=[request.agent_id], kinds=["control"], counts={("control", decision.row.state): 1})
+        return done(decision)
+
+    def suspend(self, agent_id: str, epoch: int = 7) -> None:
+        """As if a detector had stopped it."""
+        self.rows[f"default/{agent_id}"] = ControlRow(
+            key=f"default/{agent_id}", agent_id=agent_id, state="suspended", epoch=epoch, last_release_epoch=0,
+            at_ms=NOW_MS, by=By("detector", "action_rate"), reason="61st record.update in 5 min",
+        )  # fmt: skip
+
+    def tell(self, **changes: Any) -> None:
+        """Call the subscribers back."""
+        full = {"agents": [], "deals": [], "kinds": [], "counts": {}, "wrong_records": [], **changes}
+        for callback in self.callbacks:
+            callback(SimpleNamespace(**full))
+
+    def status(self) -> Any:
+        return SimpleNamespace(judged_to_ms=NOW_MS, oldest_unjudged_ms=None, degraded_reasons=self.degraded)
+
+    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        self.callbacks.append(callback)
+        return lambda: self.callbacks.remove(callback)
+
+    def close(self) -> None:
+        pass
+
+
+def gate_decision(row: ControlRow | None, number: int) -> GateDecision:
+    """Deny what is suspended, allow the rest."""
+    is_stopped = row is not None and row.state == "suspended"
+    return GateDecision(
+        decision="deny" if is_stopped else "allow",
+        decision_id=f"d-{number}",
+        reason="suspended; only a person can release" if is_stopped else "within its limits",
+        rule=next(rule for rule in Rule if (rule == "suspended") == is_stopped),
+        epoch=row.epoch if row is not None else 0,
+        stanza="",
+    )
