@@ -1,0 +1,304 @@
+"""Every contribution as a sentence with its figures, and what to do about the one that weighs most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from events.times import DAY_MS
+from events.types import Reason
+from scoring.money import shown
+from scoring.scorecard import Plan, Scorecard
+from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState, Person
+from scoring.tables import AGES, COUNTS, POINT
+
+_MAX_REMEMBERED = 100_000
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_ROLES = ("economic_buyer", "decision_maker", "champion", "executive_sponsor")
+_FIRST_COUNT = len(AGES)
+_FIRST_FACT = _FIRST_COUNT + len(COUNTS)
+_COUNT_PLACES = range(_FIRST_COUNT, _FIRST_FACT)
+
+
+class Case(NamedTuple):
+    """What a sentence is made from: the deal, the tables of its stage, the figure (whole days, or the bin)."""
+
+    state: DealState
+    plan: Plan
+    figure: int
+
+
+Say = Callable[[Case], str]
+
+
+Ranked = tuple[float, Reason]
+"""A reason behind the number that sorts it: raising ones first, the largest first, then lowering ones."""
+
+
+class Explainer:
+    """Turns a judged deal into reasons. Sentences with the same figures are made once and remembered."""
+
+    def __init__(self, card: Scorecard) -> None:
+        self.card = card
+        self._known: dict[tuple[str, bool], tuple[dict[int, Ranked], ...]] = {}
+        self._count = 0
+
+    def reasons(self, state: DealState, now_ms: int, facts: list[Ranked] | None = None) -> list[Reason]:
+        """All contributions of the last ``judge``: what raises the risk first, most first; then what lowers it.
+
+        Features without a contribution are left out; base + Σ contribution is the log-odds of p_lost exactly.
+        ``facts``: what ``facts`` returned, if no record changed them since.
+        """
+        plan = self.card.plan(state.stage)
+        known = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
+        found = list(self.facts(state) if facts is None else facts)
+        for at, (origin, place, matters) in enumerate(zip(state.origins, state.bins, plan.matters)):  # noqa: B905 - ages are the first of all bins
+            if matters[place]:
+                figure = (now_ms - origin) // DAY_MS
+                found.append(known[at].get(figure << 4 | place) or self._make(state, plan, at, place, figure))
+        for at in _COUNT_PLACES:
+            place = state.bins[at]
+            if plan.matters[at][place]:
+                found.append(known[at].get(place << 4 | place) or self._make(state, plan, at, place, place))
+        found.sort()
+        return [reason for _, reason in found]
+
+    def facts(self, state: DealState) -> list[Ranked]:
+        """The reasons that only records about the deal change; they may be kept until one does."""
+        plan = self.card.plan(state.stage)
+        return [
+            self._make(state, plan, at, state.bins[at], state.bins[at])
+            for at in range(_FIRST_FACT, len(plan.matters))
+            if plan.matters[at][state.bins[at]]
+        ]
+
+    def _make(self, state: DealState, plan: Plan, at: int, place: int, figure: int) -> Ranked:
+        contribution = plan.tables[at].points[place][0] * POINT
+        rank = (-contribution if contribution > 0 else 1000.0 + contribution) + at / 1024
+        made = rank, Reason(plan.tables[at].name, contribution, _SAY[at](Case(state, plan, figure)))
+        if at < _FIRST_FACT and at not in _PERSONAL:
+            known = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
+            known[at][figure << 4 | place] = made
+            self._count += 1
+        return made
+
+    def _remember(self, state: DealState) -> tuple[dict[int, Ranked], ...]:
+        if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED:
+            self._known.clear()
+            self._count = 0
+        made = self._known[state.stage, state.has_buyer] = tuple({} for _ in range(_FIRST_FACT))
+        return made
+
+
+def recommended_action(state: DealState, reasons: list[Reason]) -> str:
+    """What to do about the reason that raises the risk most; who is meant is named as well as it is known."""
+    if not reasons or reasons[0].contribution <= 0:
+        return "Nothing needs doing."
+    make = _ACTIONS.get(reasons[0].feature)
+    return make(state) if make else "Go through the deal with its owner."
+
+
+def whom(state: DealState) -> str:
+    """The person of the buyer to talk to: "Petra Vogel (economic buyer)", or "the buyer" when nobody is known."""
+    if not state.people:
+        return "the buyer"
+    person = min(reversed(state.people), key=_standing)
+    role = person.role.replace("_", " ") or ("executive" if person.executive else "")
+    said = person.name or person.contact_id
+    return f"{said} ({role})" if role else said
+
+
+def _standing(person: Person) -> int:
+    if person.role in _ROLES:
+        return _ROLES.index(person.role)
+    return len(_ROLES) if person.executive else len(_ROLES) + 1
+
+
+def short_date(at_ms: int) -> str:
+    """A day as sentences show it, such as "5 Mar" (UTC)."""
+    days = at_ms // DAY_MS
+    # Civil date from days since 1970, after Hinnant.
+    z = days + 719_468
+    era_day = z % 146_097
+    era_year = (era_day - era_day // 1460 + era_day // 36_524 - era_day // 146_096) // 365
+    year_day = era_day - (365 * era_year + era_year // 4 - era_year // 100)
+    shifted = (5 * year_day + 2) // 153
+    day = year_day - (153 * shifted + 2) // 5 + 1
+    return f"{day} {_MONTHS[(shifted + 2) % 12]}"
+
+
+def _days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
+
+
+def _ago(count: int) -> str:
+    return "today" if count <= 0 else "yesterday" if count == 1 else f"{count} days ago"
+
+
+def _stage(it: Case) -> str:
+    return it.state.stage or "this stage"
+
+
+def _silence(it: Case) -> str:
+    if it.state.origins[Age.SILENCE] == FAR_FUTURE or it.figure < 2:
+        return f"Something happened on the deal {_ago(it.figure)}."
+    return f"Nothing has happened on the deal for {_days(it.figure)}."
+
+
+def _buyer(it: Case) -> str:
+    usual = it.plan.stage.answer_days
+    usually = f"in {_stage(it)} buyers usually answer within {usual}."
+    if not it.state.has_buyer:
+        if it.figure < usual:
+            return f"The deal was opened {_ago(it.figure)}."
+        return f"The buyer has not written in {_days(it.figure)}; {usually}"
+    if it.figure < usual:
+        return f"The buyer wrote {_ago(it.figure)}."
+    return f"Buyer silent for {_days(it.figure)}; {usually}"
+
+
+def _stage_age(it: Case) -> str:
+    return f"It has been in {_stage(it)} for {_days(it.figure)}; usually {it.plan.stage.norm_days:g}."
+
+
+def _age(it: Case) -> str:
+    usual = round(it.plan.stage.elapsed_days + it.plan.stage.norm_days)
+    return f"Open for {_days(it.figure)}; deals usually leave {_stage(it)} by day {usual}."
+
+
+def _executive(it: Case) -> str:
+    return f"An executive of the buyer took part {_ago(it.figure)}."
+
+
+def _meeting(it: Case) -> str:
+    origin = it.state.origins[Age.MEETING]
+    if origin != FAR_PAST:
+        return f"A meeting is booked for {short_date(origin)}."
+    if it.state.cancelled_ms:
+        return f"No meeting is booked; the one on {short_date(it.state.cancelled_ms)} was cancelled."
+    return "No meeting is booked."
+
+
+def _next_step(it: Case) -> str:
+    if it.state.origins[Age.NEXT_STEP] == FAR_PAST:
+        return "No next step is written down."
+    return f"The next step was written {_ago(it.figure)}."
+
+
+def _close_date(it: Case) -> str:
+    # The date ends with its day: the first hours after it are "passed 1 day ago".
+    return f"The close date, {it.state.close_date}, passed {_days(it.figure + 1)} ago."
+
+
+def _pace(it: Case) -> str:
+    left, usual = max(-it.figure, 0), round(it.plan.stage.remaining_days)
+    return f"It should close in {_days(left)}; from {_stage(it)} it usually takes {usual}."
+
+
+def _competitor(it: Case) -> str:
+    named = f" ({it.state.competitor})" if it.state.competitor else ""
+    return f"A competitor{named} was named {_ago(it.figure)}."
+
+
+def _owner_change(it: Case) -> str:
+    return f"The deal changed hands {_ago(it.figure)}."
+
+
+def _touches(days: int) -> Say:
+    texts = (
+        f"No contact with the buyer in {days} days.",
+        "",
+        f"At least 3 contacts with the buyer in {days} days.",
+        f"At least 6 contacts with the buyer in {days} days.",
+    )
+    return lambda it: texts[it.figure]
+
+
+def _people(it: Case) -> str:
+    if it.figure == 0:
+        return "Nobody of the buyer took part in 30 days."
+    return f"At least {(0, 1, 2, 4)[it.figure]} people of the buyer took part in 30 days."
+
+
+def _stage_place(it: Case) -> str:
+    if it.figure >= 3:
+        return f"{_stage(it)} is near the end of the process."
+    return f"{_stage(it)} is early in the process."
+
+
+def _pushes(it: Case) -> str:
+    if it.state.pushes == 1:
+        return f"The close date was pushed once, by {_days(it.state.pushed_days)}."
+    return f"The close date was pushed {it.state.pushes} times, by {_days(it.state.pushed_days)} in all."
+
+
+def _pushed_days(it: Case) -> str:
+    return f"The close date moved back by {_days(it.state.pushed_days)} in all."
+
+
+def _discount(it: Case) -> str:
+    peak, amount, unit = it.state.peak_minor or 0, it.state.amount_minor or 0, it.state.currency
+    return f"The amount was cut from {shown(peak, unit)} to {shown(amount, unit)}."
+
+
+def _amount_change(it: Case) -> str:
+    first, amount, unit = it.state.first_minor or 0, it.state.amount_minor or 0, it.state.currency
+    return f"The amount grew from {shown(first, unit)} to {shown(amount, unit)}."
+
+
+def _regressions(it: Case) -> str:
+    times = "once" if it.state.regressions == 1 else f"{it.state.regressions} times"
+    return f"It went back to an earlier stage {times}."
+
+
+def _longest_gap(it: Case) -> str:
+    return f"There was a pause of {_days(it.state.longest_gap_ms // DAY_MS)} between contacts."
+
+
+def _owner_wins(it: Case) -> str:
+    word = "less" if it.state.owner_points < 0 else "more"
+    return f"Its owner wins {word} often than most ({it.state.owner_points:+d} points)."
+
+
+def _segment_wins(it: Case) -> str:
+    word = "less" if it.state.segment_points < 0 else "more"
+    return f"Deals in {it.state.segment} are won {word} often than most ({it.state.segment_points:+d} points)."
+
+
+_SAY: tuple[Say, ...] = (
+    _silence, _buyer, _stage_age, _age, _executive, _meeting, _next_step, _close_date, _pace, _competitor,
+    _owner_change, _touches(7), _touches(14), _people, _stage_place, _pushes, _pushed_days, _discount,
+    _amount_change, _regressions, _longest_gap, _owner_wins, _segment_wins,
+)  # fmt: skip
+_PERSONAL = frozenset({Age.MEETING, Age.NEXT_STEP, Age.CLOSE, Age.COMPETITOR})
+"""Features whose sentence holds more of the deal than its stage and a figure: made anew each time."""
+
+
+def _call(state: DealState) -> str:
+    said = whom(state)
+    return f"Call {said[:-1].replace(' (', ', ', 1)}." if said.endswith(")") else f"Call {said}."
+
+
+_ACTIONS: dict[str, Callable[[DealState], str]] = {
+    "silence": _call,
+    "buyer_silence": _call,
+    "touches_7d": _call,
+    "touches_14d": _call,
+    "longest_gap": _call,
+    "meeting": lambda state: f"Book a meeting with {whom(state)}.",
+    "buyers_30d": lambda state: f"Bring a second person at {state.account or 'the buyer'} into the deal.",
+    "stage_age": lambda state: f"Agree with {whom(state)} what is missing to leave {state.stage or 'this stage'}.",
+    "age": lambda state: f"Ask {whom(state)} whether there still is a date and a budget.",
+    "next_step": lambda state: f"Agree a next step with {whom(state)} and write it down.",
+    "close_date": lambda state: f"Ask {whom(state)} for a date and set it; {state.close_date} has passed.",
+    "pace": lambda state: f"Check with {whom(state)} that {state.close_date} can hold.",
+    "pushes": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
+    "pushed_days": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
+    "competitor": lambda state: f"Ask {whom(state)} what {state.competitor or 'the competitor'} offers.",
+    "discount": lambda state: f"Get a commitment from {whom(state)} in return for the lower price.",
+    "regressions": lambda state: f"Find out with {whom(state)} what was reopened.",
+    "owner_change": lambda state: f"Have the new owner introduced to {whom(state)}.",
+    "owner_wins": lambda _: "Look at the plan for this deal together with its owner.",
+    "segment_wins": lambda _: "Look at the plan for this deal together with its owner.",
+    "stage": lambda _: "Check that the deal is qualified.",
+}

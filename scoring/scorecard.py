@@ -1,0 +1,302 @@
+"""The hand scorecard at work: one look-up a feature, exact sums, and when time alone moves the score.
+
+**p_lost** = logistic(base + Σ contributions), exactly: contributions are whole eighths, so that the sum is the same
+in any order, and nothing is rounded. **p_lost_14d** = p_lost × logistic(−1 + z/2), z being the log-odds of
+p_lost: of two deals the one more likely lost is also lost sooner. **p_slip** (not won by its close date) = p_lost +
+(1 − p_lost) × q, where q = logistic(slip base + Σ slip points) is the chance of being late if it isn't lost; 1 once
+the date has passed, p_lost when there is no date. **p_won_by** h days = (1 − p_lost) × (1 − 2^(−h / remaining)),
+remaining = what the stages ahead usually take; it never contradicts p_slip: at most 1 − p_slip for an h before the
+close date, at least that for an h after it.
+
+Both sums travel packed in one integer: lost points in the low 16 bits, slip points above.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from math import exp
+from typing import Literal
+
+from msgspec import Struct
+
+from events.times import DAY_MS
+from scoring.features import COUNTED, roll_meetings
+from scoring.stages import Process, StageNorm
+from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState
+from scoring.tables import (
+    AGES,
+    COUNTS,
+    FACTS,
+    HORIZONS,
+    LOST_BASE,
+    POINT,
+    SILENT_RULE,
+    SLIP_BASE,
+    TABLES,
+    Points,
+    Table,
+)
+
+BASE = LOST_BASE * POINT
+"""The log-odds of p_lost before any reason."""
+HIGH, WATCH = 0.6, 0.35
+NEVER_MS = FAR_FUTURE * 2
+_COUNT_WINDOWS_MS = (7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS)
+_MAX_REMEMBERED = 50_000
+_CLOSE_UNKNOWN, _CLOSE_PAST = 0, 5
+_AGE_BITS = (1 << len(AGES)) - 1
+_FRESH_AGES = tuple(tuple(at for at in range(len(AGES)) if bits >> at & 1) for bits in range(_AGE_BITS + 1))
+"""The places of the set bits of every combination of ages."""
+_FULL_COUNTS = tuple(len(table.cuts) for table in COUNTS)
+_FIRST_COUNT = len(AGES)
+_FIRST_FACT = _FIRST_COUNT + len(COUNTS)
+
+
+class Scores(Struct, frozen=True, gc=False):
+    """The probabilities of one deal. ``p_won_by`` is keyed by days: "7", "14", "28"."""
+
+    p_lost: float
+    p_lost_14d: float
+    p_slip: float
+    p_won_by: dict[str, float]
+    band: Literal["low", "watch", "high"]
+
+
+def logistic(log_odds: float) -> float:
+    """The probability of log-odds."""
+    return 1.0 / (1.0 + exp(-log_odds))
+
+
+def pack(points: Points) -> int:
+    """(lost, slip) points as one integer that can be added."""
+    return (points[1] << 16) + points[0]
+
+
+def unpack(packed: int) -> Points:
+    """(lost, slip) points of a sum of packed ones; lost points lie within ±32,767."""
+    lost = ((packed + 0x8000) & 0xFFFF) - 0x8000
+    return lost, (packed - lost) >> 16
+
+
+class Plan:
+    """The tables as they apply to deals in one stage: cuts in milliseconds, points packed."""
+
+    def __init__(self, stage: StageNorm, silent_days: int) -> None:
+        self.stage = stage
+        units = [DAY_MS] * len(AGES)
+        units[Age.BUYER] = stage.answer_days * DAY_MS
+        units[Age.STAGE] = stage.norm_ms
+        units[Age.DEAL] = int((stage.elapsed_days + stage.norm_days) * DAY_MS)
+        units[Age.PACE] = int(stage.remaining_days * DAY_MS)
+        tables = (_with_silent_rule(AGES[0], silent_days), *AGES[1:])
+        self.tables = (*tables, *COUNTS, *FACTS)
+        self.ages = tuple(
+            ((*(int(cut * unit) for cut in table.cuts), NEVER_MS), tuple(map(pack, table.points)))
+            for table, unit in zip(tables, units, strict=True)
+        )
+        self.points = tuple(tuple(map(pack, table.points)) for table in self.tables)
+        self.matters = tuple(tuple(lost != 0 for lost, _ in table.points) for table in self.tables)
+        self.fresh = tuple(bisect_right(cuts, 0) for cuts, _ in self.ages)
+        self.place = 0.5 if stage.place is None else stage.place
+        self.scores: dict[tuple[int, int], Scores] = {}
+        self.has_place = stage.place is not None
+
+    def score(self, points: int, close_bin: int) -> Scores:
+        """The probabilities of packed points; ``close_bin`` is the bin of the close date."""
+        known = self.scores.get((points, close_bin))
+        if known is None:
+            if len(self.scores) >= _MAX_REMEMBERED:
+                self.scores.clear()
+            known = self.scores[points, close_bin] = self._work_out(points, close_bin)
+        return known
+
+    def _work_out(self, points: int, close_bin: int) -> Scores:
+        lost, slip = unpack(points)
+        log_odds = BASE + lost * POINT
+        p_lost = logistic(log_odds)
+        not_lost = 1.0 - p_lost
+        late = logistic((SLIP_BASE + slip) * POINT)
+        p_slip = p_lost + not_lost * late
+        if close_bin == _CLOSE_UNKNOWN:
+            p_slip = p_lost
+        elif close_bin >= _CLOSE_PAST:
+            p_slip = 1.0
+        won_by = {}
+        for at, days in enumerate(HORIZONS):
+            p_won = not_lost * (1.0 - 2.0 ** (-days / self.stage.remaining_days))
+            if _CLOSE_UNKNOWN < close_bin < _CLOSE_PAST:
+                is_after = close_bin >= _CLOSE_PAST - 1 - at
+                p_won = max(p_won, 1.0 - p_slip) if is_after else min(p_won, 1.0 - p_slip)
+            won_by[str(days)] = p_won
+        band: Literal["low", "watch", "high"] = "high" if p_lost >= HIGH else "watch" if p_lost >= WATCH else "low"
+        return Scores(p_lost, p_lost * logistic(-1.0 + log_odds / 2.0), p_slip, won_by, band)
+
+
+class Scorecard:
+    """Scores deals. Parameters: the sales process, and after how many days without a sign a deal counts as silent."""
+
+    def __init__(self, process: Process, silent_days: int = 14) -> None:
+        self.process = process
+        self.silent_days = silent_days
+        self._plans: dict[str, Plan] = {}
+        self._stages: dict[str, Plan] = {}
+
+    def plan(self, stage: str) -> Plan:
+        """The tables for deals in this stage."""
+        return self._plans.get(stage) or self._plan(stage)
+
+    def judge(self, state: DealState, now_ms: int) -> Scores:
+        """Bring the deal's bins, points and ``next_ms`` to ``now_ms`` and return its scores."""
+        plan = self._plans.get(state.stage) or self._plan(state.stage)
+        if state.origins[Age.MEETING] <= now_ms and state.meetings:
+            roll_meetings(state, now_ms)
+        bins: list[int] = []
+        points = 0
+        next_ms = NEVER_MS
+        for origin, (cuts, packed) in zip(state.origins, plan.ages, strict=True):
+            found = bisect_right(cuts, now_ms - origin)
+            bins.append(found)
+            points += packed[found]
+            change_ms = origin + cuts[found]
+            if change_ms < next_ms:  # noqa: PLR1730 - min() costs a call a feature
+                next_ms = change_ms
+        for at, times in enumerate((state.touches, state.touches, state.people_ms)):
+            found, change_ms = _count(COUNTS[at].cuts, times, _COUNT_WINDOWS_MS[at], state.opened_ms, now_ms)
+            bins.append(found)
+            points += plan.points[_FIRST_COUNT + at][found]
+            if change_ms < next_ms:  # noqa: PLR1730 - min() costs a call a feature
+                next_ms = change_ms
+        if state.has_new_facts:
+            facts = fact_bins(state, plan)
+            state.fact_points = sum(plan.points[at][found] for at, found in enumerate(facts, _FIRST_FACT))
+            state.has_new_facts = False
+        else:
+            facts = state.bins[_FIRST_FACT:]
+        points += state.fact_points
+        bins += facts
+        state.bins, state.points, state.next_ms = bins, points, next_ms
+        return plan.score(points, bins[Age.CLOSE])
+
+    def refresh(self, state: DealState, now_ms: int, fresh: int) -> Scores:
+        """What ``judge`` would return, when since the last one only the features in ``fresh`` began anew, now.
+
+        ``fresh`` is what ``features.apply_activity`` returned. ``next_ms`` may stay too early, never too late.
+        """
+        if fresh < 0 or now_ms >= state.next_ms or state.has_new_facts:
+            return self.judge(state, now_ms)
+        plan = self._plans.get(state.stage) or self._plan(state.stage)
+        bins = state.bins
+        for at in _FRESH_AGES[fresh & _AGE_BITS]:
+            found = plan.fresh[at]
+            if bins[at] != found:
+                packed = plan.points[at]
+                state.points += packed[found] - packed[bins[at]]
+                bins[at] = found
+                state.next_ms = min(state.next_ms, now_ms + plan.ages[at][0][found])
+        if fresh & COUNTED:
+            self._recount(state, now_ms, plan)
+        return plan.score(state.points, bins[Age.CLOSE])
+
+    def _recount(self, state: DealState, now_ms: int, plan: Plan) -> None:
+        bins = state.bins
+        for at, times in enumerate((state.touches, state.touches, state.people_ms)):
+            place = _FIRST_COUNT + at
+            if bins[place] == _FULL_COUNTS[at]:
+                continue
+            found, change_ms = _count(COUNTS[at].cuts, times, _COUNT_WINDOWS_MS[at], state.opened_ms, now_ms)
+            state.next_ms = min(state.next_ms, change_ms)
+            if found != bins[place]:
+                state.points += plan.points[place][found] - plan.points[place][bins[place]]
+                bins[place] = found
+
+    def scores(self, state: DealState) -> Scores:
+        """The scores of the last ``judge``."""
+        return self.plan(state.stage).score(state.points, state.bins[Age.CLOSE])
+
+    def contributions(self, state: DealState) -> list[tuple[str, float]]:
+        """(feature, log-odds) of the last ``judge``, zeros left out: BASE plus their sum is the log-odds of p_lost."""
+        tables = self.plan(state.stage).tables
+        return [
+            (table.name, table.points[found][0] * POINT)
+            for table, found in zip(tables, state.bins, strict=True)
+            if table.points[found][0]
+        ]
+
+    def _plan(self, stage: str) -> Plan:
+        norm = self.process.find(stage)
+        plan = self._stages.get(norm.name)
+        if plan is None:
+            plan = self._stages[norm.name] = Plan(norm, self.silent_days)
+        if len(self._plans) < _MAX_REMEMBERED:
+            self._plans[stage] = plan
+        return plan
+
+
+def next_change_ms(card: Scorecard, state: DealState, at_ms: int) -> int:
+    """When time alone moves a feature of the deal across a cut, after ``at_ms``; ``NEVER_MS`` if it never does."""
+    card.judge(state, at_ms)
+    return state.next_ms
+
+
+def is_silent(state: DealState, now_ms: int, silent_days: int = 14) -> bool:
+    """The plain rule: no sign of life for ``silent_days``."""
+    return now_ms - state.origins[Age.SILENCE] >= silent_days * DAY_MS
+
+
+def fact_bins(state: DealState, plan: Plan) -> list[int]:
+    """The bins of the features that only records change, in the order of ``tables.FACTS``."""
+    values = fact_values(state, plan)
+    return [bisect_right(table.cuts, value) for table, value in zip(FACTS, values, strict=True)]
+
+
+def fact_values(state: DealState, plan: Plan) -> tuple[float, ...]:
+    """The figures behind ``fact_bins``."""
+    amount, first, peak = state.amount_minor, state.first_minor, state.peak_minor
+    has_amount = amount is not None and peak
+    return (
+        plan.place,
+        state.pushes,
+        state.pushed_days,
+        100.0 * (1.0 - amount / peak) if has_amount else 0.0,  # type: ignore[operator]
+        100.0 * (amount / first - 1.0) if has_amount and first else 0.0,  # type: ignore[operator]
+        state.regressions,
+        state.longest_gap_ms / DAY_MS,
+        state.owner_points,
+        state.segment_points,
+    )
+
+
+def _count(cuts: tuple[float, ...], times: list[int], window_ms: int, opened_ms: int, now_ms: int) -> tuple[int, int]:
+    """The bin of a count of recent times, and when it changes. A deal younger than the window has at least one."""
+    start_ms = now_ms - window_ms
+    size = len(times)
+    if not size or times[-1] <= start_ms:
+        if opened_ms > start_ms:
+            return 1, opened_ms + window_ms
+        return 0, NEVER_MS
+    found = bisect_right(cuts, size - bisect_right(times, start_ms))
+    # The bin falls when the oldest of the times that hold it up leaves the window.
+    return found, times[size - int(cuts[found - 1])] + window_ms
+
+
+def _with_silent_rule(table: Table, silent_days: int) -> Table:
+    """The silence table with the 14-day rule's points on every bin from ``silent_days`` on."""
+    cuts, points = list(table.cuts), list(table.points)
+    if silent_days not in cuts:
+        at = bisect_left(cuts, silent_days)
+        cuts.insert(at, silent_days)
+        points.insert(at, points[at])
+    first = cuts.index(silent_days) + 1
+    ruled = [
+        (lost + SILENT_RULE[0], slip + SILENT_RULE[1]) if at >= first else (lost, slip)
+        for at, (lost, slip) in enumerate(points)
+    ]
+    return Table(table.name, table.unit, tuple(cuts), tuple(ruled))
+
+
+FEATURES = tuple(table.name for table in TABLES)
+"""The features' names, in the order of ``DealState.bins``."""
+__all__ = [
+    "BASE", "FAR_PAST", "FEATURES", "NEVER_MS", "Plan", "Scorecard", "Scores", "fact_bins", "fact_values",
+    "is_silent", "logistic", "next_change_ms", "pack", "unpack",
+]  # fmt: skip

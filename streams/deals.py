@@ -1,0 +1,405 @@
+"""Stage "deals": every change and activity around a deal into its features, its score, and what moved it.
+
+A change of a deal's own record makes a deal; activities that come before it wait in a stub that is not scored.
+Risks go out at once, also when time alone moved a score (timers, at ticks). What the portfolio reads goes out at the
+tick: one score for each deal that changed since the last one, then a marker. A deal that closes is not scored any
+more; its last score says ``is_open`` false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from msgspec import UNSET
+
+from events.times import DAY_MS, format_ms
+from events.types import (
+    DEFAULT_TENANT,
+    ActivityEvent,
+    ChangeEvent,
+    CrmChange,
+    DealRisk,
+    Marker,
+    MarkerEvent,
+    ModelInfo,
+    PortfolioScore,
+    Reason,
+    RiskEvent,
+    ScoreEvent,
+)
+from governance.settings import Deals
+from scoring.causes import activity_cause, change_cause, time_cause
+from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, effect_ms
+from scoring.outcomes import Closed, Outcomes, owner_group, segment_group
+from scoring.reasons import Explainer, Ranked, recommended_action
+from scoring.scorecard import BASE, NEVER_MS, Scorecard, Scores
+from scoring.stages import Process
+from scoring.state import DealState, Status, dump, load
+from scoring.tables import PROVEN_DEALS, VERSION
+from streams.envelopes import envelope, make_key, split_key
+from streams.keyed import META_KEY, Keyed, KeyedStage
+from streams.records import Entry, Output, Partition
+
+DEAL_OBJECTS = frozenset({"opportunity", "deal", "deals"})
+"""Objects that are deals, whatever else a record says (in lower case)."""
+UNASSIGNED = "unassigned"
+"""The portfolio of deals whose manager nobody named."""
+TOLD_REASONS = 5
+"""How many reasons a score carries to the portfolio, the strongest first."""
+_UNPROVEN = ModelInfo(kind="scorecard", version=VERSION, proven=False)
+_PROVEN = ModelInfo(kind="scorecard", version=VERSION, proven=True)
+
+
+class Deal:
+    """One deal's state, and what can be made again from it."""
+
+    __slots__ = ("armed_ms", "deal_id", "facts", "scores", "state", "tenant")
+
+    def __init__(self, key: str, state: DealState) -> None:
+        self.tenant, self.deal_id = split_key(key)
+        self.state = state
+        self.scores: Scores | None = None
+        self.facts: list[Ranked] | None = None
+        self.armed_ms = NEVER_MS
+
+
+class DealsStage(KeyedStage[Deal]):
+    """Scores deals. Parameters: the partition and the settings of deals."""
+
+    name = "deals"
+    topic = "crm.events"
+
+    def __init__(self, partition: Partition, settings: Deals) -> None:
+        super().__init__(partition)
+        process = Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
+        zone = ZoneInfo(settings.time_zone)
+        self.terms = (
+            Terms(process, settings.currency, settings.managers)
+            if settings.time_zone == "UTC"
+            else Terms(process, settings.currency, settings.managers, zone)
+        )
+        self.card = Scorecard(process, settings.silent_days)
+        self.explainer = Explainer(self.card)
+        self.link = settings.link
+        self.outcomes = Outcomes()
+        self._rolled_day = -1
+        self._source = f"/tripline/{partition.engine_id}"
+        self._timers: list[tuple[int, str]] = []
+        self._changed: set[str] = set()
+
+    # --- the hot path -------------------------------------------------------------------------------------------
+
+    def process(self, entries: Sequence[Entry]) -> list[Output]:
+        """Judge records in log order; changes and activities take the short way, everything else the general one."""
+        out: list[Output] = []
+        keys = self.keys
+        for entry in entries:
+            offset, at_ms, event = entry
+            kind = type(event)
+            if kind is not ActivityEvent and kind is not ChangeEvent:
+                self.process_entry(entry, out)
+                continue
+            if offset < self.next_offset:
+                continue
+            self.next_offset = offset + 1
+            at = self.advance(at_ms)
+            key = self.key_of(event)
+            if key is None:
+                continue
+            keyed = keys.get(key) or self.keyed(key)
+            if self.begin(keyed, offset) and not self.is_duplicate(offset, at, event, keyed, out):
+                self.apply(offset, at, event, keyed, out)
+        return out
+
+    def key_of(self, event: Any) -> str | None:
+        """The deal that a record is about; None for what is about no deal."""
+        kind = type(event)
+        if kind is ActivityEvent:
+            name = event.data.deal_id
+        elif kind is ChangeEvent:
+            name = _changed_deal(event.data)
+        else:
+            return None
+        if not name:
+            return None
+        return f"default/{name}" if event.tenant is UNSET else f"{event.tenant}/{name}"
+
+    def apply(self, offset: int, at_ms: int, event: Any, keyed: Keyed[Deal], out: list[Output]) -> None:
+        """Take one change or activity into the deal's state, and say it when that moves the score."""
+        deal, data = keyed.body, event.data
+        state = deal.state
+        if type(event) is ActivityEvent:
+            fresh = apply_activity(state, data, effect_ms(data.occurred_at, event.time, at_ms), at_ms)
+        else:
+            fresh = EVERYTHING
+            self._change(offset, at_ms, event, keyed)
+        if state.status != Status.OPEN:
+            return
+        if state.rates_day != at_ms // DAY_MS:
+            self._rate(deal, at_ms // DAY_MS)
+        if state.has_new_facts:
+            deal.facts = None
+        scores = self.card.refresh(state, at_ms, fresh)
+        if scores is not deal.scores and scores != deal.scores:
+            deal.scores = scores
+            cause = activity_cause(data) if type(event) is ActivityEvent else change_cause(data)
+            out.append(self._risk(offset, at_ms, keyed, self._reasons(deal, at_ms), cause))
+            self._note(keyed)
+        if state.next_ms < deal.armed_ms:
+            deal.armed_ms = state.next_ms
+            heappush(self._timers, (state.next_ms, keyed.key))
+
+    def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
+        """Fire the timers that are due, tell the portfolio what changed since the last tick, and mark the tick."""
+        for key in sorted(self._due(tick_ms) | self._changed):
+            keyed = self.keys[key]
+            if not self.begin(keyed, offset):
+                continue
+            if keyed.body.state.is_open and keyed.body.state.next_ms <= tick_ms:
+                self._pass_time(offset, tick_ms, keyed, out)
+            if keyed.body.state.is_changed:
+                self._tell(offset, tick_ms, keyed, out)
+        self._changed.clear()
+        out.append(self._marker(offset, tick_ms))
+
+    def next_due_ms(self) -> int | None:
+        """When a tick is next needed: at once when scores wait for one, else when a timer is due; None if never."""
+        if self._changed:
+            return self.tick_ms
+        return self._timers[0][0] if self._timers else None
+
+    # --- parts --------------------------------------------------------------------------------------------------
+
+    def _change(self, offset: int, at_ms: int, event: ChangeEvent, keyed: Keyed[Deal]) -> None:
+        deal, data = keyed.body, event.data
+        state = deal.state
+        was_open = state.status in (Status.OPEN, Status.STUB)
+        apply_change(state, data, effect_ms(data.committed_at, event.time, at_ms), self.terms)
+        if state.status == Status.OPEN:
+            self._note(keyed)
+        elif was_open:
+            self._close(offset, at_ms, deal)
+            self._note(keyed)
+
+    def _close(self, offset: int, at_ms: int, deal: Deal) -> None:
+        state = deal.state
+        state.closed_ms = at_ms
+        state.touches.clear()
+        state.people.clear()
+        state.people_ms.clear()
+        state.meetings.clear()
+        deal.scores = deal.facts = None
+        if state.counted_offset < 0 and state.status in (Status.WON, Status.LOST):
+            state.counted_offset = offset
+            self.outcomes.close(_closed(deal))
+
+    def _rate(self, deal: Deal, day: int) -> None:
+        """Bring the win rates that the deal is scored with to this day."""
+        if day > self._rolled_day:
+            self.outcomes.roll(day)
+            self._rolled_day = day
+        state, tenant, outcomes = deal.state, deal.tenant, self.outcomes
+        state.rates_day = day
+        state.is_proven = outcomes.closed_deals(tenant) >= PROVEN_DEALS
+        owner = outcomes.points_above(owner_group(tenant, state.owner_id), tenant)
+        segment = outcomes.points_above(segment_group(tenant, state.segment), tenant)
+        if owner != state.owner_points or segment != state.segment_points:
+            state.owner_points, state.segment_points = owner, segment
+            state.has_new_facts = True
+
+    def _due(self, tick_ms: int) -> set[str]:
+        """The deals that a timer has come for; timers that were set too early are set anew."""
+        timers, due = self._timers, set()
+        while timers and timers[0][0] <= tick_ms:
+            armed_ms, key = heappop(timers)
+            deal = self.keys[key].body
+            if armed_ms != deal.armed_ms:
+                continue
+            deal.armed_ms = NEVER_MS
+            if not deal.state.is_open:
+                continue
+            if deal.state.next_ms <= tick_ms:
+                due.add(key)
+            else:
+                self._arm(deal, key)
+        return due
+
+    def _arm(self, deal: Deal, key: str) -> None:
+        if deal.state.next_ms < deal.armed_ms:
+            deal.armed_ms = deal.state.next_ms
+            heappush(self._timers, (deal.armed_ms, key))
+
+    def _pass_time(self, offset: int, tick_ms: int, keyed: Keyed[Deal], out: list[Output]) -> None:
+        deal = keyed.body
+        before = deal.state.bins
+        scores = self.card.judge(deal.state, tick_ms)
+        if scores != deal.scores:
+            deal.scores = scores
+            reasons = self._reasons(deal, tick_ms)
+            cause = time_cause(self.card, deal.state, before, reasons)
+            out.append(self._risk(offset, tick_ms, keyed, reasons, cause))
+            deal.state.is_changed = True
+        self._arm(deal, keyed.key)
+
+    def _reasons(self, deal: Deal, at_ms: int) -> list[Reason]:
+        if deal.facts is None:
+            deal.facts = self.explainer.facts(deal.state)
+        return self.explainer.reasons(deal.state, at_ms, deal.facts)
+
+    def _note(self, keyed: Keyed[Deal]) -> None:
+        keyed.body.state.is_changed = True
+        self._changed.add(keyed.key)
+
+    # --- what it says -------------------------------------------------------------------------------------------
+
+    def _risk(self, offset: int, at_ms: int, keyed: Keyed[Deal], reasons: list[Reason], cause: str) -> Output:
+        deal, key = keyed.body, keyed.key
+        state, scores = deal.state, deal.scores
+        assert scores is not None  # noqa: S101 - callers have just judged it
+        at = format_ms(at_ms)
+        data = DealRisk(
+            deal_id=deal.deal_id,
+            manager_id=self._manager(state) or None,
+            owner_id=state.owner_id or None,
+            at=at,
+            offset=offset,
+            p_lost=scores.p_lost,
+            p_lost_14d=scores.p_lost_14d,
+            p_slip=scores.p_slip,
+            p_won_by=scores.p_won_by,
+            band=scores.band,
+            base=BASE,
+            reasons=reasons,
+            model=_PROVEN if state.is_proven else _UNPROVEN,
+            cause=cause,
+        )
+        event_id = self.output_id(key, offset, "risk")
+        event = RiskEvent(
+            specversion="1.0",
+            id=event_id,
+            source=self._source,
+            time=at,
+            partitionkey=deal.deal_id,
+            datacontenttype="application/json",
+            data=data,
+            tenant=UNSET if deal.tenant == DEFAULT_TENANT else deal.tenant,
+        )
+        return Output("risk", event_id, key, at_ms, event)
+
+    def _tell(self, offset: int, tick_ms: int, keyed: Keyed[Deal], out: list[Output]) -> None:
+        """The deal as its manager's portfolio is to see it; a portfolio that it left is told so first."""
+        deal = keyed.body
+        state = deal.state
+        state.is_changed = False
+        manager = self._manager(state) or UNASSIGNED
+        if state.told_manager and state.told_manager != manager:
+            out.append(self._score(offset, tick_ms, keyed, state.told_manager, is_here=False))
+        if state.is_open or state.told_manager:
+            out.append(self._score(offset, tick_ms, keyed, manager, is_here=state.is_open))
+        state.told_manager = manager if state.is_open else ""
+
+    def _score(self, offset: int, tick_ms: int, keyed: Keyed[Deal], manager: str, *, is_here: bool) -> Output:
+        deal = keyed.body
+        state, scores = deal.state, deal.scores
+        reasons = self._reasons(deal, tick_ms) if is_here else []
+        data = PortfolioScore(
+            deal_id=deal.deal_id,
+            manager_id=manager,
+            owner_id=state.owner_id,
+            p_lost=scores.p_lost if scores else 0.0,
+            p_slip=scores.p_slip if scores else 0.0,
+            p_lost_14d=scores.p_lost_14d if scores else 0.0,
+            is_open=is_here,
+            deal=state.name,
+            account=state.account,
+            amount_minor=state.amount_minor,
+            currency=state.currency or self.terms.currency,
+            close_date=state.close_date,
+            stage=state.stage,
+            link=self.link.replace("{deal_id}", quote(deal.deal_id, safe="")),
+            reasons=reasons[:TOLD_REASONS],
+            recommended_action=recommended_action(state, reasons) if is_here else "",
+        )
+        event_id = self.output_id(keyed.key, offset, "score", subject=manager)
+        key = make_key(deal.tenant, manager)
+        event = envelope(ScoreEvent, self.partition.engine_id, event_id, tick_ms, key, data)
+        return Output("score", event_id, key, tick_ms, event)
+
+    def _marker(self, offset: int, tick_ms: int) -> Output:
+        event_id = self.output_id(META_KEY, offset, "marker")
+        at = format_ms(tick_ms)
+        event = MarkerEvent(
+            specversion="1.0",
+            id=event_id,
+            source=self._source,
+            time=at,
+            datacontenttype="application/json",
+            data=Marker(at=at, partition=self.partition.index),
+        )
+        return Output("marker", event_id, META_KEY, tick_ms, event)
+
+    def _manager(self, state: DealState) -> str:
+        return state.manager_id or self.terms.managers.get(state.owner_id, "")
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def new_body(self, key: str) -> Deal:
+        """A deal never heard of before."""
+        return Deal(key, DealState())
+
+    def dump_body(self, body: Deal) -> bytes:
+        """A deal's state as bytes."""
+        return dump(body.state)
+
+    def load_body(self, key: str, blob: bytes, version: int) -> Deal:
+        """A deal's state from its bytes."""
+        if version != self.state_version:
+            raise ValueError(f"deal {key!r}: state version {version} is not known; this is {self.state_version}")
+        return Deal(key, load(blob))
+
+    def dump_shared(self) -> bytes:
+        """The win rates of all owners and segments."""
+        return self.outcomes.dump()
+
+    def load_shared(self, blob: bytes) -> None:
+        """Take back the win rates."""
+        self.outcomes = Outcomes.load(blob) if blob else Outcomes()
+
+    def restored(self) -> None:
+        """Set the timers again, and count closings that lie beyond the resume offset (they are not read again)."""
+        self._timers.clear()
+        self._changed.clear()
+        self._rolled_day = -1
+        for key in sorted(self.keys):
+            deal = self.keys[key].body
+            state = deal.state
+            if state.is_changed:
+                self._changed.add(key)
+            if state.counted_offset >= self.next_offset:
+                self.outcomes.close(_closed(deal))
+            if state.is_open and state.bins:
+                deal.scores = self.card.scores(state)
+                self._arm(deal, key)
+
+    def deal_state(self, key: str) -> DealState | None:
+        """The state of a deal by its key ("tenant/deal"), for what-ifs; None when it is not known."""
+        keyed = self.keys.get(key)
+        return None if keyed is None else keyed.body.state
+
+
+def _changed_deal(data: CrmChange) -> str | None:
+    """The deal whose own record changed; None when the record is not a deal."""
+    deal_id = data.deal_id
+    if data.object.casefold() in DEAL_OBJECTS:
+        return deal_id or data.record_id
+    return deal_id if deal_id == data.record_id else None
+
+
+def _closed(deal: Deal) -> Closed:
+    state = deal.state
+    is_won = state.status == Status.WON
+    return Closed(state.closed_ms // DAY_MS, deal.tenant, state.owner_id, state.segment, is_won)
