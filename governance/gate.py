@@ -1,0 +1,362 @@
+"""The gate: may this agent do this now? Pure: the caller brings what is known, and keeps what was decided.
+
+The rules are one literal, ``RULES``, tried in order. The first refusal decides; else the first hold; else it is
+allowed. Reasons are sentences that a sales manager understands; refusals come with the lines of configuration that
+would allow the operation, where configuration could.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from events.catalogue import kind_of
+from governance import stanza
+from governance.control import ControlRow, effective
+from governance.gate_types import (
+    BadRequest,
+    GateDecision,
+    GateRequest,
+    GateView,
+    Remembered,
+    Rule,
+    content_hash,
+    decode_request,
+)
+from governance.limits import Budget, budgets_of
+from governance.operation import Operation, describe, is_known
+from governance.settings_types import AgentSettings, Settings
+from governance.words import DOING, listed, plural
+
+MOST_RECIPIENTS = 200
+"""No setting lets one operation reach more."""
+
+__all__ = [
+    "RULES",
+    "BadRequest",
+    "GateDecision",
+    "GateRequest",
+    "GateView",
+    "Remembered",
+    "Rule",
+    "check",
+    "content_hash",
+    "decode_request",
+    "operation_of",
+]
+
+
+class _Case(Struct, frozen=True, kw_only=True):
+    request: GateRequest
+    operation: Operation
+    view: GateView | None
+    settings: Settings
+    agent: AgentSettings
+    control: ControlRow | None
+    now_ms: int
+
+    @property
+    def epoch(self) -> int:
+        row = self.view.control if self.view is not None else None
+        return row.epoch if row is not None else 0
+
+    @property
+    def state(self) -> str:
+        return self.control.state if self.control is not None else "active"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.request.action, *self.operation.implied)
+
+
+def operation_of(request: GateRequest) -> Operation:
+    """The operation as the gate counts it; whoever admits it debits and logs this, not the agent's words."""
+    return describe(
+        request.action,
+        request.record_ids,
+        request.changes,
+        request.recipient_ids,
+        request.records,
+        request.recipients,
+    )
+
+
+def check(request: GateRequest, view: GateView | None, settings: Settings, now_ms: int) -> GateDecision:
+    """Decide on one request. Writes nothing: an allowed operation is to be admitted before the answer leaves."""
+    case = _Case(
+        request=request,
+        operation=operation_of(request),
+        view=view,
+        settings=settings,
+        agent=settings.agents.get(request.agent_id) or AgentSettings(actions=["*"]),
+        control=effective(view.control, view.stop_all) if view is not None else None,
+        now_ms=now_ms,
+    )
+    held: GateDecision | None = None
+    for rule in RULES:
+        answer = rule(case)
+        if answer is None:
+            continue
+        if answer.decision != "hold":
+            return answer
+        held = held or answer
+    return held or GateDecision(decision="allow", reason="allowed", rule=Rule.ALLOWED, epoch=case.epoch)
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def _control_unknown(case: _Case) -> GateDecision | None:
+    is_known_now = case.view is not None and case.view.is_control_known
+    if is_known_now or (case.view is not None and not case.operation.is_write):
+        return None
+    return _deny(
+        case,
+        Rule.CONTROL_UNKNOWN,
+        f"Tripline cannot tell right now whether {_name(case)} is stopped, so it may not "
+        + ("write" if case.operation.is_write else "read"),
+    )
+
+
+def _stop_all(case: _Case) -> GateDecision | None:
+    row = case.view.stop_all if case.view is not None else None
+    if row is None or row.state != "suspended":
+        return None
+    return _deny(
+        case, Rule.STOP_ALL, "all agents are stopped; only two people together can end that", detail=row.reason
+    )
+
+
+def _suspended(case: _Case) -> GateDecision | None:
+    if case.state != "suspended":
+        return None
+    detail = case.control.reason if case.control is not None else ""
+    return _deny(case, Rule.SUSPENDED, "suspended; only a person can release", detail=detail)
+
+
+def _malformed(case: _Case) -> GateDecision | None:
+    request = case.request
+    fields: dict[str, Iterable[str]] = {
+        "agent_id": (request.agent_id,),
+        "action": (request.action,),
+        "object": (request.object or "-",),
+        "record_ids": (*request.record_ids, *request.changes),
+        "recipient_ids": request.recipient_ids,
+    }
+    for field, texts in fields.items():
+        if any(not text.isprintable() or not text.strip() for text in texts):
+            return _deny(case, Rule.MALFORMED, f"{field} is blank or holds characters that do not print")
+    return None
+
+
+def _request_id(case: _Case) -> GateDecision | None:
+    request_id, view = case.request.request_id, case.view
+    before = view.remembered(request_id) if request_id is not None and view is not None else None
+    if before is None or before.at_ms < case.now_ms - case.settings.gate.remember_hours * 3_600_000:
+        return None
+    if before.content_hash != content_hash(case.request):
+        reason = f"request id “{request_id}” was used before for something else"
+        return _deny(case, Rule.REQUEST_ID, reason, finding=f"{case.request.agent_id}: {reason}")
+    if before.decision.decision == "allow" and before.decision.epoch == case.epoch:
+        return msgspec.structs.replace(before.decision, is_repeated=True)
+    return None  # what was refused or held is judged as things are now
+
+
+def _unknown_agent(case: _Case) -> GateDecision | None:
+    request = case.request
+    if request.agent_id in case.settings.agents or case.settings.gate.unknown_agents == "allow":
+        return None
+    lines = stanza.new_agent(request.agent_id, case.names, request.object)
+    return _deny(case, Rule.UNKNOWN_AGENT, f"no agent called {_name(case)} is configured", lines)
+
+
+def _unknown_action(case: _Case) -> GateDecision | None:
+    action, own = case.request.action, case.settings.gate.other_actions
+    if is_known(action) or (action in own and action in case.agent.actions):
+        return None
+    reason = f"“{action}” is no known action, so it counts as a write of the highest risk"
+    return _deny(case, Rule.UNKNOWN_ACTION, reason, stanza.own_action(case.request.agent_id, case.agent, own, action))
+
+
+def _action(case: _Case) -> GateDecision | None:
+    missing = [name for name in case.names if not _is_listed(name, case.agent.actions)]
+    if not missing:
+        return None
+    reason = f"{_name(case)} may not {listed([DOING.get(name, name) for name in missing], 'or')}"
+    return _deny(case, Rule.ACTION, reason, stanza.more_actions(case.request.agent_id, case.agent, missing))
+
+
+def _object(case: _Case) -> GateDecision | None:
+    allowed, wanted = case.agent.objects, case.request.object
+    if "*" in allowed or (wanted is not None and wanted in allowed):
+        return None
+    may = f"it may touch {listed(allowed)}" if allowed else "it may touch nothing"
+    if not wanted:
+        return _deny(case, Rule.OBJECT, f"the request does not say what kind of record it touches; {may}")
+    lines = stanza.more_objects(case.request.agent_id, case.agent, wanted)
+    return _deny(case, Rule.OBJECT, f"{_name(case)} may not touch “{wanted}”; {may}", lines)
+
+
+def _authorizer(case: _Case) -> GateDecision | None:
+    wanted, people = case.request.authorized_by, case.settings.people
+    active = {name: person.is_active for key, person in people.items() for name in (key, person.crm_user) if name}
+    if wanted and active.get(wanted) is False:
+        return _deny(case, Rule.AUTHORIZER, f"“{wanted}”, for whom it acts, is no longer active")
+    if case.settings.gate.unknown_authorizers == "allow" or (wanted and wanted in active):
+        return None
+    return _deny(
+        case,
+        Rule.AUTHORIZER,
+        f"nobody here knows “{wanted}”, for whom it acts" if wanted else "the request does not say for whom it acts",
+    )
+
+
+def _request_size(case: _Case) -> GateDecision | None:
+    limit, records = case.settings.gate.max_records_per_request, case.operation.records
+    if records <= limit:
+        return None
+    return _deny(case, Rule.REQUEST_SIZE, f"{records:,} records in one request; at most {limit}. Send smaller ones")
+
+
+def _records_unnamed(case: _Case) -> GateDecision | None:
+    if not case.operation.names_no_record:
+        return None
+    return _deny(case, Rule.RECORDS_UNNAMED, "the request does not say which records it changes (record_ids)")
+
+
+def _records(case: _Case) -> GateDecision | None:
+    limit, records = case.agent.max_records_per_operation, case.operation.records
+    if not case.operation.is_write or records <= limit:
+        return None
+    return _deny(
+        case,
+        Rule.RECORDS,
+        f"{plural(records, 'record')} at once; {_name(case)} may change at most {limit}",
+        stanza.numbers(case.request.agent_id, {"max_records_per_operation": records}),
+    )
+
+
+def _recipients(case: _Case) -> GateDecision | None:
+    limit, recipients = case.agent.max_recipients_per_operation, case.operation.recipients
+    if recipients <= limit:
+        return None
+    people = plural(recipients, "person", "people")
+    lines = (
+        stanza.number(case.request.agent_id, "max_recipients_per_operation", recipients) if recipients <= 200 else ""
+    )
+    return _deny(case, Rule.RECIPIENTS, f"{people} at once; {_name(case)} may reach at most {limit}", lines)
+
+
+def _irreversible(case: _Case) -> GateDecision | None:
+    final = [name for name in case.names if not kind_of(name).is_reversible]
+    missing = [name for name in final if name not in case.agent.irreversible]
+    if not missing:
+        return None
+    reason = f"nobody can undo to {listed([DOING.get(name, name) for name in missing], 'or')}; it is not declared"
+    return _deny(case, Rule.IRREVERSIBLE, reason, stanza.more_irreversible(case.request.agent_id, case.agent, missing))
+
+
+def _budget(case: _Case) -> GateDecision | None:
+    if case.view is None:
+        return None
+    is_throttled = case.state == "throttled"
+    for budget in budgets_of(case.agent, case.settings.gate, case.operation, is_throttled):
+        count = case.view.counters.would_be(budget.name, budget.window_ms, case.operation, case.now_ms)
+        if count > budget.limit:
+            slowed = " while it is slowed down" if is_throttled else ""
+            lines = "" if is_throttled else stanza.numbers(case.request.agent_id, _room(case, budget, count))
+            return _deny(
+                case,
+                Rule.BUDGET,
+                f"this would make {count:,}; {_name(case)} may have at most {budget.words}{slowed}",
+                lines,
+            )
+    return None
+
+
+def _room(case: _Case, budget: Budget, count: int) -> dict[str, int]:
+    """The settings that make room; the day's budget may not be less than the ten minutes'."""
+    day = f"{budget.name}_per_day"
+    wanted = {budget.setting: count}
+    if getattr(case.agent, day) < count:
+        wanted[day] = count
+    return wanted
+
+
+def _held(case: _Case) -> GateDecision | None:
+    if not case.operation.is_write or case.state not in ("held", "releasing"):
+        return None
+    if case.state == "releasing":
+        return _hold(case, Rule.HELD, "its release is under way; try again in a moment")
+    detail = case.control.reason if case.control is not None else ""
+    return _hold(case, Rule.HELD, f"writes of {_name(case)} wait for a person", detail=detail)
+
+
+def _first_contact(case: _Case) -> GateDecision | None:
+    operation = case.operation
+    if not operation.is_external or not operation.recipients or case.view is None:
+        return None
+    if operation.names_no_recipient or operation.recipients > len(operation.recipient_ids):
+        reason = "it does not say whom it reaches; a person must look at it"
+    else:
+        new = case.view.unknown_contacts(operation.recipient_ids)
+        if not new:
+            return None
+        reason = f"first message to {_some(new)}; a person must look at it"
+    answer = _deny if case.settings.gate.first_contact == "deny" else _hold
+    return msgspec.structs.replace(answer(case, Rule.FIRST_CONTACT, reason), is_first_contact=True)
+
+
+RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
+    _control_unknown,
+    _stop_all,
+    _suspended,
+    _malformed,
+    _request_id,
+    _unknown_agent,
+    _unknown_action,
+    _action,
+    _object,
+    _authorizer,
+    _request_size,
+    _records_unnamed,
+    _records,
+    _recipients,
+    _irreversible,
+    _budget,
+    _held,
+    _first_contact,
+)
+
+
+def _is_listed(action: str, allowed: Sequence[str]) -> bool:
+    noun = action.partition(".")[0]
+    return action in allowed or f"{noun}.*" in allowed or "*" in allowed
+
+
+def _name(case: _Case) -> str:
+    return f"“{case.request.agent_id}”"
+
+
+def _some(names: Sequence[str]) -> str:
+    return "“" + names[0] + "”" + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def _deny(
+    case: _Case, rule: Rule, reason: str, lines: str = "", *, detail: str = "", finding: str = ""
+) -> GateDecision:
+    return GateDecision(
+        decision="deny",
+        reason=f"denied: {reason}",
+        rule=rule,
+        epoch=case.epoch,
+        stanza=lines,
+        detail=detail,
+        finding=finding,
+    )
+
+
+def _hold(case: _Case, rule: Rule, reason: str, *, detail: str = "") -> GateDecision:
+    return GateDecision(decision="hold", reason=f"on hold: {reason}", rule=rule, epoch=case.epoch, detail=detail)

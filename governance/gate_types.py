@@ -1,0 +1,167 @@
+"""What the gate is asked, what it answers, and what it must be told to answer; reading requests strictly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from msgspec import Meta, Struct
+
+from events.errors import BadEvent
+from events.strict import check_depth, check_strictly
+from events.types import FieldChanges, Name, Trigger
+from governance.control import ControlRow
+from governance.limits import Counters
+
+Id = Annotated[str, Meta(min_length=1, max_length=512)]
+Claim = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Outcome = Literal["allow", "hold", "deny"]
+MAX_REQUEST_BYTES = 1024 * 1024
+
+
+class Rule(StrEnum):
+    """What decided, in the order of trying. The first five concern the agent, the others the operation."""
+
+    CONTROL_UNKNOWN = "control_unknown"
+    STOP_ALL = "stop_all"
+    SUSPENDED = "suspended"
+    MALFORMED = "malformed"
+    REQUEST_ID = "request_id"
+    UNKNOWN_AGENT = "unknown_agent"
+    UNKNOWN_ACTION = "unknown_action"
+    ACTION = "action"
+    OBJECT = "object"
+    AUTHORIZER = "authorizer"
+    REQUEST_SIZE = "request_size"
+    RECORDS_UNNAMED = "records_unnamed"
+    RECORDS = "records_per_operation"
+    RECIPIENTS = "recipients_per_operation"
+    IRREVERSIBLE = "irreversible"
+    BUDGET = "budget"
+    HELD = "held"
+    FIRST_CONTACT = "first_contact"
+    ALLOWED = "allowed"
+
+
+class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent is about to do. ``request_id`` makes a retry safe.
+
+    ``records`` and ``recipients`` are the agent's claims and count only where they are larger than what is listed;
+    ``external`` and ``first_contact`` are taken and ignored: the gate works them out.
+    """
+
+    agent_id: Name
+    action: Annotated[str, Meta(min_length=1, max_length=128)]
+    object: Annotated[str, Meta(max_length=256)] | None = None
+    record_ids: Annotated[list[Id], Meta(max_length=10_000)] = []
+    changes: Annotated[dict[Id, FieldChanges], Meta(max_length=10_000)] = {}
+    recipient_ids: Annotated[list[Id], Meta(max_length=10_000)] = []
+    authorized_by: Annotated[str, Meta(max_length=256)] | None = None
+    trigger: Trigger | None = None
+    request_id: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
+    tenant: Annotated[str, Meta(min_length=1, max_length=128)] = "default"
+    records: Claim = 0
+    recipients: Claim = 0
+    external: bool | None = None
+    first_contact: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the agent's state: tenant/agent."""
+        return f"{self.tenant}/{self.agent_id}"
+
+
+class GateDecision(Struct, frozen=True, kw_only=True):
+    """The gate's answer. ``reason`` begins with "denied:", "on hold:" or "allowed".
+
+    ``stanza``: configuration that would allow it, "" where none could. ``detail``: more for a page, such as why the
+    agent was stopped. ``is_repeated``: the answer to the same request before; nothing new is to be admitted.
+    ``finding``: a sentence when the request itself is suspicious and should be recorded as a finding.
+    ``decision_id`` is given by whoever keeps the decision.
+    """
+
+    decision: Outcome
+    reason: str
+    rule: Rule
+    epoch: int
+    stanza: str = ""
+    detail: str = ""
+    decision_id: str = ""
+    is_repeated: bool = False
+    finding: str = ""
+    is_first_contact: bool = False
+
+
+class Remembered(Struct, frozen=True, kw_only=True):
+    """An earlier answer under a request id."""
+
+    content_hash: str
+    decision: GateDecision
+    at_ms: int
+
+
+class GateView(Protocol):
+    """What is known of the agent when the gate decides. Whoever cannot give it passes None, and writes are denied."""
+
+    @property
+    def is_control_known(self) -> bool:
+        """Whether ``control`` and ``stop_all`` are what the store says now."""
+
+    @property
+    def control(self) -> ControlRow | None:
+        """The agent's own row; None when it was never controlled."""
+
+    @property
+    def stop_all(self) -> ControlRow | None:
+        """The row of the whole tenant; None when it was never used."""
+
+    @property
+    def counters(self) -> Counters:
+        """What the agent was admitted in the last 24 hours."""
+
+    def remembered(self, request_id: str) -> Remembered | None:
+        """The answer given under this request id of this agent."""
+
+    def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
+        """Those contacts with whom nobody of the tenant was in touch before."""
+
+
+class BadRequest(ValueError):
+    """A request that can't be read; the message names the field."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+_DECODER = msgspec.json.Decoder(GateRequest)
+
+
+def decode_request(raw: bytes) -> GateRequest:
+    """A request from JSON. Unknown fields, duplicate keys, deep nesting and wrong types are refused by name.
+
+    Raises BadRequest. Limits: 1 MiB, lists of 10,000 (the gate itself refuses more than 200 records), 512 characters
+    an id.
+    """
+    if len(raw) > MAX_REQUEST_BYTES:
+        raise BadRequest("", f"the request has {len(raw):,} bytes; at most {MAX_REQUEST_BYTES:,} are read")
+    try:
+        check_depth(raw)
+        request = _DECODER.decode(raw)
+        check_strictly(raw)
+    except BadEvent as problem:
+        raise BadRequest(problem.field, problem.message.replace("the event", "the request")) from None
+    except (msgspec.DecodeError, RecursionError) as problem:
+        text, _, place = str(problem).partition(" - at `$")
+        field = place.strip("`").lstrip(".")
+        raise BadRequest(field, f"{field}: {text}" if field else text) from None
+    return request
+
+
+def content_hash(request: GateRequest) -> str:
+    """What a request id stands for: 32 hex digits over everything but the id itself."""
+    content = msgspec.json.encode(msgspec.structs.replace(request, request_id=None), order="sorted")
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
