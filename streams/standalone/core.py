@@ -7,13 +7,16 @@ away and made again, so that memory never runs ahead of what is durable.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any
 
 from events.types import Event, LogEvent
 from governance.control import ControlRow
 from governance.settings import Settings
 from streams.records import Entry, Stage
 from streams.standalone.recent import RecentEvents
+from streams.standalone.types import Prepared
 
 
 class Lane:
@@ -56,6 +59,17 @@ class Lane:
         self.appended_ids.append(ids)
         self.appended_events.append(event)
         return offset
+
+    def extend(self, at_ms: int, items: Sequence[Prepared]) -> None:
+        """Take producers' events into the open transaction."""
+        start = self.next_offset
+        self.next_offset = end = start + len(items)
+        events: list[Any] = [item.event for item in items]
+        self.pending.extend(zip(range(start, end), repeat(at_ms), events, strict=False))
+        self.appended_times.extend([at_ms] * len(items))
+        self.appended_raws.extend([item.raw for item in items])
+        self.appended_ids.extend([item.ids for item in items])
+        self.appended_events.extend(events)
 
     def take_pending(self) -> list[Entry]:
         """What the stage has not judged yet."""

@@ -9,7 +9,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from events.times import DAY_MS
 from streams.routing import ACTIONS, CRM
-from streams.standalone.recent import pack
 from streams.standalone.round import Round
 from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, Prepared
 from streams.ticks import tick_event
@@ -113,27 +112,33 @@ class Slice:
         if self.is_poison:
             self._give_up(round_)
             return
-        core, ahead_ms = round_.core, round_.now_ms + AHEAD_MS
-        known, add = core.recent.content_of, core.recent.add
-        duplicates = 0
+        core, ahead_ms, recent = round_.core, round_.now_ms + AHEAD_MS, round_.core.recent
+        known, add, fresh = recent.known, recent.add, []
         for index in range(self.start, self.end):
             item = self.delivery.items[index]
-            content = known(item.id_hash)
-            if content is not None and content == item.content_hash:
-                self._found.append((index, DUPLICATE))
-                duplicates += 1
-            elif item.effect_ms > ahead_ms:
-                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
-            elif content is not None and ACTIONS not in item.topics:
-                self._refuse(round_, index, "id_reused", "id: used before with another content by the same source")
-            else:
-                round_.append_prepared(item, pack(item.id_hash, item.content_hash))
+            content = known.get(item.id_hash)
+            if (content is None or self._is_news(index, item, content, round_)) and item.effect_ms <= ahead_ms:
+                fresh.append(item)
                 add(item.id_hash, item.content_hash)
-        if duplicates:
-            core.count("duplicates", duplicates)
-        core.count("events", self.end - self.start - len(self._found))
+            elif content != item.content_hash and item.effect_ms > ahead_ms:
+                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
+        if fresh:
+            round_.append_all(fresh)
+        core.count("events", len(fresh))
         if self.is_last and self.delivery.after is not None:
             self.delivery.after(round_)
+
+    def _is_news(self, index: int, item: Prepared, content: int, round_: Round) -> bool:
+        """An id that is known: the same event again is answered, another content is told by the stage or refused."""
+        if content == item.content_hash:
+            round_.core.count("duplicates")
+            self._found.append((index, DUPLICATE))
+            return False
+        if ACTIONS in item.topics:
+            return True
+        if item.effect_ms <= round_.now_ms + AHEAD_MS:
+            self._refuse(round_, index, "id_reused", "id: used before with another content by the same source")
+        return False
 
     def _refuse(self, round_: Round, index: int, reason: str, message: str) -> None:
         item = self.delivery.items[index]

@@ -20,22 +20,18 @@ _pair = struct.Struct("<QQ")
 
 
 class RecentEvents:
-    """The newest accepted events by hash, the oldest forgotten first."""
+    """The newest accepted events, the oldest forgotten first: ``known`` maps hash of id to hash of content."""
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.capacity = capacity
-        self._known: dict[int, int] = {}
+        self.known: dict[int, int] = {}
 
     def __len__(self) -> int:
-        return len(self._known)
-
-    def content_of(self, id_hash: int) -> int | None:
-        """The hash of the bytes accepted under this id, None when it is not known."""
-        return self._known.get(id_hash)
+        return len(self.known)
 
     def add(self, id_hash: int, content_hash: int) -> None:
         """Remember an accepted event."""
-        known = self._known
+        known = self.known
         known[id_hash] = content_hash
         if len(known) > self.capacity:
             del known[next(iter(known))]

@@ -6,7 +6,7 @@ the writer throws its memory away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -14,6 +14,7 @@ from msgspec import UNSET
 from events import codec
 from events.times import HOUR_MS
 from events.types import (
+    DEFAULT_TENANT,
     By,
     ControlEvent,
     Event,
@@ -34,9 +35,9 @@ from governance.control import (
 )
 from storage import control as control_store
 from storage import log, projections
-from streams.envelopes import envelope, split_key
+from streams.envelopes import envelope, make_key, split_key
 from streams.records import Output
-from streams.routing import ACTIONS, PORTFOLIO
+from streams.routing import ACTIONS, INPUT_TOPICS, PORTFOLIO
 from streams.standalone.core import Core
 from streams.standalone.recent import NOTHING
 from streams.standalone.types import Changed, Prepared
@@ -67,10 +68,26 @@ class Round:
         self._touched.add(topic)
         return self.core.lanes[topic].append(self.now_ms, raw, event, ids)
 
-    def append_prepared(self, item: Prepared, ids: bytes) -> None:
-        """Append a producer's event to every topic that it belongs to."""
-        for topic in item.topics:
-            self.append(topic, item.event, item.raw, ids)  # type: ignore[arg-type]
+    def append_all(self, items: Sequence[Prepared]) -> None:
+        """Append producers' events, each to every topic that it belongs to."""
+        by_topic: dict[tuple[str, ...], list[Prepared]] = {}
+        for item in items:
+            found = by_topic.get(item.topics)
+            if found is None:
+                found = by_topic[item.topics] = []
+            found.append(item)
+        if len(by_topic) == 1:
+            for topic in items[0].topics:
+                self._extend(topic, items)
+            return
+        for topic in INPUT_TOPICS:
+            mine = [item for item in items if topic in item.topics]
+            if mine:
+                self._extend(topic, mine)
+
+    def _extend(self, topic: str, items: Sequence[Prepared]) -> None:
+        self._touched.add(topic)
+        self.core.lanes[topic].extend(self.now_ms, items)
 
     def judge(self) -> None:
         """Let the stages judge what was appended, and what comes of that, until nothing is left."""
@@ -264,13 +281,18 @@ class Round:
         return [Changed(kind, key) for kind, key in sorted(self.changed)]
 
     def _agents(self) -> set[str]:
-        found = set()
-        if ACTIONS in self._touched:
-            for event in self.core.lanes[ACTIONS].appended_events:
-                agent_id = getattr(event.data, "agent_id", None)  # type: ignore[attr-defined]
-                if isinstance(agent_id, str):
-                    found.add(f"default/{agent_id}" if event.tenant is UNSET else f"{event.tenant}/{agent_id}")
-        return found
+        """The agents about which something was appended."""
+        if ACTIONS not in self._touched:
+            return set()
+        found: set[tuple[Any, Any]] = {
+            (event.tenant, getattr(event.data, "agent_id", None))  # type: ignore[attr-defined]
+            for event in self.core.lanes[ACTIONS].appended_events
+        }
+        return {
+            make_key(DEFAULT_TENANT if tenant is UNSET else tenant, agent_id)
+            for tenant, agent_id in found
+            if isinstance(agent_id, str)
+        }
 
     def abandon(self) -> None:
         """Give the transaction up; the caller must make the core again."""

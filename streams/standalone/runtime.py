@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ from streams.standalone.jobs import Call, Delivery, TickJob
 from streams.standalone.keeper import Checkpointer, Ticker
 from streams.standalone.projector import Projector
 from streams.standalone.recent import id_hash
+from streams.standalone.recent import pack as pack_ids
 from streams.standalone.recovery import MakeStages, open_core, settings_hash
 from streams.standalone.round import Round
 from streams.standalone.types import Busy, Changed, ItemResult, Prepared, RuntimeStatus
@@ -47,6 +49,7 @@ from streams.ticks import EVERYBODY
 MAX_QUEUED = 20_000
 _SWITCH_SECS = 0.001
 _DISK_CHECK_SECS = 0.5
+_GC_ALLOCATIONS = 100_000
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
 _log = structlog.get_logger("tripline.runtime")
@@ -108,7 +111,7 @@ class Runtime:
         except BaseException:
             self.store.close()
             raise
-        sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECS))
+        _tune_interpreter()
         core = self._writer.core
         if core is not None:
             self.projector = Projector(self.store, core.lanes[ACTIONS].topic_id)
@@ -347,17 +350,24 @@ class Runtime:
         return found
 
 
+def _tune_interpreter() -> None:
+    """Let threads take turns quickly, and look for cycles of garbage rarely: records never form any."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECS))
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(max(gc.get_threshold()[0], _GC_ALLOCATIONS), 20, 50)
+
+
 def prepare(events: Sequence[tuple[bytes, Event]]) -> list[Prepared]:
     """Events as the writer takes them: hashed and routed."""
-    pack, time_ms = _pack.encode, codec.time_ms
-    return [
-        Prepared(
-            raw or codec.encode(event),
-            event,
-            time_ms(event),
-            id_hash(event),
-            xxh3_64_intdigest(pack(event.data)),  # type: ignore[attr-defined]
-            topics_of(event),
+    pack, time_ms, encode = _pack.encode, codec.time_ms, codec.encode
+    found = []
+    for raw, event in events:
+        id_ = id_hash(event)
+        content = xxh3_64_intdigest(pack(event.data))  # type: ignore[attr-defined]
+        found.append(
+            Prepared(
+                raw or encode(event), event, time_ms(event), id_, content, pack_ids(id_, content), topics_of(event)
+            )
         )
-        for raw, event in events
-    ]
+    return found

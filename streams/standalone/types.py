@@ -50,6 +50,7 @@ class Prepared(Struct, gc=False):
     effect_ms: int
     id_hash: int
     content_hash: int
+    ids: bytes
     topics: tuple[str, ...]
 
 
