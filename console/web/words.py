@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
 
 from msgspec import Struct
 
 from console.text import plain
 from events.times import DAY_MS
+from scoring.money import shown
 
 UNKNOWN = "–"
-_SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 _RISK_STEPS = (0.20, 0.35, 0.50, 0.60)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -53,6 +52,12 @@ class Clock(Struct, frozen=True):
     def at(self, at_ms: int) -> datetime:
         """The moment in the page's zone."""
         return datetime.fromtimestamp(at_ms / 1000, self.zone)
+
+    @property
+    def offset_ms(self) -> int:
+        """Milliseconds by which the zone is ahead of UTC now: the page's own clock counts with it."""
+        offset = self.at(self.now_ms).utcoffset() or timedelta()
+        return int(offset.total_seconds() * 1000)
 
     @property
     def zone_name(self) -> str:
@@ -184,19 +189,6 @@ def points(change: float | None) -> str:
     return f"{whole:+d}".replace("-", "−") if whole else "0"
 
 
-def money(amount: Decimal | str | float | int | None, currency: str | None) -> str:
-    """€148,000: whole units, the currency's sign in front, or its code."""
-    if amount is None or amount == "":
-        return UNKNOWN
-    try:
-        whole = f"{abs(Decimal(str(amount))):,.0f}"
-    except InvalidOperation:
-        return UNKNOWN
-    code = plain(currency or "", 8)
-    sign = "−" if Decimal(str(amount)) < 0 else ""
-    return sign + (_SYMBOLS[code] + whole if code in _SYMBOLS else f"{code} {whole}".strip())
-
-
 def risk_step(probability: float | None) -> int:
     """Which of the five violet steps (1–5) a probability of loss has."""
     return 1 + sum(1 for step in _RISK_STEPS if (probability or 0) >= step)
@@ -226,3 +218,8 @@ def value(of: object) -> str | None:
     if isinstance(of, int | float):
         return number(of) if abs(of) < 1e15 else str(of)
     return plain(json.dumps(of, ensure_ascii=False, default=str), 160)
+
+
+def money_minor(minor: int | None, currency: str | None) -> str:
+    """€148,000 from minor units of a currency; unknown is –."""
+    return UNKNOWN if minor is None else shown(minor, plain(currency or "", 8))

@@ -61,6 +61,31 @@ def actions(
     return ActionPage(page, page[-1].cursor if len(found) > limit else None)
 
 
+DEAL_OBJECTS = ("Opportunity", "opportunity", "Deal", "deal", "deals")
+"""What CRMs call the record of a deal."""
+
+
+def touches(
+    connection: Connection, tenant: str, deal_id: str, since_ms: int, until_ms: int, limit: int
+) -> list[ActionRow]:
+    """What agents did to a deal's own record, newest first, by the index of records."""
+    a, r = t.action, t.action_record
+    query = (
+        select(a)
+        .join(r, and_(r.c.key == a.c.key, r.c.at_ms == a.c.at_ms, r.c.offset == a.c.offset))
+        .where(
+            r.c.tenant == tenant,
+            r.c.object.in_(DEAL_OBJECTS),
+            r.c.record_id == deal_id,
+            r.c.at_ms >= since_ms,
+            r.c.at_ms <= until_ms,
+        )
+        .order_by(r.c.at_ms.desc(), r.c.offset.desc())
+        .limit(limit)
+    )
+    return [rows.report_row(row) for row in connection.execute(query)]
+
+
 def _order(row: ActionRow) -> tuple[int, int, int, str]:
     if row.kind == "refusal":
         return row.at_ms, 0, 0, row.decision_id or ""

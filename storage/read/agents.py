@@ -42,6 +42,11 @@ def agent_rows(connection: Connection, tenant: str, now_ms: int, only: str | Non
     ]
 
 
+def unseen(agent_id: str) -> AgentRow:
+    """The row of an agent of which nothing is known but its name."""
+    return AgentRow(agent_id=agent_id, control=None, bins=[], records_48h=0, last_write_ms=None, last_seen_ms=None)
+
+
 def _of(column: Any, tenant: str, only: str | None) -> list[ColumnElement[bool]]:
     if only is not None:
         return [column == f"{tenant}/{only}"]

@@ -16,6 +16,7 @@ from storage.read import findings as _findings
 from storage.read.store import open_engine, reading
 from storage.read.types import (
     ActionPage,
+    ActionRow,
     AgentPage,
     AgentRow,
     Bin,
@@ -73,11 +74,18 @@ class Reader:
             found = _agents.agent_rows(connection, self.tenant, now_ms, agent_id)
             return found[0] if found else None
 
-    def agent_page(self, agent_id: str, now_ms: int, since_ms: int | None = None) -> AgentPage | None:
-        """One agent with its timeline, findings and history, or None when nothing is known of it."""
+    def agent_page(
+        self, agent_id: str, now_ms: int, since_ms: int | None = None, is_declared: bool = False
+    ) -> AgentPage | None:
+        """One agent with its timeline, findings and history, or None when nothing is known of it.
+
+        ``is_declared``: the settings name it, so that it has a page before it acts.
+        """
         key = self.key(agent_id)
         with reading(self.engine) as connection:
             found = _agents.agent_rows(connection, self.tenant, now_ms, agent_id)
+            if not found and is_declared:
+                found = [_agents.unseen(agent_id)]
             if not found:
                 return None
             return AgentPage(
@@ -131,6 +139,11 @@ class Reader:
                 limit=limit,
                 cursor=cursor,
             )
+
+    def touches(self, deal_id: str, since_ms: int, until_ms: int, limit: int = 20) -> list[ActionRow]:
+        """What agents did to a deal's own record, newest first."""
+        with reading(self.engine) as connection:
+            return _actions.touches(connection, self.tenant, deal_id, since_ms, until_ms, limit)
 
     def findings(
         self,

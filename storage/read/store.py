@@ -22,7 +22,7 @@ class ReadTookTooLong(RuntimeError):
 
 
 def open_engine(path: Path, pool_size: int = 4) -> Engine:
-    """Connections to the SQLite file at ``path`` that cannot write."""
+    """Connections that cannot write to the SQLite file at ``path``, with the file of the projections beside it."""
     url = f"file:{path.as_posix()}?mode=ro"
 
     def connect() -> sqlite3.Connection:
