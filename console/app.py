@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from governance.gate import Rule
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ExceptionHandlersMap
 
 from console.api import control, dead_letters, events, gate, health, login, queries, stream
 from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
-from console.observe import listener
+from console.observe import Observer, publisher
 from console.ports import Runtime
 from console.security import Guard, GuardConfig, is_loopback
 from console.services import STATE_KEY, Services
@@ -28,9 +28,11 @@ from console.two import TwoPeople
 from dashboards.metrics import Labels, Metrics
 from detectors.discovery import discover
 from events.codec import BadReason, Limits
+from governance.gate import Rule
 from governance.settings_types import Settings
 from storage.people import open_people
 from storage.read import Reader
+from streams.standalone.types import Busy, Closed
 
 PEOPLE_FILE = "people.db"
 HTTP_CODES = (
@@ -50,7 +52,7 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
     app = Litestar(
         route_handlers=[*_api_routes(), *_page_routes(services)],
         openapi_config=_openapi(),
-        exception_handlers={Refused: _refused, HTTPException: _http_problem, Exception: _failed},
+        exception_handlers=_HANDLERS,
         state=State({STATE_KEY: services}),
         request_max_body_size=None,  # the guard has read the body, within its limits
         logging_config=None,
@@ -64,22 +66,23 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
         cookie=services.cookie,
     )
     app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add)
-    runtime.subscribe(listener(services.metrics, services.hub))
+    runtime.subscribe(publisher(services.hub))
     return app
 
 
 def make_services(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthStore) -> Services:
     """What the routes share."""
-    is_open = tokens_are_optional(settings)
+    is_open, hub, metrics = tokens_are_optional(settings), Hub(), make_metrics(settings)
     return Services(
         runtime=runtime,
         settings=settings,
         auth=auth,
         identifier=Identifier(auth, Throttle(settings.auth.max_failed_logins, wall_ms), is_open, wall_ms),
         reader=reader,
-        hub=Hub(),
+        hub=hub,
         two=TwoPeople(wall_ms),
-        metrics=make_metrics(settings),
+        metrics=metrics,
+        observer=Observer(metrics, runtime, reader, hub),
         limits=Limits(max_event_bytes=settings.server.max_event_bytes, max_body_bytes=settings.server.max_body_bytes),
         cookie=f"tripline_{settings.server.port}",
         is_open=is_open,
@@ -171,10 +174,24 @@ def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Re
     return _refused(request, refused)
 
 
+def _busy(request: Request[Any, Any, Any], problem: Busy) -> Response[bytes]:
+    wait = {"Retry-After": str(max(1, round(problem.retry_after_secs)))}
+    return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
+
+
+def _closed(request: Request[Any, Any, Any], _: Closed) -> Response[bytes]:
+    return _refused(request, Refused(503, "stopping", "Tripline is stopping; send again", headers={"Retry-After": "5"}))
+
+
 def _failed(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:
-    retry = getattr(problem, "retry_secs", None)
-    if retry is not None:
-        wait = {"Retry-After": str(max(1, round(retry)))}
-        return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
     _log.error("request.failed", path=request.url.path, problem=repr(problem), exc_info=problem)
     return _refused(request, Refused(500, "failed", "something went wrong here; the log says what"))
+
+
+_HANDLERS: ExceptionHandlersMap = {
+    Refused: _refused,
+    Busy: _busy,
+    Closed: _closed,
+    HTTPException: _http_problem,
+    Exception: _failed,
+}

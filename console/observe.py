@@ -1,63 +1,80 @@
-"""From what the runtime says after each round, and of itself, to metrics and notices."""
+"""From what the runtime says, after each round and of itself, to notices for pages and to metrics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import threading
+import time
+from collections.abc import Callable, Sequence
 
-from console.ports import Changes, Runtime
+import structlog
+
+from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
+from storage.read import Reader
+from storage.read.counts import counts
+from streams.standalone.types import Changed
+
+LET_ROWS_LAND_SECS = 2.0
+_AGENT_KINDS = frozenset({"agent", "control", "finding"})
+_log = structlog.get_logger("tripline.console")
 
 
-def listener(metrics: Metrics, hub: Hub) -> Callable[[Changes], None]:
-    """What to subscribe to a runtime: counts, and tells the pages. Runs in the runtime's thread, so it is cheap."""
+def publisher(hub: Hub) -> Callable[[Sequence[Changed]], None]:
+    """What to subscribe to a runtime, so that pages hear of changes. Runs in the runtime's thread, so it is cheap."""
 
-    def changed(changes: Changes) -> None:
-        hub.publish(changes.agents, changes.deals, changes.kinds)
-        for key, count in changes.counts.items():
-            count_one(metrics, key, count)
-        for detector, records in changes.wrong_records:
-            child = metrics.wrong_records.get(detector) or metrics.wrong_records["other"]
-            child.observe(records)
+    def changed(changes: Sequence[Changed]) -> None:
+        if not hub.listeners:
+            return
+        names = [(change.kind, change.key.partition("/")[2]) for change in changes]
+        hub.publish(
+            agents=[name for kind, name in names if kind in _AGENT_KINDS],
+            deals=[name for kind, name in names if kind == "deal"],
+            kinds={kind for kind, _ in names},
+        )
 
     return changed
 
 
-def count_one(metrics: Metrics, key: tuple[str, ...], count: int) -> None:
-    """Count one sort of thing that a round did; a sort that has no metric is left out."""
-    what, *labels = key
-    if what in ("action", "deal_event", "snapshot"):
-        {
-            "action": metrics.actions_judged,
-            "deal_event": metrics.deal_events_judged,
-            "snapshot": metrics.snapshots,
-        }[what].inc(count)
-        return
-    counter = {
-        "finding": metrics.findings,
-        "control": metrics.control_changes,
-        "alert": metrics.alerts,
-        "notification": metrics.notifications,
-    }.get(what)
-    if counter is not None:
-        counter.add(*labels, count=count)
+class Observer:
+    """Brings the metrics up to date at each scrape."""
 
+    def __init__(self, metrics: Metrics, runtime: Runtime, reader: Reader, hub: Hub) -> None:
+        self._metrics = metrics
+        self._runtime = runtime
+        self._reader = reader
+        self._hub = hub
+        self._seen: dict[str, int] = {}
+        self._lock = threading.Lock()
 
-def refresh(metrics: Metrics, runtime: Runtime, hub: Hub) -> None:
-    """Set the gauges; called at each scrape."""
-    status: Any = runtime.status()
-    metrics.judged_to.set((status.judged_to_ms or 0) / 1000)
-    metrics.oldest_unjudged.set((status.oldest_unjudged_ms or 0) / 1000)
-    metrics.listeners.set(hub.listeners)
-    for gauge, name in (
-        (metrics.queued, "queue"),
-        (metrics.wal_bytes, "wal_bytes"),
-        (metrics.log_bytes, "log_bytes"),
-        (metrics.stop_all, "stop_all"),
-    ):
-        gauge.set(float(getattr(status, name, 0) or 0))
-    metrics.degraded.set_all(dict.fromkeys(status.degraded_reasons, 1))
-    metrics.agents.set_all(getattr(status, "control_counts", {}))
-    metrics.suspended_agents.set_all(getattr(status, "suspended_by", {}))
-    metrics.deals.set_all(getattr(status, "deal_bands", {}))
+    def refresh(self) -> None:
+        """Read the runtime's status and the store's counts. Blocks for some milliseconds: call it in a thread."""
+        metrics, status = self._metrics, self._runtime.status()
+        age = status.oldest_unjudged_ms
+        metrics.judged_to.set(status.judged_to_ms / 1000)
+        metrics.oldest_unjudged.set(0 if age is None else time.time() - age / 1000)
+        metrics.queued.set(status.queued)
+        metrics.wal_bytes.set(status.wal_bytes)
+        metrics.degraded.set(1 if status.degraded else 0)
+        metrics.listeners.set(self._hub.listeners)
+        with self._lock:
+            for name, total in status.counts.items():
+                self._count(name, total - self._seen.get(name, 0))
+                self._seen[name] = total
+        self._read_store()
+
+    def _count(self, name: str, number: int) -> None:
+        what, *labels = name.split(":")
+        if number > 0:
+            self._metrics.count(what, labels, number)
+
+    def _read_store(self) -> None:
+        try:
+            found = counts(self._reader)
+        except Exception as problem:
+            _log.warning("metrics.store_not_read", problem=repr(problem))
+            return
+        self._metrics.agents.set_all(found.states)
+        self._metrics.suspended_agents.set_all(found.suspended_by)
+        self._metrics.stop_all.set(float(found.is_all_stopped))
+        self._metrics.deals.set_all(found.bands)

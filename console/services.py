@@ -8,6 +8,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from console.auth import AuthStore, Identifier
+from console.observe import Observer
 from console.ports import Runtime
 from console.sse import Hub
 from console.two import TwoPeople
@@ -30,13 +31,14 @@ class Services(Struct, frozen=True, kw_only=True):
     hub: Hub
     two: TwoPeople
     metrics: Metrics
+    observer: Observer
     limits: Limits
     cookie: str
     is_open: bool
 
     def now_ms(self) -> int:
         """The log's time now."""
-        return self.runtime.now_ms()
+        return self.runtime.clock.now_ms()
 
 
 def services_of(request: ASGIConnection[Any, Any, Any, Any]) -> Services:

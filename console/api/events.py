@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from litestar import Request, Response, post
@@ -73,15 +74,16 @@ async def ingest(request: Request[Any, Any, Any]) -> Response[IngestAnswer]:
     token = caller_of(request).token
     if token is not None:
         check_binding(token, accepted)
-    duplicates = await _take(services, accepted)
+    duplicates, late = await _take(services, accepted)
     await _keep(services, refusals, token)
     answer = IngestAnswer(
-        accepted=len(accepted) - duplicates,
+        accepted=len(accepted) - duplicates - len(late),
         duplicates=duplicates,
-        refused=[_shown(refusal) for refusal in refusals[:MAX_REFUSED_SHOWN]],
-        refused_count=len(refusals),
+        refused=sorted([*map(_shown, refusals), *late], key=attrgetter("index"))[:MAX_REFUSED_SHOWN],
+        refused_count=len(refusals) + len(late),
     )
-    return Response(answer, status_code=400 if refusals and not accepted else 200)
+    is_all_refused = answer.refused_count > 0 and not answer.accepted and not answer.duplicates
+    return Response(answer, status_code=400 if is_all_refused else 200)
 
 
 def read_items(body: bytes, headers: Sequence[tuple[str, str]], limits: Limits) -> list[Accepted | Refusal]:
@@ -124,16 +126,24 @@ def check_binding(token: Token, accepted: Sequence[Accepted]) -> None:
         raise Refused(403, "not_yours", message, {"index": item.index})
 
 
-async def _take(services: Services, accepted: Sequence[Accepted]) -> int:
+async def _take(services: Services, accepted: Sequence[Accepted]) -> tuple[int, list[RefusedItem]]:
+    """How many had been taken before, and which the engine refused (it has kept those as dead letters)."""
     if not accepted:
-        return 0
+        return 0, []
     started = time.perf_counter()
     results = await asyncio.wrap_future(services.runtime.ingest([(item.raw, item.event) for item in accepted]))
     services.metrics.ingest_seconds.observe(time.perf_counter() - started)
-    duplicates = sum(result.is_duplicate for result in results)
-    services.metrics.ingested.inc(len(accepted) - duplicates)
+    duplicates = sum(result.status == "duplicate" for result in results)
+    refused = [
+        RefusedItem(item.index, result.reason, result.message, "")
+        for item, result in zip(accepted, results, strict=True)
+        if result.status == "refused"
+    ]
+    services.metrics.ingested.inc(len(accepted) - duplicates - len(refused))
     services.metrics.duplicates.inc(duplicates)
-    return duplicates
+    for item in refused:
+        services.metrics.refused.add(item.reason)
+    return duplicates, refused
 
 
 async def _keep(services: Services, refusals: Sequence[Refusal], token: Token | None) -> None:
@@ -143,7 +153,6 @@ async def _keep(services: Services, refusals: Sequence[Refusal], token: Token | 
         agent_id = token.agent_id if token is not None and token.agent_id is not None else error.agent_id
         origin = {"http": "/v1/events", "index": refusal.index}
         services.metrics.refused.add(str(error.reason))
-        services.metrics.dead_letters.add(str(error.reason))
         kept.append(services.runtime.dead_letter(refusal.raw, str(error.reason), error.message, origin, agent_id))
     await asyncio.gather(*map(asyncio.wrap_future, kept))
 

@@ -8,7 +8,6 @@ from typing import Any
 from litestar import Request, Response, get
 from msgspec import Struct
 
-from console.observe import refresh
 from console.public import public
 from console.services import Services, services_of
 from dashboards.metrics import CONTENT_TYPE
@@ -34,7 +33,7 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: _Request) -> Response[Any]:
     """200 when events are taken and judged; 503 with the reasons when not. The gate denies what it can't decide."""
     status = services_of(request).runtime.status()
-    reasons = list(status.degraded_reasons)
+    reasons = list(status.degraded)
     health = Health("degraded" if reasons else "ok", reasons, status.judged_to_ms)
     return Response(public(health), status_code=503 if reasons else 200)
 
@@ -47,7 +46,7 @@ async def metrics(request: _Request) -> Response[bytes]:
 
 
 def _rendered(services: Services) -> bytes:
-    refresh(services.metrics, services.runtime, services.hub)
+    services.observer.refresh()
     return services.metrics.render()
 
 

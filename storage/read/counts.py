@@ -36,5 +36,5 @@ def counts(reader: Reader) -> Counts:
             states[state] = states.get(state, 0) + number
             if state == "suspended":
                 suspended[kind] = suspended.get(kind, 0) + number
-        bands = {band: number for band, number in connection.execute(by_band.group_by(d.c.band))}
+        bands = {row[0]: row[1] for row in connection.execute(by_band.group_by(d.c.band))}
     return Counts(states=states, suspended_by=suspended, bands=bands, is_all_stopped=is_all_stopped)

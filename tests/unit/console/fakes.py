@@ -7,18 +7,12 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
-from governance.gate import GateDecision, Rule
-
 from events.types import By
 from governance.control import ControlRequest, ControlRow, decide, first_row
+from governance.gate import GateDecision, Rule
+from streams.standalone.types import ACCEPTED, DUPLICATE, Busy, Changed
 
 NOW_MS = 1_772_442_843_120
-
-
-class Busy(RuntimeError):
-    """As the embedded runtime's: producers should wait."""
-
-    retry_secs = 1.0
 
 
 def done(value: Any = None, problem: Exception | None = None) -> Future[Any]:
@@ -37,34 +31,36 @@ class FakeRuntime:
     def __init__(self) -> None:
         self.taken: dict[tuple[str, str], bytes] = {}
         self.letters: list[dict[str, Any]] = []
-        self.settled: list[int] = []
+        self.afters: list[Any] = []
         self.rows: dict[str, ControlRow] = {}
         self.checks: list[Any] = []
         self.callbacks: list[Callable[[Any], None]] = []
         self.is_busy = self.is_stuck = self.is_broken = False
         self.owners: dict[str, str] = {}
         self.degraded: list[str] = []
+        self.counts: dict[str, int] = {}
 
-    def now_ms(self) -> int:
-        return NOW_MS
+    @property
+    def clock(self) -> Any:
+        return SimpleNamespace(now_ms=lambda: NOW_MS)
 
-    def ingest(self, events: Any) -> Future[Any]:
+    def ingest(self, events: Any, *, after: Any = None) -> Future[Any]:
         if self.is_busy:
             raise Busy("the backlog is 300 ms old")
         results = []
         for raw, event in events:
             key = (event.source, event.id)
-            results.append(SimpleNamespace(is_duplicate=key in self.taken))
+            results.append(DUPLICATE if key in self.taken else ACCEPTED)
             self.taken[key] = raw
+        if after is not None:
+            self.afters.append(after)
         return done(results)
 
-    def dead_letter(self, raw: bytes, reason: str, message: str, origin: Any, agent_id: str | None) -> Future[None]:
+    def dead_letter(
+        self, raw: bytes, reason: str, message: str, origin: Any = None, agent_id: str | None = None
+    ) -> Future[int]:
         self.letters.append({"raw": raw, "reason": reason, "message": message, "origin": origin, "agent_id": agent_id})
-        return done()
-
-    def settle_dead_letters(self, ids: Any) -> Future[None]:
-        self.settled.extend(ids)
-        return done()
+        return done(len(self.letters))
 
     def check(self, request: Any) -> Future[GateDecision]:
         self.checks.append(request)
@@ -79,7 +75,8 @@ class FakeRuntime:
         row = self.rows.get(request.key) or first_row(request.key, request.agent_id)
         decision = decide(row, request, NOW_MS, owner=self.owners.get(request.agent_id, ""))
         self.rows[request.key] = decision.row
-        self.tell(agents=[request.agent_id], kinds=["control"], counts={("control", decision.row.state): 1})
+        self.counts[f"control:{decision.row.state}"] = self.counts.get(f"control:{decision.row.state}", 0) + 1
+        self.tell(Changed("control", request.key))
         return done(decision)
 
     def suspend(self, agent_id: str, epoch: int = 7) -> None:
@@ -89,14 +86,16 @@ class FakeRuntime:
             at_ms=NOW_MS, by=By("detector", "action_rate"), reason="61st record.update in 5 min",
         )  # fmt: skip
 
-    def tell(self, **changes: Any) -> None:
+    def tell(self, *changes: Changed) -> None:
         """Call the subscribers back."""
-        full = {"agents": [], "deals": [], "kinds": [], "counts": {}, "wrong_records": [], **changes}
         for callback in self.callbacks:
-            callback(SimpleNamespace(**full))
+            callback(changes)
 
     def status(self) -> Any:
-        return SimpleNamespace(judged_to_ms=NOW_MS, oldest_unjudged_ms=None, degraded_reasons=self.degraded)
+        return SimpleNamespace(
+            judged_to_ms=NOW_MS, oldest_unjudged_ms=None, degraded=self.degraded, queued=0, wal_bytes=0,
+            counts=self.counts,
+        )  # fmt: skip
 
     def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
         self.callbacks.append(callback)
