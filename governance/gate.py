@@ -244,7 +244,9 @@ def _recipients(case: _Case) -> GateDecision | None:
         return None
     people = plural(recipients, "person", "people")
     lines = (
-        stanza.number(case.request.agent_id, "max_recipients_per_operation", recipients) if recipients <= 200 else ""
+        stanza.numbers(case.request.agent_id, {"max_recipients_per_operation": recipients})
+        if recipients <= MOST_RECIPIENTS
+        else ""
     )
     return _deny(case, Rule.RECIPIENTS, f"{people} at once; {_name(case)} may reach at most {limit}", lines)
 
@@ -254,7 +256,8 @@ def _irreversible(case: _Case) -> GateDecision | None:
     missing = [name for name in final if name not in case.agent.irreversible]
     if not missing:
         return None
-    reason = f"nobody can undo to {listed([DOING.get(name, name) for name in missing], 'or')}; it is not declared"
+    doing = listed([DOING.get(name, name) for name in missing], "or")
+    reason = f"{_name(case)} may not {doing}: that cannot be undone, and nobody declared it"
     return _deny(case, Rule.IRREVERSIBLE, reason, stanza.more_irreversible(case.request.agent_id, case.agent, missing))
 
 

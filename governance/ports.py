@@ -1,0 +1,84 @@
+"""What the pure core needs from outside, as Protocols: a clock, a place for control rows, somebody to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from governance.control import ControlRow
+from governance.gate_types import GateView, Remembered
+from governance.limits import Budgets, Counters
+from governance.settings_types import NotificationKind
+
+__all__ = ["AgentView", "Clock", "ControlStore", "Counters", "GateView", "Notice", "Notifier", "Remembered"]
+
+
+class Clock(Protocol):
+    """The runtime's clock: wall time, or the simulator's in the demo."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970; never goes back."""
+
+
+class ControlStore(Protocol):
+    """Where control rows live; reading and writing happen in one transaction."""
+
+    def control_row(self, key: str) -> ControlRow | None:
+        """The row of ``tenant/agent`` or ``tenant/*``; None when there is none yet."""
+
+    def put_control_row(self, row: ControlRow) -> None:
+        """Write the row; its epoch is above the stored one."""
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something that people are told. ``subject`` is the agent or manager whose thread it belongs to."""
+
+    id: str
+    kind: NotificationKind
+    subject: str
+    title: str
+    body: str
+    at_ms: int
+    is_urgent: bool = False
+    link: str = ""
+
+
+class Notifier(Protocol):
+    """Sends a notice to one target; True when the target has accepted it."""
+
+    def send(self, target: str, notice: Notice) -> bool: ...
+
+
+class AgentView:
+    """A GateView over plain values in memory: what a runtime keeps per agent, and what tests use.
+
+    Parameters: the rows, ``known`` contacts in canonical spelling (shared by the tenant's agents), the agent's
+    budgets and its remembered answers.
+    """
+
+    def __init__(
+        self,
+        *,
+        control: ControlRow | None = None,
+        stop_all: ControlRow | None = None,
+        known: set[str] | frozenset[str] = frozenset(),
+        counters: Counters | None = None,
+        answers: dict[str, Remembered] | None = None,
+        is_control_known: bool = True,
+    ) -> None:
+        self.control = control
+        self.stop_all = stop_all
+        self.known = known
+        self.counters: Counters = counters if counters is not None else Budgets()
+        self.answers = answers if answers is not None else {}
+        self.is_control_known = is_control_known
+
+    def remembered(self, request_id: str) -> Remembered | None:
+        """The answer given under this request id."""
+        return self.answers.get(request_id)
+
+    def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
+        """Those that are not known yet."""
+        return [each for each in contact_ids if each not in self.known]
