@@ -44,7 +44,7 @@ def parse_ms(text: str) -> int:
 def format_ms(at_ms: int) -> str:
     """The RFC 3339 text of a time in UTC, without a fraction when it is a whole second."""
     whole, ms = divmod(at_ms, SECOND_MS)
-    text = (EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (EPOCH + timedelta(seconds=whole)).isoformat()[:19]
     return f"{text}.{ms:03d}Z" if ms else f"{text}Z"
 
 
@@ -84,7 +84,7 @@ def _parse_slowly(text: str) -> int:
     if not shape["zone"]:
         raise BadTime(f"{text[:64]!r} has no time zone; end it with Z or an offset such as +01:00")
     try:
-        moment = datetime.fromisoformat(text.upper())
-    except ValueError as problem:
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError) as problem:
         raise BadTime(f"{text[:64]!r} is not an RFC 3339 date-time: {problem}") from None
     return (moment - EPOCH) // MS
