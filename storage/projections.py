@@ -149,3 +149,10 @@ def store_dead_letter(
     """Keep a record that could not be read; returns its number."""
     cursor = link.execute(_DEAD, (at_ms, reason, message, to_json(origin), raw, tenant, agent_id))
     return int(cursor.lastrowid or 0)
+
+
+def settle_dead_letters(link: sqlite3.Connection, ids: Sequence[int], now_ms: int) -> None:
+    """Mark dead letters as re-driven."""
+    link.executemany(
+        "UPDATE dead_letter SET state = 'redriven', redriven_ms = ? WHERE id = ?", [(now_ms, each) for each in ids]
+    )

@@ -150,6 +150,13 @@ class Store:
         except OSError:
             return 0
 
+    def file_bytes(self) -> int:
+        """Size of the store's file."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
     def free_bytes(self) -> int:
         """Free space where the store is."""
         try:

@@ -217,6 +217,7 @@ gate_decision = Table(
     Column("object", Text),
     Column("record_ids", Json),
     Column("changes", Json),
+    Column("recipient_ids", Json),
     Column("records", Integer, nullable=False),
     Column("recipients", Integer, nullable=False),
     Column("authorized_by", Text),
@@ -230,7 +231,6 @@ gate_agent = Table(
     metadata,
     _key("key"),
     Column("seq", BigInteger, nullable=False, comment="admissions so far"),
-    Column("counters", Json, nullable=False, comment="budget counters, see streams.standalone"),
 )
 
 request_id = Table(

@@ -7,12 +7,13 @@ away and made again, so that memory never runs ahead of what is durable.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
 from events.types import Event, LogEvent
 from governance.control import ControlRow
+from governance.limits import Budgets
 from governance.settings import Settings
 from streams.records import Entry, Stage
 from streams.standalone.recent import RecentEvents
@@ -83,6 +84,25 @@ class Lane:
         self.appended_times, self.appended_raws, self.appended_ids, self.appended_events = [], [], [], []
 
 
+class Gated:
+    """What the gate counts of one agent: its admissions, its budgets, and refusals kept in this minute."""
+
+    __slots__ = ("_kept", "_minute", "budgets", "seq")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.budgets = Budgets()
+        self._minute = 0
+        self._kept = 0
+
+    def may_keep_refusal(self, minute: int, most: int) -> bool:
+        """Whether one more refusal of this minute is to be kept as a row of its own."""
+        if minute != self._minute:
+            self._minute, self._kept = minute, 0
+        self._kept += 1
+        return self._kept <= most
+
+
 class Core:
     """Everything that the writer thread decides with, and its connection."""
 
@@ -103,6 +123,7 @@ class Core:
         self.lanes = lanes
         self.control = control
         self.recent = recent
+        self.gated: dict[str, Gated] = {}
         self.last_ms = max((lane.last_at_ms for lane in lanes.values()), default=0)
         self._clock = clock
         self.events_since_snapshot = 0
@@ -116,9 +137,11 @@ class Core:
         self.last_ms = now
         return now
 
-    def count(self, name: str, number: int = 1) -> None:
-        """Count something for the status and the metrics."""
-        self.counts[name] = self.counts.get(name, 0) + number
+    def add_counts(self, counts: Mapping[tuple[str, ...], int]) -> None:
+        """Add what a committed round counted."""
+        for what, number in counts.items():
+            name = ".".join(what)
+            self.counts[name] = self.counts.get(name, 0) + number
 
     def owner_of(self, agent_id: str) -> str:
         """Who answers for an agent, as far as the settings say."""

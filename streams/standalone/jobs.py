@@ -112,7 +112,7 @@ class Slice:
         if self.is_poison:
             self._give_up(round_)
             return
-        core, ahead_ms, recent = round_.core, round_.now_ms + AHEAD_MS, round_.core.recent
+        ahead_ms, recent = round_.now_ms + AHEAD_MS, round_.core.recent
         known, add, fresh = recent.known, recent.add, []
         for index in range(self.start, self.end):
             item = self.delivery.items[index]
@@ -124,14 +124,13 @@ class Slice:
                 self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
         if fresh:
             round_.append_all(fresh)
-        core.count("events", len(fresh))
         if self.is_last and self.delivery.after is not None:
             self.delivery.after(round_)
 
     def _is_news(self, index: int, item: Prepared, content: int, round_: Round) -> bool:
         """An id that is known: the same event again is answered, another content is told by the stage or refused."""
         if content == item.content_hash:
-            round_.core.count("duplicates")
+            round_.count("duplicate")
             self._found.append((index, DUPLICATE))
             return False
         if ACTIONS in item.topics:
@@ -196,7 +195,7 @@ class TickJob:
         for topic in (ACTIONS, CRM):
             round_.append(topic, event)
         round_.expire_throttles()
-        round_.core.count("ticks")
+        round_.count("tick")
 
     def succeed(self) -> None:
         """Nobody waits."""

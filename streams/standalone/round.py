@@ -6,7 +6,7 @@ the writer throws its memory away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import UNSET
@@ -15,6 +15,7 @@ from events import codec
 from events.times import HOUR_MS
 from events.types import (
     DEFAULT_TENANT,
+    ActivityEvent,
     By,
     ControlEvent,
     Event,
@@ -33,14 +34,16 @@ from governance.control import (
     decide,
     expire,
 )
+from governance.operation import canonical_contact
 from storage import control as control_store
+from storage import gate as gate_store
 from storage import log, projections
-from streams.envelopes import envelope, make_key, split_key
+from streams.envelopes import envelope, split_key
 from streams.records import Output
-from streams.routing import ACTIONS, INPUT_TOPICS, PORTFOLIO
+from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
 from streams.standalone.core import Core
 from streams.standalone.recent import NOTHING
-from streams.standalone.types import Changed, Prepared
+from streams.standalone.types import Changes, Prepared
 
 
 class Round:
@@ -50,10 +53,18 @@ class Round:
         self.core = core
         self.now_ms = core.now_ms()
         self.changed: set[tuple[str, str]] = set()
-        self.then: list[Callable[[], None]] = []
+        self.counts: dict[tuple[str, ...], int] = {}
+        self.wrong_records: list[tuple[str, int]] = []
+        self.denials: list[tuple[str, int]] = []
+        self.seqs: dict[str, int] = {}
         self._risks: list[tuple[str, str, int, Any]] = []
         self._names: list[tuple[str, int, Any]] = []
         self._touched: set[str] = set()
+        self._contacts: set[tuple[str, str, int]] = set()
+
+    def count(self, *what: str, number: int = 1) -> None:
+        """Count something for metrics and status: what, then its labels."""
+        self.counts[what] = self.counts.get(what, 0) + number
 
     def begin(self) -> None:
         """Open the transaction."""
@@ -88,6 +99,23 @@ class Round:
     def _extend(self, topic: str, items: Sequence[Prepared]) -> None:
         self._touched.add(topic)
         self.core.lanes[topic].extend(self.now_ms, items)
+        self.count("action" if topic == ACTIONS else "deal_event", number=len(items))
+        if topic == CRM:
+            self._know_contacts(items)
+
+    def _know_contacts(self, items: Sequence[Prepared]) -> None:
+        """People that somebody was in touch with, as the CRM says; an agent's own word does not count."""
+        for item in items:
+            event = item.event
+            if type(event) is not ActivityEvent or event.data.participants is UNSET:
+                continue
+            by = event.data.logged_by
+            if by is UNSET or by.kind == "agent":
+                continue
+            for one in event.data.participants:
+                if one.contact_id:
+                    tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
+                    self._contacts.add((tenant, canonical_contact(one.contact_id), self.now_ms))
 
     def judge(self) -> None:
         """Let the stages judge what was appended, and what comes of that, until nothing is left."""
@@ -131,7 +159,7 @@ class Round:
         offset = core.lanes[ACTIONS].next_offset
         if not projections.store_finding(core.link, output.key, output.at_ms, offset, event, status):
             return
-        core.count("findings")
+        self.count("finding", data.detector, data.mode)
         if asks is not None:
             decision = self.request(
                 ControlRequest(
@@ -146,13 +174,15 @@ class Round:
                 )
             )
             projections.set_status(core.link, data.finding_id, "applied" if decision.changed else "recorded")
+            if decision.changed and asks == "suspended":
+                self.wrong_records.append((data.detector, int(data.evidence.observed)))
         if data.action_taken != "none" and not is_stale:
             self.notify(data.finding_id, output.key, output.at_ms, event)
 
     def _alert(self, output: Output) -> None:
         event: Any = output.event
         if projections.store_alert(self.core.link, output.id, output.key, event):
-            self.core.count("alerts")
+            self.count("alert", event.data.kind)
             self.changed.add(("alert", output.key))
             stale_ms = self.core.settings.engine.stale_request_hours * HOUR_MS
             if self.now_ms - output.at_ms <= stale_ms:
@@ -160,7 +190,7 @@ class Round:
 
     def _top(self, output: Output) -> None:
         data: Any = output.event.data  # type: ignore[attr-defined]
-        projections.store_top(self.core.link, output.key, output.at_ms, data.deals)
+        projections.store_top(self.core.link, output.key, output.at_ms, data.rows)
         self.changed.add(("top", output.key))
 
     def notify(self, id_: str, key: str, at_ms: int, event: Event) -> None:
@@ -236,7 +266,7 @@ class Round:
         control_store.put(core.link, f"{core.engine_id}:{id_}", "control", row.key, row.at_ms, self.now_ms, event)
         self.append(ACTIONS, event)
         self.changed.add(("control", row.key))
-        core.count(f"control_{row.state}")
+        self.count("control", row.state)
 
     # --- dead letters ---------------------------------------------------------------------------------------------
 
@@ -250,7 +280,7 @@ class Round:
         tenant: str = "default",
     ) -> int:
         """Keep a record that can't be taken; returns its number."""
-        self.core.count("dead_letters")
+        self.count("dead_letter", reason)
         return projections.store_dead_letter(
             self.core.link,
             at_ms=self.now_ms,
@@ -264,8 +294,8 @@ class Round:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def commit(self) -> list[Changed]:
-        """Write the segments and make everything durable; returns what changed, for the pages."""
+    def commit(self) -> Changes:
+        """Write the segments and make everything durable; returns what changed."""
         core = self.core
         for topic in self._touched:
             lane = core.lanes[topic]
@@ -275,24 +305,38 @@ class Round:
             projections.store_risks(core.link, self._risks)
         if self._names:
             projections.store_names(core.link, self._names)
+        if self._contacts:
+            gate_store.know_contacts(core.link, sorted(self._contacts))
+        if self.seqs:
+            gate_store.store_seqs(core.link, self.seqs.items())
         core.link.execute("COMMIT")
-        for key in self._agents():
-            self.changed.add(("agent", key))
-        return [Changed(kind, key) for kind, key in sorted(self.changed)]
+        core.add_counts(self.counts)
+        return self._changes()
+
+    def _changes(self) -> Changes:
+        by_kind: dict[str, set[str]] = {"agent": set(), "deal": set()}
+        for kind, key in self.changed:
+            about = "deal" if kind == "deal" else "agent"
+            if kind not in ("alert", "top"):
+                by_kind[about].add(split_key(key)[1])
+        kinds = {kind for kind, _ in self.changed}
+        return Changes(
+            agents=frozenset(by_kind["agent"] | self._agents()),
+            deals=frozenset(by_kind["deal"]),
+            kinds=frozenset(kinds | ({"tick"} if ("tick",) in self.counts else set())),
+            counts=self.counts,
+            wrong_records=self.wrong_records,
+        )
 
     def _agents(self) -> set[str]:
         """The agents about which something was appended."""
         if ACTIONS not in self._touched:
             return set()
-        found: set[tuple[Any, Any]] = {
-            (event.tenant, getattr(event.data, "agent_id", None))  # type: ignore[attr-defined]
+        found = {
+            getattr(event.data, "agent_id", None)  # type: ignore[attr-defined]
             for event in self.core.lanes[ACTIONS].appended_events
         }
-        return {
-            make_key(DEFAULT_TENANT if tenant is UNSET else tenant, agent_id)
-            for tenant, agent_id in found
-            if isinstance(agent_id, str)
-        }
+        return {agent_id for agent_id in found if isinstance(agent_id, str)}
 
     def abandon(self) -> None:
         """Give the transaction up; the caller must make the core again."""

@@ -9,6 +9,7 @@ import gc
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -27,14 +28,17 @@ from events.types import (
     PolicyEvent,
     PolicyVersion,
 )
-from governance.control import ControlRequest, Decision, stop_all_key
+from governance.control import ControlRequest, Decision, is_stop_all, stop_all_key
+from governance.gate import GateDecision, GateRequest
 from governance.settings import Settings
+from storage import projections
 from storage.store import Store
 from streams.envelopes import envelope, make_key
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
 from streams.standalone.clock import Clock, SystemClock
 from streams.standalone.core import Core
+from streams.standalone.gatekeeper import GateCheck
 from streams.standalone.jobs import Call, Delivery, TickJob
 from streams.standalone.keeper import Checkpointer, Ticker
 from streams.standalone.projector import Projector
@@ -42,19 +46,20 @@ from streams.standalone.recent import id_hash
 from streams.standalone.recent import pack as pack_ids
 from streams.standalone.recovery import MakeStages, open_core, settings_hash
 from streams.standalone.round import Round
-from streams.standalone.types import Busy, Changed, ItemResult, Prepared, RuntimeStatus
+from streams.standalone.types import Busy, Changes, ItemResult, Prepared, RuntimeStatus
 from streams.standalone.writer import Writer
 from streams.ticks import EVERYBODY
 
 MAX_QUEUED = 20_000
 _SWITCH_SECS = 0.001
 _DISK_CHECK_SECS = 0.5
+_BACKLOG_SECS = 10
 _GC_ALLOCATIONS = 100_000
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
 _log = structlog.get_logger("tripline.runtime")
 
-Subscriber = Callable[[Sequence[Changed]], None]
+Subscriber = Callable[[Changes], None]
 
 
 def engine_stages(settings: Settings, engine_id: str, topic_ids: Mapping[str, str]) -> Mapping[str, Stage]:
@@ -92,6 +97,7 @@ class Runtime:
         self._tick_waits = False
         self._disk_checked = 0.0
         self._wal_bytes = 0
+        self._log_bytes = 0
         self._free_bytes = 1 << 62
         self._is_closed = False
 
@@ -175,6 +181,18 @@ class Runtime:
         self._writer.put(self._writer.calls, job)
         return job.future
 
+    def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
+        """Mark dead letters as re-driven."""
+        return self.call(lambda round_: projections.settle_dead_letters(round_.core.link, ids, round_.now_ms))
+
+    # --- the gate -----------------------------------------------------------------------------------------------
+
+    def check(self, request: GateRequest) -> Future[GateDecision]:
+        """May an agent do this? An admission is durable and judged when the answer comes. Never fails: it denies."""
+        job = GateCheck(request, self.settings)
+        self._writer.put(self._writer.gates, job)
+        return job.future
+
     # --- control ------------------------------------------------------------------------------------------------
 
     def control(self, request: ControlRequest) -> Future[Decision]:
@@ -220,27 +238,42 @@ class Runtime:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
+    def now_ms(self) -> int:
+        """The time by the runtime's clock."""
+        return self.clock.now_ms()
+
     def status(self) -> RuntimeStatus:
         """How it is doing; cheap, from any thread."""
         writer, core = self._writer, self._writer.core
         self._look_at_disk()
         oldest = writer.oldest_unjudged_secs()
         lanes = core.lanes if core is not None else {}
-        actions = lanes.get(ACTIONS)
-        lag = max(0, actions.next_offset - self.projector.position) if actions and self.projector else 0
+        rows = list(core.control.values()) if core is not None else []
+        troubles = self._troubles(oldest)
+        now_ms = self.clock.now_ms()
         return RuntimeStatus(
-            now_ms=self.clock.now_ms(),
-            judged_to_ms=writer.judged_to_ms,
-            oldest_unjudged_ms=None if oldest is None else int(oldest * 1000),
-            queued=writer.queued_events,
+            now_ms=now_ms,
+            judged_to_ms=now_ms if oldest is None and core is not None else writer.judged_to_ms,
+            oldest_unjudged_ms=None if oldest is None else now_ms - int(oldest * 1000),
+            queue=writer.queued_events,
             wal_bytes=self._wal_bytes,
+            log_bytes=self._log_bytes,
             free_bytes=self._free_bytes,
-            projection_lag=lag,
-            degraded=self._degraded(oldest),
+            projection_lag=self._projection_lag(),
+            degraded_reasons=list(troubles),
+            troubles=list(troubles.values()),
             offsets={topic: lane.next_offset for topic, lane in lanes.items()},
             counts=dict(core.counts) if core is not None else {},
+            control_counts=Counter(row.state for row in rows if not is_stop_all(row.key)),
+            suspended_by=Counter(row.by.kind for row in rows if row.state == "suspended"),
+            stop_all=any(is_stop_all(row.key) and row.state == "suspended" for row in rows),
+            restarts=writer.restarts,
             is_writing=core is not None,
         )
+
+    def _projection_lag(self) -> int:
+        core, projector = self._writer.core, self.projector
+        return max(0, core.lanes[ACTIONS].next_offset - projector.position) if core and projector else 0
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Be called after each commit with what changed, in the writer's thread; returns how to end it."""
@@ -261,14 +294,15 @@ class Runtime:
     def _opened(self, core: Core) -> None:
         _log.info("store_opened", offsets={topic: lane.next_offset for topic, lane in core.lanes.items()})
 
-    def _committed(self, changed: Sequence[Changed], entries: list[Entry]) -> None:
-        if entries and self.projector is not None:
-            self.projector.take(entries)
-        if not changed:
-            return
+    def _committed(self, round_: Round, changes: Changes, entries: list[Entry]) -> None:
+        if self.projector is not None:
+            if entries:
+                self.projector.take(entries)
+            if round_.denials:
+                self.projector.take_denials(round_.denials)
         for subscriber in self._subscribers:
             try:
-                subscriber(changed)
+                subscriber(changes)
             except Exception:  # a page that went away must not stop the writer
                 _log.exception("subscriber_failed")
 
@@ -318,6 +352,7 @@ class Runtime:
         if now - self._disk_checked > _DISK_CHECK_SECS:
             self._disk_checked = now
             self._wal_bytes, self._free_bytes = self.store.wal_bytes(), self.store.free_bytes()
+            self._log_bytes = self.store.file_bytes()
 
     def _check_load(self) -> None:
         """Raise Busy when a producer should wait."""
@@ -333,20 +368,22 @@ class Runtime:
         if self._free_bytes < engine.min_free_bytes:
             raise Busy(f"only {self._free_bytes >> 20} MiB of disk are free", 30.0)
 
-    def _degraded(self, oldest: float | None) -> list[str]:
-        engine, writer, found = self.settings.engine, self._writer, []
+    def _troubles(self, oldest: float | None) -> dict[str, str]:
+        """What is wrong, by its short name, in words."""
+        engine, writer = self.settings.engine, self._writer
+        found: dict[str, str] = {}
         if writer.core is None:
-            found.append(f"the store can't be used: {writer.trouble}")
+            found["store"] = f"the store can't be used: {writer.trouble}"
         if not writer.is_running and not self._is_closed:
-            found.append("the writer's thread is not running")
+            found["writer"] = "the writer's thread is not running"
         if self._wal_bytes > engine.max_wal_bytes:
-            found.append(f"the write-ahead log is {self._wal_bytes >> 20} MiB large")
+            found["wal"] = f"the write-ahead log is {self._wal_bytes >> 20} MiB large"
         if self._free_bytes < engine.min_free_bytes:
-            found.append(f"only {self._free_bytes >> 20} MiB of disk are free")
-        if oldest is not None and oldest > 10:
-            found.append(f"the oldest unjudged event has waited {oldest:.0f} s")
+            found["disk"] = f"only {self._free_bytes >> 20} MiB of disk are free"
+        if oldest is not None and oldest > _BACKLOG_SECS:
+            found["backlog"] = f"the oldest unjudged event has waited {oldest:.0f} s"
         if self.projector is not None and self.projector.trouble:
-            found.append(f"the record of actions can't be written: {self.projector.trouble}")
+            found["projections"] = f"the record of actions can't be written: {self.projector.trouble}"
         return found
 
 

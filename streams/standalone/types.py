@@ -12,11 +12,11 @@ Status = Literal["accepted", "duplicate", "refused"]
 
 
 class Busy(Exception):
-    """The runtime is behind; send the same again after ``retry_after_secs``."""
+    """The runtime is behind; send the same again after ``retry_secs``."""
 
-    def __init__(self, why: str, retry_after_secs: float = 1.0) -> None:
+    def __init__(self, why: str, retry_secs: float = 1.0) -> None:
         super().__init__(why)
-        self.retry_after_secs = retry_after_secs
+        self.retry_secs = retry_secs
 
 
 class Closed(Exception):
@@ -30,16 +30,28 @@ class ItemResult(Struct, frozen=True, gc=False):
     reason: str = ""
     message: str = ""
 
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether it had been taken before."""
+        return self.status == "duplicate"
+
 
 ACCEPTED = ItemResult("accepted")
 DUPLICATE = ItemResult("duplicate")
 
 
-class Changed(Struct, frozen=True, gc=False):
-    """Something that a page may show has changed: kind is agent, control, finding, deal, alert or top."""
+class Changes(Struct, frozen=True, kw_only=True):
+    """What one round changed: ids of agents and deals, sorts of news, and how often what happened.
 
-    kind: str
-    key: str
+    ``counts`` by (what, labels…), such as ("finding", detector, mode) or ("control", state). ``wrong_records``: for
+    each stop that a detector caused, the detector and how much it had counted until then.
+    """
+
+    agents: frozenset[str]
+    deals: frozenset[str]
+    kinds: frozenset[str]
+    counts: dict[tuple[str, ...], int]
+    wrong_records: list[tuple[str, int]]
 
 
 class Prepared(Struct, gc=False):
@@ -55,21 +67,27 @@ class Prepared(Struct, gc=False):
 
 
 class RuntimeStatus(Struct, frozen=True, kw_only=True):
-    """How the runtime is doing. ``degraded`` lists what is wrong, empty when nothing is."""
+    """How the runtime is doing.
+
+    ``degraded_reasons``: store, disk, wal, backlog, writer, projections; empty when all is well, and ``troubles`` says
+    each in words. ``oldest_unjudged_ms`` is when the oldest event that waits arrived. ``projection_lag`` is by how
+    many records "what it did" is behind.
+    """
 
     now_ms: int
     judged_to_ms: int
     oldest_unjudged_ms: int | None
-    queued: int
+    queue: int
     wal_bytes: int
+    log_bytes: int
     free_bytes: int
     projection_lag: int
-    degraded: list[str]
+    degraded_reasons: list[str]
+    troubles: list[str]
     offsets: dict[str, int]
     counts: dict[str, int]
+    control_counts: dict[str, int]
+    suspended_by: dict[str, int]
+    stop_all: bool
+    restarts: int
     is_writing: bool
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether writes can be judged and kept."""
-        return not self.degraded

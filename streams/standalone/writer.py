@@ -23,7 +23,7 @@ from streams.routing import ACTIONS
 from streams.standalone.core import Core
 from streams.standalone.jobs import Delivery, Job
 from streams.standalone.round import Round
-from streams.standalone.types import Changed, Closed
+from streams.standalone.types import Changes, Closed
 
 SLICE = 500
 SLICE_WITH_GATE = 100
@@ -47,7 +47,7 @@ class Writer:
     def __init__(
         self,
         open_core: Callable[[], Core],
-        on_commit: Callable[[Sequence[Changed], list[Entry]], None],
+        on_commit: Callable[[Round, Changes, list[Entry]], None],
         on_open: Callable[[Core], None],
     ) -> None:
         self._open_core = open_core
@@ -61,6 +61,7 @@ class Writer:
         self.deliveries: deque[Delivery] = deque()
         self.queued_events = 0
         self.judged_to_ms = 0
+        self.restarts = 0
         self._wake = threading.Event()
         self._stop = False
         self._last_gate = 0.0
@@ -203,7 +204,7 @@ class Writer:
         self._committed(core, round_, jobs, changed, entries)
 
     def _committed(
-        self, core: Core, round_: Round, jobs: Sequence[Job], changed: Sequence[Changed], entries: list[Entry]
+        self, core: Core, round_: Round, jobs: Sequence[Job], changed: Changes, entries: list[Entry]
     ) -> None:
         for lane in core.lanes.values():
             core.events_since_snapshot += len(lane.appended_times)
@@ -211,9 +212,7 @@ class Writer:
         self.judged_to_ms = round_.now_ms
         for job in jobs:
             job.succeed()
-        for hook in round_.then:
-            hook()
-        self._on_commit(changed, entries)
+        self._on_commit(round_, changed, entries)
 
     def _retry_apart(self, jobs: Sequence[Job], problem: BaseException) -> None:
         self._abandon()
@@ -241,6 +240,7 @@ class Writer:
     def _lose(self, problem: BaseException) -> None:
         """The store failed: nothing in memory can be trusted to be durable."""
         self.trouble = str(problem) or type(problem).__name__
+        self.restarts += 1
         _log.error("store_lost", problem=self.trouble)
         self._abandon()
 

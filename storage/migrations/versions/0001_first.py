@@ -141,7 +141,6 @@ def upgrade() -> None:
     op.create_table('gate_agent',
     sa.Column('key', sa.Text(), nullable=False),
     sa.Column('seq', sa.BigInteger(), nullable=False, comment='admissions so far'),
-    sa.Column('counters', sa.Text(), nullable=False, comment='budget counters, see streams.standalone'),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_gate_agent'))
     )
     op.create_table('gate_decision',
@@ -159,6 +158,7 @@ def upgrade() -> None:
     sa.Column('object', sa.Text(), nullable=True),
     sa.Column('record_ids', sa.Text(), nullable=True),
     sa.Column('changes', sa.Text(), nullable=True),
+    sa.Column('recipient_ids', sa.Text(), nullable=True),
     sa.Column('records', sa.Integer(), nullable=False),
     sa.Column('recipients', sa.Integer(), nullable=False),
     sa.Column('authorized_by', sa.Text(), nullable=True),
