@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from events.errors import BadEvent
-from events.strict import check_depth, check_strictly
+from events.strict import check_depth, check_strictly, check_utf8
 from events.types import FieldChanges, Name, Trigger
 from governance.control import ControlRow
 from governance.limits import Counters
@@ -149,6 +149,7 @@ def decode_request(raw: bytes) -> GateRequest:
     if len(raw) > MAX_REQUEST_BYTES:
         raise BadRequest("", f"the request has {len(raw):,} bytes; at most {MAX_REQUEST_BYTES:,} are read")
     try:
+        check_utf8(raw)
         check_depth(raw)
         request = _DECODER.decode(raw)
         check_strictly(raw)

@@ -46,9 +46,10 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class Notifier(Protocol):
-    """Sends a notice to one target; True when the target has accepted it."""
+    """Sends notices."""
 
-    def send(self, target: str, notice: Notice) -> bool: ...
+    def send(self, target: str, notice: Notice) -> bool:
+        """Send to one target; True when the target has accepted it."""
 
 
 class AgentView:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -171,7 +172,7 @@ class _Reader:
         if not isinstance(raw, dict):
             self.source.report(path, f"must be a table, not {_say(raw)}")
             return None
-        hints = get_type_hints(kind, include_extras=True)
+        hints = _hints(kind)
         missing = [f.name for f in msgspec.structs.fields(kind) if f.required and f.name not in raw]
         for name in missing:
             self.source.report((*path, name), "is missing")
@@ -231,7 +232,7 @@ def _is_setting(name: str, text: str) -> bool:
 
 
 def _leaves(kind: type[Struct], above: Path = ()) -> Iterable[tuple[Path, Any]]:
-    for name, hint in get_type_hints(kind, include_extras=True).items():
+    for name, hint in _hints(kind).items():
         shape = _shape(hint)
         if isinstance(shape, msgspec.inspect.StructType):
             yield from _leaves(shape.cls, (*above, name))
@@ -253,15 +254,27 @@ def _open_table(name: str, tree: Mapping[str, Any]) -> tuple[Path, Any] | None:
                 continue
             if kind is None:
                 return (section, key, name[len(start) :].lower()), Any
-            for field, hint in get_type_hints(kind, include_extras=True).items():
+            for field, hint in _hints(kind).items():
                 if field.upper() == name[len(start) :]:
                     return (section, key, field), hint
     return None
 
 
-def _shape(kind: Any) -> Any:
-    shape = kind if isinstance(kind, msgspec.inspect.Type) else msgspec.inspect.type_info(kind)
+@cache
+def _hints(kind: type[Struct]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+@cache
+def _type_info(kind: Any) -> Any:
+    shape = msgspec.inspect.type_info(kind)
     return shape.type if isinstance(shape, msgspec.inspect.Metadata) else shape
+
+
+def _shape(kind: Any) -> Any:
+    if not isinstance(kind, msgspec.inspect.Type):
+        return _type_info(kind)
+    return kind.type if isinstance(kind, msgspec.inspect.Metadata) else kind
 
 
 def _item(kind: Any) -> Any:
