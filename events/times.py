@@ -1,7 +1,7 @@
 """RFC 3339 times to integer milliseconds since 1970, and back.
 
-A log holds few distinct minutes and at most 60,000 distinct "seconds and milliseconds" texts, so both halves
-of the usual form (``2026-03-02T09:14:03.120Z``) are remembered; everything else takes the careful path.
+A log holds few distinct minutes, 60 seconds and 1,000 fractions, so the three parts of the usual form
+(``2026-03-02T09:14:03.120Z``) are remembered, each by its text; everything else takes the careful path.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _RFC3339 = re.compile(
 _MAX_REMEMBERED = 131_072
 _minutes: dict[str, int] = {}
 _seconds: dict[str, int] = {}
+_fractions: dict[str, int] = {}
 _days: dict[str, int] = {}
 _minutes_of_day: dict[str, int] = {}
 
@@ -36,7 +37,7 @@ def parse_ms(text: str) -> int:
     Digits below a millisecond are cut off, so that no time moves into the future.
     """
     try:
-        return _minutes[text[:17]] + _seconds[text[17:]]
+        return _minutes[text[:17]] + _seconds[text[17:19]] + _fractions[text[19:]]
     except KeyError:
         return _parse_and_remember(text)
 
@@ -51,7 +52,7 @@ def format_ms(at_ms: int) -> str:
 def _parse_and_remember(text: str) -> int:
     try:
         minute_ms = _days[text[:11]] + _minutes_of_day[text[11:17]]
-        at_ms = minute_ms + _seconds[text[17:]]
+        at_ms = minute_ms + _seconds[text[17:19]] + _fractions[text[19:]]
         _make_room()
     except KeyError:
         _make_room()
@@ -61,7 +62,8 @@ def _parse_and_remember(text: str) -> int:
         minute_ms = at_ms - at_ms % MINUTE_MS
         _days[text[:11]] = at_ms - at_ms % DAY_MS
         _minutes_of_day[text[11:17]] = minute_ms % DAY_MS
-        _seconds[text[17:]] = at_ms % MINUTE_MS
+        _seconds[text[17:19]] = at_ms % MINUTE_MS // SECOND_MS * SECOND_MS
+        _fractions[text[19:]] = at_ms % SECOND_MS
     _minutes[text[:17]] = minute_ms
     return at_ms
 
@@ -72,8 +74,8 @@ def _is_usual(text: str) -> bool:
 
 
 def _make_room() -> None:
-    if max(len(_minutes), len(_seconds), len(_days)) >= _MAX_REMEMBERED:
-        for remembered in (_minutes, _seconds, _days, _minutes_of_day):
+    if max(len(_minutes), len(_fractions), len(_days)) >= _MAX_REMEMBERED:
+        for remembered in (_minutes, _seconds, _fractions, _days, _minutes_of_day):
             remembered.clear()
 
 
