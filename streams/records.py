@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
 from xxhash import xxh3_128_hexdigest
@@ -46,8 +46,8 @@ class Snapshot(Struct, frozen=True, gc=False):
 class Stage(Protocol):
     """A pure processor of one input partition: no clock, no I/O, no randomness."""
 
-    name: str
-    topic: str
+    name: ClassVar[str]
+    topic: ClassVar[str]
 
     def process(self, entries: Sequence[Entry]) -> list[Output]:
         """Judge records in log order; the same records in other batches give the same outputs."""

@@ -62,7 +62,6 @@ class Drive:
         self.crm = Lane(topology.deals)
         self.portfolio = Lane(topology.portfolio)
         self.now_tick = -1
-        self._has_scores = False
 
     def feed(self, items: Iterable[Item]) -> None:
         """Take events in (time, source, id) order."""
@@ -164,7 +163,7 @@ class Drive:
 
     def _next_crm_tick(self, first: int, last: int) -> int:
         """The first tick from ``first`` on at which something can happen; ``last + 1`` when there is none."""
-        if self.deliver_all or self._has_scores:
+        if self.deliver_all:
             return first
         stages = (self.topology.deals, self.topology.portfolio)
         due = [ms for ms in (stage.next_due_ms() for stage in stages) if ms is not None]
@@ -180,4 +179,3 @@ class Drive:
         for output in outputs:
             if output.kind in ("score", "marker"):
                 self.portfolio.take(output.at_ms, output.event)
-                self._has_scores = output.kind == "score"

@@ -144,7 +144,7 @@ def _lists(items: Iterator[Item]) -> Iterator[list[Item]]:
 def _external(readers: list[Reader]) -> Iterator[list[Item]]:
     """Sorted runs on disk, merged: any order, any size."""
     with tempfile.TemporaryDirectory(prefix="tripline-sort-") as folder:
-        runs = []
+        runs: list[Path] = []
         for number, reader in enumerate(readers):
             held: list[Item] = []
             for block in reader.blocks():
