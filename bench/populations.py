@@ -29,7 +29,6 @@ class Agent:
     kind: str
     times: np.ndarray
     typical_per_hour: float
-    spike_start_ms: int = 0
     details: dict[str, float] = field(default_factory=dict)
 
 
@@ -60,12 +59,14 @@ def make_agent(
     gamma = rng.uniform(0.05, 0.3) * harshness
     rate = rate * rng.gamma(1 / gamma, gamma, len(rate))
     times = _actions(rng, rate, kind, harshness)
+    details: dict[str, float] = {}
     if kind == "batch":
-        times = np.concatenate([times, _jobs(rng, days)])
+        details["job_hour"] = rng.uniform(0, 24)
+        times = np.concatenate([times, _jobs(rng, days, details["job_hour"])])
     times = np.sort(times).astype(np.int64) + START_MS
     active = np.bincount((times - START_MS) // HOUR_MS, minlength=days * 24)
     busy = active[active >= 0.2 * max(np.percentile(active[active > 0], 90), 1)] if len(times) else active
-    return Agent(agent_id, kind, times, float(np.median(busy)) if len(busy) else 0.0)
+    return Agent(agent_id, kind, times, float(np.median(busy)) if len(busy) else 0.0, details=details)
 
 
 def _base_rate(rng: np.random.Generator, kind: str, days: int) -> np.ndarray:
@@ -110,9 +111,8 @@ def _actions(rng: np.random.Generator, rate: np.ndarray, kind: str, harshness: f
     return np.repeat(starts, sizes) + offsets * rng.uniform(2_000, 20_000)
 
 
-def _jobs(rng: np.random.Generator, days: int) -> np.ndarray:
+def _jobs(rng: np.random.Generator, days: int, start_hour: float) -> np.ndarray:
     size, minutes = math.exp(rng.uniform(math.log(100), math.log(3000))), rng.uniform(8, 45)
-    start_hour = rng.uniform(0, 24)
     jitter, size_spread = rng.uniform(1, 20), rng.uniform(0.1, 0.45)
     skip, parts = rng.uniform(0, 0.15), []
     for day in range(days):
@@ -123,14 +123,3 @@ def _jobs(rng: np.random.Generator, days: int) -> np.ndarray:
         length = minutes * math.exp(rng.normal(0, 0.2)) * 60_000
         parts.append(np.clip(begin + rng.uniform(0, length, count), 0, days * DAY_MS - 1))
     return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def add_spike(rng: np.random.Generator, agent: Agent, times_usual: float, from_day: int, hours: float = 1.0) -> None:
-    """(times − 1) x the typical rate, for an hour, from the time of a random action after ``from_day``."""
-    end = int(agent.times[-1]) - int(hours * HOUR_MS)
-    allowed = agent.times[(agent.times >= START_MS + from_day * DAY_MS) & (agent.times < end)]
-    start = int(rng.choice(allowed))
-    count = rng.poisson((times_usual - 1) * agent.typical_per_hour * hours)
-    extra = start + rng.uniform(0, hours * HOUR_MS, count).astype(np.int64)
-    agent.times = np.sort(np.concatenate([agent.times, extra]))
-    agent.spike_start_ms = start

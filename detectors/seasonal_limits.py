@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from math import ceil
 from struct import calcsize, pack, unpack
 
 from detectors.statistics import negative_binomial_limit
@@ -27,10 +28,14 @@ MEDIAN_SHARE = 0.8
 """Each slot's mean is at least this share of the median active slot's."""
 MEAN_DECAY = 0.93
 PEAK_DECAY = 0.985
+PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 1.6, 4.0, 3.0, 3.0
+"""Where no job is remembered, a limit is at most this many times the most that was seen lately in the slots around,
+plus a multiple of its root, plus a constant; the first is larger while few days (the second, divided) are known."""
 PEAK_GROWTH = 1.5
 ACTIVE_SHARE = 0.3
 """A day below this share of a typical day's total is not learnt (a weekend, a skipped night)."""
 _ACTIVE_SLOT_SHARE = 0.2
+_BUSY_SLOTS = 7
 _PRIOR_ACTIONS = 4.0
 _PRIOR_DISPERSION = 0.2
 _PRIOR_WEIGHTS = (5.0, 10.0, 20.0)
@@ -38,6 +43,7 @@ _MIN_DISPERSION, _MAX_DISPERSION = 0.03, 4.0
 _JOB_SLOTS = 3
 _RAMP_FROM_LEAST, _RAMP_FROM_MOST, _RAMP_TO = 0.25, 0.4, 0.8
 _JOB_HEADROOM = 3.0
+_JOB_FROM, _JOB_TO = 1.5, 2.5
 _TAIL = 1.5
 _USUAL_EXPONENT = 3.0
 NO_LIMIT = 1 << 60
@@ -188,10 +194,9 @@ class SeasonalLimits:
             _limits_of(bounds, minutes / 60.0, phi, exponent, floor)
             for minutes, phi, exponent, floor in zip(WINDOWS_MIN, phis, EXPONENTS, FLOORS, strict=True)
         ]
-        factors = self._job_factors(rows)
+        final = self._with_memory(rows)
         self.limits = [
-            tuple(int(-(-rows[w][slot] * factors[w][slot] // 1)) for w in range(len(WINDOWS_MIN)))
-            for slot in range(SLOTS)
+            (ceil(a), ceil(b), ceil(c), ceil(d), ceil(e), ceil(f)) for a, b, c, d, e, f in zip(*final, strict=True)
         ]
 
     def _fit_means(self) -> None:
@@ -206,7 +211,7 @@ class SeasonalLimits:
 
     def _active_slots(self) -> list[int]:
         means = self.means
-        least = _ACTIVE_SLOT_SHARE * sorted(means)[-1 - _JOB_SLOTS]
+        least = _ACTIVE_SLOT_SHARE * sorted(means)[-_BUSY_SLOTS]
         return [slot for slot in range(SLOTS) if means[slot] >= least]
 
     def _fit_dispersion(self) -> None:
@@ -227,28 +232,28 @@ class SeasonalLimits:
         middle = MEDIAN_SHARE * active[len(active) // 2]
         return [MARGIN * max(means[slot - 1], means[slot], means[(slot + 1) % SLOTS], middle) for slot in range(SLOTS)]
 
-    def _job_factors(self, rows: list[list[float]]) -> list[list[float]]:
-        c_1, c_5, c_15, c_60 = (_widest(peaks) for peaks in self.peaks)
-        c_10 = [(a * b) ** 0.5 for a, b in zip(c_5, c_15, strict=True)]
-        c_30 = [(a * b) ** 0.5 for a, b in zip(c_15, c_60, strict=True)]
-        p_1, p_5, p_15, p_60 = self.peaks
-        p_10 = [(a * b) ** 0.5 for a, b in zip(p_5, p_15, strict=True)]
-        p_30 = [(a * b) ** 0.5 for a, b in zip(p_15, p_60, strict=True)]
-        wide, own = (c_1, c_5, c_10, c_15, c_30, c_60), (p_1, p_5, p_10, p_15, p_30, p_60)
-        jobs: list[list[float]] = [[]] * len(rows)
-        tails = [1.0] * len(rows)
+    def _with_memory(self, rows: list[list[float]]) -> list[list[float]]:
+        """The limits after remembered jobs and heavy tails (up) and, without a job, remembered peaks (down)."""
+        own = _all_windows(self.peaks)
         longer = [1.0] * SLOTS
+        final: list[list[float]] = [[]] * len(rows)
+        slack = PEAK_TIMES + PEAK_TIMES_NEW / self.days
         for w in range(len(rows) - 1, -1, -1):
-            row = rows[w]
-            fifth = sorted([peak / limit for peak, limit in zip(own[w], row, strict=True)])[-5]
+            row, peaks = rows[w], own[w]
+            fifth_peak = sorted(peaks)[-5]
+            fifth = sorted([peak / limit for peak, limit in zip(peaks, row, strict=True)])[-5]
             start = min(_RAMP_FROM_MOST, max(_RAMP_FROM_LEAST, _TAIL * fifth))
-            longer = [
-                max(_job_factor(peak / limit, start), above)
-                for peak, limit, above in zip(wide[w], row, longer, strict=True)
+            wide = [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
+            jobs = [_job_factor(peak / limit, start) for peak, limit in zip(wide, row, strict=True)]
+            longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
+            tail = max(1.0, _TAIL * fifth)
+            final[w] = [
+                limit * job * tail
+                if job > 1.0
+                else max(FLOORS[w], min(limit * tail, _peak_limit(peak, fifth_peak, slack)))
+                for limit, job, peak in zip(row, longer, wide, strict=True)
             ]
-            jobs[w] = longer
-            tails[w] = max(1.0, _TAIL * fifth)
-        return [[factor * tails[w] for factor in jobs[w]] for w in range(len(rows))]
+        return final
 
     # --- questions -----------------------------------------------------------------------------------------------
 
@@ -310,8 +315,26 @@ def _limits_of(bounds: Sequence[float], hours: float, phi: float, exponent: floa
     return [known[bound] for bound in bounds]
 
 
-def _widest(peaks: Sequence[float]) -> list[float]:
-    return [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
+def _all_windows(peaks: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Remembered peaks of all six windows; 10 and 30 min are the geometric means of their neighbours."""
+    p_1, p_5, p_15, p_60 = (list(table) for table in peaks)
+    p_10 = [(a * b) ** 0.5 for a, b in zip(p_5, p_15, strict=True)]
+    p_30 = [(a * b) ** 0.5 for a, b in zip(p_15, p_60, strict=True)]
+    return [p_1, p_5, p_10, p_15, p_30, p_60]
+
+
+def _peak_limit(near: float, fifth: float, times: float) -> float:
+    """The limit by remembered peaks: ``near`` is the most of the slots around, ``fifth`` that of ordinary slots.
+
+    Slots whose peak stands out from the ordinary ones hold a recurring job, and get its headroom.
+    """
+    if near <= fifth:
+        near = fifth
+    elif near > 0.0:
+        share = (near / max(fifth, 1.0) - _JOB_FROM) / (_JOB_TO - _JOB_FROM)
+        times += max(0.0, min(share, 1.0)) * (_JOB_HEADROOM - times)
+    peak_limit: float = times * near + PEAK_ROOT * near**0.5 + PEAK_PLUS
+    return peak_limit
 
 
 def _job_factor(ratio: float, start: float) -> float:
