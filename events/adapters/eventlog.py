@@ -107,6 +107,7 @@ class _Case:
         self._mapping = mapping
         self._stage = ""
         self._owner = ""
+        self._count = 0
 
     def events(self, steps: list[Step]) -> Iterator[tuple[int, Event]]:
         """The deal's events up to and with its outcome."""
@@ -195,9 +196,11 @@ class _Case:
         return Actor("human", step.owner) if step.owner else UNSET
 
     def _envelope(self, step: Step, what: str) -> dict[str, Any]:
+        """The attributes; ids sort in the order of the story, because a replay orders one instant by id."""
+        self._count += 1
         return {
             "specversion": "1.0",
-            "id": f"{self._case}/{step.line}/{what}",
+            "id": f"{self._case}/{self._count:06d}/{what}",
             "source": self._mapping.source,
             "time": times.format_ms(step.at_ms),
             "subject": f"deal/{self._case}",
