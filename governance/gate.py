@@ -27,6 +27,7 @@ from governance.gate_types import (
 )
 from governance.limits import Budget, budgets_of
 from governance.operation import Operation, describe, is_known
+from governance.settings_checks import FIRST_CONTACT
 from governance.settings_types import AgentSettings, Settings
 from governance.words import DOING, listed, plural
 
@@ -299,7 +300,7 @@ def _held(case: _Case) -> GateDecision | None:
 
 def _first_contact(case: _Case) -> GateDecision | None:
     operation = case.operation
-    if not operation.is_external or not operation.recipients or case.view is None:
+    if not operation.recipients or case.view is None or FIRST_CONTACT in case.agent.irreversible:
         return None
     if operation.names_no_recipient or operation.recipients > len(operation.recipient_ids):
         reason = "it does not say whom it reaches; a person must look at it"

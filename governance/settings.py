@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from detectors.discovery import discover
 from governance.settings_checks import cross_check
 from governance.settings_errors import Problem, SettingsError, suggest
 from governance.settings_types import (
@@ -247,8 +248,8 @@ def _variable(path: Path) -> str:
 def _open_table(name: str, tree: Mapping[str, Any]) -> tuple[Path, Any] | None:
     """The setting of a named table (an agent, a person, a detector) that the file has, by longest name."""
     for section, kind in (("agents", AgentSettings), ("people", Person), ("detectors", None)):
-        names = tree.get(section, {})
-        for key in sorted(names if isinstance(names, dict) else (), key=len, reverse=True):
+        names = set(tree.get(section, {})) if isinstance(tree.get(section), dict) else set()
+        for key in sorted(names if kind is not None else names | set(discover()), key=len, reverse=True):
             start = _variable((section, key)) + "_"
             if not name.startswith(start):
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo, available_timezones
 
+from detectors.discovery import MODES, DetectorSettingsError, discover, parse_config
 from events.catalogue import CATALOGUE
 from governance.settings_errors import suggest
 from governance.settings_types import AgentSettings, Settings
@@ -12,7 +13,9 @@ from governance.settings_types import AgentSettings, Settings
 Path = tuple[str, ...]
 Found = Iterator[tuple[Path, str]]
 
-MODES = ("shadow", "warn", "enforce")
+OF_EVERY_DETECTOR = ("mode", "is_enabled")
+FIRST_CONTACT = "first_contact"
+"""In an agent's ``irreversible``: it may write to people whom nobody wrote to before."""
 
 
 def cross_check(settings: Settings) -> Found:
@@ -49,6 +52,8 @@ def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:
 
 
 def _irreversible(path: Path, action: str, agent: AgentSettings, known: set[str]) -> Found:
+    if action == FIRST_CONTACT:
+        return
     if action not in known:
         yield path, _no_such_action(action, known)
     elif action in CATALOGUE and CATALOGUE[action].is_reversible:
@@ -111,10 +116,20 @@ def _stages(settings: Settings) -> Found:
 
 
 def _detectors(settings: Settings) -> Found:
+    known = discover() if settings.detectors else {}
     for name, table in settings.detectors.items():
-        mode = table.get("mode", "shadow")
-        if mode not in MODES:
-            yield ("detectors", name, "mode"), f"may not be {mode!r}; it is one of {', '.join(MODES)}"
+        path = ("detectors", name)
+        if name not in known:
+            yield path, f"no detector is called {name!r}" + _also(name, set(known))
+            continue
+        if table.get("mode", MODES[0]) not in MODES:
+            yield (*path, "mode"), f"may not be {table['mode']!r}; it is one of {', '.join(MODES)}"
+        if not isinstance(table.get("is_enabled", True), bool):
+            yield (*path, "is_enabled"), "must be true or false"
+        try:
+            parse_config(known[name], {key: value for key, value in table.items() if key not in OF_EVERY_DETECTOR})
+        except DetectorSettingsError as problem:
+            yield tuple(problem.path.split(".")), problem.problem
 
 
 def _crm_users(settings: Settings) -> Found:

@@ -102,7 +102,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = field(default_factory=lambda: ["*"])
     irreversible: Annotated[
         list[Name],
-        Meta(description="Actions out of `actions` that it may do although nobody can undo them."),
+        Meta(
+            description="Actions out of `actions` that it may do although nobody can undo them; `first_contact`: first messages."
+        ),
     ] = []
     max_records_per_operation: Annotated[
         int, Meta(ge=0, le=200, description="Records that one operation may touch.")
@@ -234,7 +236,7 @@ class Deals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 7
 
 
-NotificationKind = Literal["control", "bulk", "external", "alert", "fault"]
+NotificationKind = Literal["control", "finding", "bulk", "external", "alert", "fault"]
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,8 +254,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kinds: Annotated[
         list[NotificationKind],
         Meta(
-            description="`control` stops and releases, `bulk` many records, `external` messages sent out, "
-            "`alert` deals, `fault` Tripline's own troubles."
+            description="`control` stops and releases, `finding` warnings, `bulk` many records, "
+            "`external` messages sent out, `alert` deals, `fault` Tripline's own troubles."
         ),
     ] = field(default_factory=lambda: list(get_args(NotificationKind)))
     fallback_of: Annotated[

@@ -349,6 +349,11 @@ def test_a_setting_refuses_first_messages() -> None:
     assert answer(mail, settings=settings).decision == "deny"
 
 
+def test_an_agent_may_be_declared_to_write_first_messages() -> None:
+    mail = ask("email.send", records=0, object="Email", recipient_ids=["c1"])
+    assert answer(mail, settings=parse_settings(CONFIG + 'irreversible = ["first_contact"]')).decision == "allow"
+
+
 def test_a_mail_that_does_not_say_whom_it_reaches_counts_as_a_first_message() -> None:
     view = AgentView(known={"c1"})
     assert answer(ask("email.send", records=0, object="Email"), view).rule == Rule.FIRST_CONTACT
