@@ -30,9 +30,10 @@ class CountingStage:
     name = "agents"
     topic = ACTIONS
 
-    def __init__(self, partition: Partition, limit: int = 61) -> None:
+    def __init__(self, partition: Partition, limit: int = 61, only: str | None = None) -> None:
         self.partition = partition
         self.limit = limit
+        self.only = only
         self.counts: dict[str, int] = {}
         self.epochs: dict[str, int] = {}
         self.next_offset = 0
@@ -60,7 +61,7 @@ class CountingStage:
     def _count(self, offset: int, at_ms: int, event: Any, out: list[Output]) -> None:
         key = make_key(tenant_of(event), event.data.agent_id)
         count = self.counts[key] = self.counts.get(key, 0) + 1
-        if count != self.limit:
+        if count != self.limit or (self.only is not None and key != self.only):
             return
         id_ = output_id(self.partition, self.name, key, offset, "finding", "count")
         data = Finding(
@@ -113,10 +114,12 @@ class SilentStage:
         return self.next_offset
 
 
-def tiny_stages(settings: Any, engine_id: str, topic_ids: Mapping[str, str], limit: int = 61) -> Mapping[str, Any]:
+def tiny_stages(
+    settings: Any, engine_id: str, topic_ids: Mapping[str, str], limit: int = 61, only: str | None = None
+) -> Mapping[str, Any]:
     partition = Partition(engine_id, ACTIONS, topic_ids[ACTIONS])
     return {
-        ACTIONS: CountingStage(partition, limit),
+        ACTIONS: CountingStage(partition, limit, only),
         CRM: SilentStage("deals", CRM),
         PORTFOLIO: SilentStage("portfolio", PORTFOLIO),
     }
