@@ -102,9 +102,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = field(default_factory=lambda: ["*"])
     irreversible: Annotated[
         list[Name],
-        Meta(
-            description="Actions out of `actions` that it may do although nobody can undo them; `first_contact`: first messages."
-        ),
+        Meta(description="What it may do although nobody can undo it; `first_contact`: first messages to people."),
     ] = []
     max_records_per_operation: Annotated[
         int, Meta(ge=0, le=200, description="Records that one operation may touch.")
