@@ -128,6 +128,7 @@ class Core:
         self._clock = clock
         self.events_since_snapshot = 0
         self.counts: dict[str, int] = {}
+        self.tick_ms = 0
 
     def now_ms(self) -> int:
         """Log time: the clock's, but never back."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from events.times import DAY_MS
 from streams.routing import ACTIONS, CRM
+from streams.standalone.bands import bands
 from streams.standalone.round import Round
 from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, Prepared
 from streams.ticks import tick_event
@@ -191,10 +192,13 @@ class TickJob:
 
     def run(self, round_: Round) -> None:
         """Append the tick."""
-        event = tick_event(round_.core.engine_id, self.tick_ms)
+        core = round_.core
+        event = tick_event(core.engine_id, self.tick_ms)
         for topic in (ACTIONS, CRM):
             round_.append(topic, event)
         round_.expire_throttles()
+        round_.bands = bands(core.lanes[ACTIONS].stage, core.tick_ms, self.tick_ms)
+        core.tick_ms = self.tick_ms
         round_.count("tick")
 
     def succeed(self) -> None:

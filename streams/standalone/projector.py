@@ -21,6 +21,7 @@ from storage.actions import ActionRows
 from storage.store import Store
 from streams.records import Entry
 from streams.routing import ACTIONS
+from streams.standalone.bands import Band
 
 ROWS_AT_ONCE = 4_000
 GATHER_SECS = 0.25
@@ -30,7 +31,6 @@ _RETRY_SECS = 0.5
 _log = structlog.get_logger("tripline.projector")
 
 Denial = tuple[str, int]
-Band = tuple[str, int, float, float]
 
 
 class Projector:

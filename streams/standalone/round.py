@@ -41,6 +41,7 @@ from storage import log, projections
 from streams.envelopes import envelope, split_key
 from streams.records import Output
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
+from streams.standalone.bands import Band
 from streams.standalone.core import Core
 from streams.standalone.recent import NOTHING
 from streams.standalone.types import Changes, Prepared
@@ -56,6 +57,7 @@ class Round:
         self.counts: dict[tuple[str, ...], int] = {}
         self.wrong_records: list[tuple[str, int]] = []
         self.denials: list[tuple[str, int]] = []
+        self.bands: list[Band] = []
         self.seqs: dict[str, int] = {}
         self._risks: list[tuple[str, str, int, Any]] = []
         self._names: list[tuple[str, int, Any]] = []

@@ -38,6 +38,7 @@ from streams.records import Entry, Stage
 from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
 from streams.standalone.clock import Clock, SystemClock
 from streams.standalone.core import Core
+from streams.standalone.dump import dump
 from streams.standalone.gatekeeper import GateCheck
 from streams.standalone.jobs import Call, Delivery, TickJob
 from streams.standalone.keeper import Checkpointer, Ticker
@@ -236,6 +237,10 @@ class Runtime:
         job = TickJob(at_ms if at_ms is not None else self.clock.now_ms())
         return self.call(job.run)
 
+    def dump(self, folder: Path) -> dict[str, int]:
+        """Write the input partitions as files for ``tripline replay``; returns how many records each has."""
+        return dump(self.store, folder)
+
     # --- looking ------------------------------------------------------------------------------------------------
 
     def now_ms(self) -> int:
@@ -300,6 +305,8 @@ class Runtime:
                 self.projector.take(entries)
             if round_.denials:
                 self.projector.take_denials(round_.denials)
+            if round_.bands:
+                self.projector.take_bands(round_.bands)
         for subscriber in self._subscribers:
             try:
                 subscriber(changes)
