@@ -19,7 +19,7 @@ from litestar.types import ExceptionHandlersMap
 from console.api import control, dead_letters, events, gate, health, login, queries, stream
 from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
-from console.observe import Observer, publisher
+from console.observe import Observer, listener
 from console.ports import Runtime
 from console.security import Guard, GuardConfig, is_loopback
 from console.services import STATE_KEY, Services
@@ -66,7 +66,7 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
         cookie=services.cookie,
     )
     app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add)
-    runtime.subscribe(publisher(services.hub))
+    runtime.subscribe(listener(services.metrics, services.hub))
     return app
 
 
@@ -95,7 +95,7 @@ def make_metrics(settings: Settings) -> Metrics:
         refusal_reasons=[str(reason) for reason in BadReason],
         http_codes=HTTP_CODES,
         detectors=sorted(discover()),
-        gate_rules=[*(str(rule) for rule in Rule), "not_available"],
+        gate_rules=[*(rule.value for rule in Rule), gate.NOT_AVAILABLE],
         channels=sorted({"log", *(target.url.partition(":")[0] for target in settings.notifications.targets)}),
     )
     return Metrics(labels, version())
@@ -175,7 +175,7 @@ def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Re
 
 
 def _busy(request: Request[Any, Any, Any], problem: Busy) -> Response[bytes]:
-    wait = {"Retry-After": str(max(1, round(problem.retry_after_secs)))}
+    wait = {"Retry-After": str(max(1, round(problem.retry_secs)))}
     return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
 
 

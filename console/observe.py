@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -12,69 +11,54 @@ from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
 from storage.read import Reader
-from storage.read.counts import counts
-from streams.standalone.types import Changed
+from storage.read.counts import deals_by_band
+from streams.standalone.types import Changes
 
-LET_ROWS_LAND_SECS = 2.0
-_AGENT_KINDS = frozenset({"agent", "control", "finding"})
 _log = structlog.get_logger("tripline.console")
 
 
-def publisher(hub: Hub) -> Callable[[Sequence[Changed]], None]:
-    """What to subscribe to a runtime, so that pages hear of changes. Runs in the runtime's thread, so it is cheap."""
+def listener(metrics: Metrics, hub: Hub) -> Callable[[Changes], None]:
+    """What to subscribe to a runtime: counts, and tells the pages. Runs in the runtime's thread, so it is cheap."""
 
-    def changed(changes: Sequence[Changed]) -> None:
-        if not hub.listeners:
-            return
-        names = [(change.kind, change.key.partition("/")[2]) for change in changes]
-        hub.publish(
-            agents=[name for kind, name in names if kind in _AGENT_KINDS],
-            deals=[name for kind, name in names if kind == "deal"],
-            kinds={kind for kind, _ in names},
-        )
+    def changed(changes: Changes) -> None:
+        for (what, *labels), number in changes.counts.items():
+            metrics.count(what, labels, number)
+        for detector, records in changes.wrong_records:
+            metrics.observe_wrong_records(detector, records)
+        if changes.agents or changes.deals or changes.kinds:
+            hub.publish(changes.agents, changes.deals, changes.kinds)
 
     return changed
 
 
 class Observer:
-    """Brings the metrics up to date at each scrape."""
+    """Brings the gauges up to date at each scrape."""
 
     def __init__(self, metrics: Metrics, runtime: Runtime, reader: Reader, hub: Hub) -> None:
         self._metrics = metrics
         self._runtime = runtime
         self._reader = reader
         self._hub = hub
-        self._seen: dict[str, int] = {}
+        self._restarts = 0
         self._lock = threading.Lock()
 
     def refresh(self) -> None:
         """Read the runtime's status and the store's counts. Blocks for some milliseconds: call it in a thread."""
         metrics, status = self._metrics, self._runtime.status()
-        age = status.oldest_unjudged_ms
         metrics.judged_to.set(status.judged_to_ms / 1000)
-        metrics.oldest_unjudged.set(0 if age is None else time.time() - age / 1000)
-        metrics.queued.set(status.queued)
+        metrics.oldest_unjudged.set((status.oldest_unjudged_ms or 0) / 1000)
+        metrics.queued.set(status.queue)
         metrics.wal_bytes.set(status.wal_bytes)
-        metrics.degraded.set(1 if status.degraded else 0)
+        metrics.log_bytes.set(status.log_bytes)
+        metrics.degraded.set_all(dict.fromkeys(status.degraded_reasons, 1))
+        metrics.agents.set_all(status.control_counts)
+        metrics.suspended_agents.set_all(status.suspended_by)
+        metrics.stop_all.set(float(status.stop_all))
         metrics.listeners.set(self._hub.listeners)
         with self._lock:
-            for name, total in status.counts.items():
-                self._count(name, total - self._seen.get(name, 0))
-                self._seen[name] = total
-        self._read_store()
-
-    def _count(self, name: str, number: int) -> None:
-        what, *labels = name.split(":")
-        if number > 0:
-            self._metrics.count(what, labels, number)
-
-    def _read_store(self) -> None:
+            metrics.restarts.inc(max(0, status.restarts - self._restarts))
+            self._restarts = status.restarts
         try:
-            found = counts(self._reader)
-        except Exception as problem:
+            metrics.deals.set_all(deals_by_band(self._reader))
+        except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))
-            return
-        self._metrics.agents.set_all(found.states)
-        self._metrics.suspended_agents.set_all(found.suspended_by)
-        self._metrics.stop_all.set(float(found.is_all_stopped))
-        self._metrics.deals.set_all(found.bands)

@@ -9,14 +9,7 @@ from typing import Any, Protocol
 from events.types import Event
 from governance.control import ControlRequest, Decision
 from governance.gate import GateDecision, GateRequest
-from streams.standalone.types import Changed, ItemResult
-
-
-class Clock(Protocol):
-    """The runtime's clock, which the demo runs faster."""
-
-    def now_ms(self) -> int:
-        """The log's time now, in milliseconds since 1970."""
+from streams.standalone.types import Changes, ItemResult
 
 
 class Status(Protocol):
@@ -28,10 +21,10 @@ class Status(Protocol):
 
     @property
     def oldest_unjudged_ms(self) -> int | None:
-        """How long the oldest record that waits has waited, in milliseconds; None when none waits."""
+        """When the oldest event that waits arrived; None when none waits."""
 
     @property
-    def queued(self) -> int:
+    def queue(self) -> int:
         """Events that wait."""
 
     @property
@@ -39,28 +32,42 @@ class Status(Protocol):
         """Size of the store's write-ahead log."""
 
     @property
-    def degraded(self) -> Sequence[str]:
-        """What is wrong, in words; empty = nothing."""
+    def log_bytes(self) -> int:
+        """Size of the event log."""
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """How often what happened since the start; a name is ``what:label:label``, see ``console.observe``."""
+    def degraded_reasons(self) -> Sequence[str]:
+        """What is wrong, as codes; empty = nothing."""
+
+    @property
+    def troubles(self) -> Sequence[str]:
+        """What is wrong, in words."""
+
+    @property
+    def control_counts(self) -> Mapping[str, int]:
+        """Agents by control state."""
+
+    @property
+    def suspended_by(self) -> Mapping[str, int]:
+        """Suspended agents by who stopped them: detector, human, drill."""
+
+    @property
+    def stop_all(self) -> bool:
+        """Whether everything is stopped."""
+
+    @property
+    def restarts(self) -> int:
+        """How often a runtime was started on this store before."""
 
 
 class Runtime(Protocol):
     """A running engine. Every method may be called from any thread and returns at once."""
 
-    @property
-    def clock(self) -> Clock:
-        """Its clock."""
+    def now_ms(self) -> int:
+        """The log's time now, in milliseconds since 1970; the demo's runs faster."""
 
-    def ingest(
-        self, events: Sequence[tuple[bytes, Event]], *, after: Callable[[Any], None] | None = None
-    ) -> Future[list[ItemResult]]:
-        """Take events; the future is done when they are judged and durable. Raises Busy when they should wait.
-
-        ``after`` is called with the round in the transaction of the last of them.
-        """
+    def ingest(self, events: Sequence[tuple[bytes, Event]]) -> Future[list[ItemResult]]:
+        """Take events; the future is done when they are judged and durable. Raises Busy when they should wait."""
 
     def dead_letter(
         self,
@@ -72,6 +79,9 @@ class Runtime(Protocol):
     ) -> Future[int]:
         """Keep what could not be read."""
 
+    def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
+        """Mark dead letters as re-driven."""
+
     def check(self, request: GateRequest) -> Future[GateDecision]:
         """Decide whether an agent may do something; an admission is durable when the future is done."""
 
@@ -81,7 +91,7 @@ class Runtime(Protocol):
     def status(self) -> Status:
         """How it is now; cheap."""
 
-    def subscribe(self, callback: Callable[[Sequence[Changed]], None]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[Changes], None]) -> Callable[[], None]:
         """Call back, in the runtime's thread, after each round; returns what ends it."""
 
     def close(self) -> None:

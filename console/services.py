@@ -38,7 +38,7 @@ class Services(Struct, frozen=True, kw_only=True):
 
     def now_ms(self) -> int:
         """The log's time now."""
-        return self.runtime.clock.now_ms()
+        return self.runtime.now_ms()
 
 
 def services_of(request: ASGIConnection[Any, Any, Any, Any]) -> Services:

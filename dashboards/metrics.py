@@ -23,7 +23,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4"
 OTHER = "other"
 SECONDS_GATE = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_JUDGED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -45,6 +45,7 @@ class Labels(Struct, frozen=True, kw_only=True):
     outcomes: Iterable[str] = ("sent", "failed", "dropped")
     alert_kinds: Iterable[str] = ("deal_risk", "deal_slip", "deal_silent")
     bands: Iterable[str] = ("low", "watch", "high")
+    degraded: Iterable[str] = ("store", "disk", "wal", "backlog", "writer", "projections")
 
 
 class CounterBy:
@@ -117,6 +118,10 @@ class Metrics:
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
+
+    def observe_wrong_records(self, detector: str, records: int) -> None:
+        """A detector stopped an agent that had written to so many records in the burst."""
+        self.wrong_records.get(detector, self.wrong_records[OTHER]).observe(records)
 
     def _count_input(self, labels: Labels) -> None:
         self.ingested = self._counter("events_ingested", "Events accepted: judged and durable.")
@@ -199,7 +204,9 @@ class Metrics:
         self.snapshots = self._counter("snapshots", "Snapshots of state written.")
         self.restarts = self._counter("restarts", "Starts of the runtime on a store that had been used before.")
         self.listeners = self._gauge("stream_listeners", "Pages that listen for changes.")
-        self.degraded = self._gauge("degraded", "1 while something is wrong with the runtime; /readyz says what.")
+        self.degraded = CounterBy(
+            self._gauge("degraded", "1 while the runtime is degraded for this reason.", "reason"), labels.degraded
+        )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"tripline_{name}", text, labels, registry=self.registry)

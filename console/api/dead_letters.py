@@ -17,7 +17,6 @@ from console.api.queries import read
 from console.public import public
 from console.services import Services, services_of
 from events.codec import BadEvent, decode_input
-from storage.dead_letters import mark_redriven
 from storage.read.types import DeadLetterRow
 
 MAX_REDRIVEN = 1_000
@@ -98,13 +97,9 @@ async def _take(services: Services, good: list[tuple[DeadLetterRow, Any]]) -> in
     if not good:
         return 0
     pairs = [(row.raw, event) for row, event in good]
-    ids = [row.id for row, _ in good]
-
-    def settle(round_: Any) -> None:
-        mark_redriven(round_.core.link, ids, round_.now_ms)
-
-    results = await asyncio.wrap_future(services.runtime.ingest(pairs, after=settle))
-    return sum(result.status == "duplicate" for result in results)
+    results = await asyncio.wrap_future(services.runtime.ingest(pairs))
+    await asyncio.wrap_future(services.runtime.settle_dead_letters([row.id for row, _ in good]))
+    return sum(result.is_duplicate for result in results)
 
 
 def _chosen(services: Services, ids: list[int]) -> list[DeadLetterRow]:

@@ -133,7 +133,7 @@ async def _take(services: Services, accepted: Sequence[Accepted]) -> tuple[int, 
     started = time.perf_counter()
     results = await asyncio.wrap_future(services.runtime.ingest([(item.raw, item.event) for item in accepted]))
     services.metrics.ingest_seconds.observe(time.perf_counter() - started)
-    duplicates = sum(result.status == "duplicate" for result in results)
+    duplicates = sum(result.is_duplicate for result in results)
     refused = [
         RefusedItem(item.index, result.reason, result.message, "")
         for item, result in zip(accepted, results, strict=True)

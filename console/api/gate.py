@@ -8,42 +8,28 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import structlog
-from governance.gate import GateDecision, GateRequest
 from litestar import Request, Response, post
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from console.api.bodies import read_json
 from console.api.docs import body_of
-from console.auth import caller_of
-from console.errors import Refused
+from console.auth import Caller, caller_of
+from console.errors import Refused, bad_request
 from console.services import Services, services_of
-from events.types import FieldChanges, Name, Text, Trigger
+from governance.gate import BadRequest, GateDecision, GateRequest, decode_request
 
 CHECK_SECS = 2.0
+NOT_AVAILABLE = "not_available"
 _log = structlog.get_logger("tripline.gate")
-_Request = Request[Any, Any, Any]
-
-
-class CheckBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an agent is about to do. What it leaves out counts as unknown, and unknown counts as the worst."""
-
-    agent_id: Name
-    action: Annotated[str, Meta(min_length=1, max_length=128)]
-    object: Text | None = None
-    record_ids: Annotated[list[Text], Meta(max_length=10_000)] = []
-    changes: dict[str, FieldChanges] = {}
-    recipient_ids: Annotated[list[Text], Meta(max_length=10_000)] = []
-    authorized_by: Text | None = None
-    trigger: Trigger | None = None
-    request_id: Annotated[str, Meta(max_length=256)] | None = None
+_encode = msgspec.json.Encoder().encode
 
 
 class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """allow, hold (a person must approve first) or deny; ``rule`` is the code of what decided."""
+    """allow, hold (a person must approve first) or deny. ``rule`` is the code of what decided; ``stanza`` is the
+    configuration that would allow it, where there is one."""
 
     decision: str
     decision_id: str
@@ -51,15 +37,17 @@ class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rule: str
     epoch: int
     stanza: str = ""
+    detail: str = ""
 
 
-_DECODER = msgspec.json.Decoder(CheckBody)
-_ENCODER = msgspec.json.Encoder()
 _EXAMPLE = {
     "agent_id": "dealbot",
     "action": "record.update",
     "object": "Opportunity",
     "record_ids": ["006A1"],
+    "changes": {"006A1": {"StageName": ["Proposal", "Negotiation"]}},
+    "authorized_by": "user:005B2",
+    "trigger": {"kind": "rule", "ref": "flow:stage-sync"},
     "request_id": "r-1",
 }
 
@@ -67,41 +55,48 @@ _EXAMPLE = {
 @post(
     "/v1/gate/check",
     status_code=200,
-    operation_class=body_of(CheckBody, example=_EXAMPLE),
+    operation_class=body_of(GateRequest, example=_EXAMPLE),
     tags=["producers"],
     summary="May this agent do this?",
 )
-async def check(request: _Request) -> Response[bytes]:
+async def check(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Allow, hold or deny, with the reason. 503 (and deny) when it can't be decided."""
     started = time.perf_counter()
     services = services_of(request)
-    body = read_json(await request.body(), request.headers.get("content-type", ""), _DECODER)
-    token = caller_of(request).token
-    if token is not None and token.agent_id is not None and token.agent_id != body.agent_id:
-        raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})
-    status, answer = await _decided(services, body)
+    asked = read_check(await request.body(), request.headers.get("content-type", ""), caller_of(request))
+    status, answer = await _decided(services, asked)
     services.metrics.gate_decisions.add(answer.decision, answer.rule)
     services.metrics.gate_seconds.observe(time.perf_counter() - started)
-    return Response(_ENCODER.encode(answer), status_code=status, media_type="application/json")
+    return Response(_encode(answer), status_code=status, media_type="application/json")
 
 
-async def _decided(services: Services, body: CheckBody) -> tuple[int, CheckAnswer]:
+def read_check(body: bytes, content_type: str, caller: Caller) -> GateRequest:
+    """The request. Raises Refused: 415, 400 with the field, or 403 when a token speaks for another agent."""
+    if content_type.partition(";")[0].strip().lower() not in ("application/json", ""):
+        raise Refused(415, "unsupported_media_type", f"send application/json, not {content_type[:60]!r}")
+    try:
+        asked = decode_request(body)
+    except BadRequest as problem:
+        raise bad_request(str(problem), problem.field or None) from None
+    token = caller.token
+    if token is not None and token.agent_id is not None and token.agent_id != asked.agent_id:
+        raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})
+    return asked
+
+
+async def _decided(services: Services, asked: GateRequest) -> tuple[int, CheckAnswer]:
     try:
         async with asyncio.timeout(CHECK_SECS):
-            return 200, _answer(await asyncio.wrap_future(services.runtime.check(_request(body))))
+            return 200, _answer(await asyncio.wrap_future(services.runtime.check(asked)))
     except TimeoutError:
         services.metrics.gate_errors.add("timeout")
-    except Exception as problem:
+    except Exception as problem:  # whatever went wrong, the answer is deny
         services.metrics.gate_errors.add("error")
         _log.error("gate.failed", problem=repr(problem))
-    reason = "the gate could not decide (store or engine not available), so writes are denied"
+    reason = "denied: the gate could not decide (store or engine not available)"
     return 503, CheckAnswer(
-        decision="deny", decision_id=secrets.token_hex(16), reason=reason, rule="not_available", epoch=0
+        decision="deny", decision_id=secrets.token_hex(16), reason=reason, rule=NOT_AVAILABLE, epoch=0
     )
-
-
-def _request(body: CheckBody) -> GateRequest:
-    return msgspec.convert(body, GateRequest, from_attributes=True)
 
 
 def _answer(decision: GateDecision) -> CheckAnswer:
@@ -109,9 +104,10 @@ def _answer(decision: GateDecision) -> CheckAnswer:
         decision=decision.decision,
         decision_id=decision.decision_id,
         reason=decision.reason,
-        rule=str(decision.rule),
+        rule=decision.rule.value,
         epoch=decision.epoch,
-        stanza=decision.stanza or "",
+        stanza=decision.stanza,
+        detail=decision.detail,
     )
 
 

@@ -33,7 +33,7 @@ async def healthz() -> dict[str, str]:
 async def readyz(request: _Request) -> Response[Any]:
     """200 when events are taken and judged; 503 with the reasons when not. The gate denies what it can't decide."""
     status = services_of(request).runtime.status()
-    reasons = list(status.degraded)
+    reasons = list(status.troubles)
     health = Health("degraded" if reasons else "ok", reasons, status.judged_to_ms)
     return Response(public(health), status_code=503 if reasons else 200)
 

@@ -19,7 +19,7 @@ from console.errors import Refused, bad_request, forbidden
 from console.services import Services, services_of
 
 _Request = Request[Any, Any, Any]
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"  # Litestar adds the charset
 
 
 @get("/login", include_in_schema=False)

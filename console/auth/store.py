@@ -24,6 +24,7 @@ HOUR_MS = 3_600_000
 MIN_PASSWORD_CHARS = 10
 MAX_PASSWORD_CHARS = 1_024
 MAX_NAME_CHARS = 128
+FIRST_USER = "admin"
 TOKEN_PREFIX = "tl_"  # noqa: S105 - not a secret: lets scanners and people recognise one
 
 
@@ -96,10 +97,17 @@ class AuthStore:
             for row in rows
         ]  # fmt: skip
 
-    def has_users(self) -> bool:
-        """True when somebody could log in."""
+    def somebody_can_log_in(self) -> bool:
+        """True when a person who is not disabled has a password."""
+        able = users.c.disabled_ms.is_(None) & users.c.password_hash.is_not(None)
         with self._engine.connect() as db:
-            return bool(db.execute(select(func.count()).where(users.c.disabled_ms.is_(None))).scalar_one())
+            return bool(db.execute(select(func.count()).select_from(users).where(able)).scalar_one())
+
+    def first_link(self, minutes: float, name: str = FIRST_USER) -> str:
+        """A login link for the first administrator, who is made when missing."""
+        if not any(user["name"] == name for user in self.list_users()):
+            self.add_user(name, "admin")
+        return self.make_login_link(name, minutes)
 
     def check_password(self, name: str, password: str) -> Person | None:
         """The person, when the password is theirs. Takes as long for a name that nobody has."""
@@ -147,7 +155,9 @@ class AuthStore:
             db.execute(delete(sessions).where(sessions.c.token_hash == hashed(secret)))
 
     def make_login_link(self, name: str, minutes: float) -> str:
-        """The secret of a link that logs a person in, once, within ``minutes``."""
+        """The secret of a link that logs a person in, once, within ``minutes``. Raises AuthError."""
+        if not any(user["name"] == name and user["disabled_ms"] is None for user in self.list_users()):
+            raise AuthError(f"there is no user {name!r} who may log in")
         secret, now = secrets.token_urlsafe(32), self._now_ms()
         row = {"token_hash": hashed(secret), "user_name": name, "expires_ms": now + int(minutes * MINUTE_MS)}
         with self._engine.begin() as db:

@@ -10,7 +10,7 @@ from typing import Any
 from events.types import By
 from governance.control import ControlRequest, ControlRow, decide, first_row
 from governance.gate import GateDecision, Rule
-from streams.standalone.types import ACCEPTED, DUPLICATE, Busy, Changed
+from streams.standalone.types import ACCEPTED, DUPLICATE, Busy, Changes
 
 NOW_MS = 1_772_442_843_120
 
@@ -31,20 +31,18 @@ class FakeRuntime:
     def __init__(self) -> None:
         self.taken: dict[tuple[str, str], bytes] = {}
         self.letters: list[dict[str, Any]] = []
-        self.afters: list[Any] = []
+        self.settled: list[int] = []
         self.rows: dict[str, ControlRow] = {}
         self.checks: list[Any] = []
         self.callbacks: list[Callable[[Any], None]] = []
         self.is_busy = self.is_stuck = self.is_broken = False
         self.owners: dict[str, str] = {}
         self.degraded: list[str] = []
-        self.counts: dict[str, int] = {}
 
-    @property
-    def clock(self) -> Any:
-        return SimpleNamespace(now_ms=lambda: NOW_MS)
+    def now_ms(self) -> int:
+        return NOW_MS
 
-    def ingest(self, events: Any, *, after: Any = None) -> Future[Any]:
+    def ingest(self, events: Any) -> Future[Any]:
         if self.is_busy:
             raise Busy("the backlog is 300 ms old")
         results = []
@@ -52,8 +50,6 @@ class FakeRuntime:
             key = (event.source, event.id)
             results.append(DUPLICATE if key in self.taken else ACCEPTED)
             self.taken[key] = raw
-        if after is not None:
-            self.afters.append(after)
         return done(results)
 
     def dead_letter(
@@ -61,6 +57,10 @@ class FakeRuntime:
     ) -> Future[int]:
         self.letters.append({"raw": raw, "reason": reason, "message": message, "origin": origin, "agent_id": agent_id})
         return done(len(self.letters))
+
+    def settle_dead_letters(self, ids: Any) -> Future[None]:
+        self.settled.extend(ids)
+        return done()
 
     def check(self, request: Any) -> Future[GateDecision]:
         self.checks.append(request)
@@ -75,8 +75,7 @@ class FakeRuntime:
         row = self.rows.get(request.key) or first_row(request.key, request.agent_id)
         decision = decide(row, request, NOW_MS, owner=self.owners.get(request.agent_id, ""))
         self.rows[request.key] = decision.row
-        self.counts[f"control:{decision.row.state}"] = self.counts.get(f"control:{decision.row.state}", 0) + 1
-        self.tell(Changed("control", request.key))
+        self.tell(agents={request.agent_id}, kinds={"control"}, counts={("control", decision.row.state): 1})
         return done(decision)
 
     def suspend(self, agent_id: str, epoch: int = 7) -> None:
@@ -86,15 +85,17 @@ class FakeRuntime:
             at_ms=NOW_MS, by=By("detector", "action_rate"), reason="61st record.update in 5 min",
         )  # fmt: skip
 
-    def tell(self, *changes: Changed) -> None:
+    def tell(self, **changes: Any) -> None:
         """Call the subscribers back."""
+        nothing: dict[str, Any] = {"agents": (), "deals": (), "kinds": (), "counts": {}, "wrong_records": []}
         for callback in self.callbacks:
-            callback(changes)
+            callback(Changes(**{**nothing, **changes}))
 
     def status(self) -> Any:
         return SimpleNamespace(
-            judged_to_ms=NOW_MS, oldest_unjudged_ms=None, degraded=self.degraded, queued=0, wal_bytes=0,
-            counts=self.counts,
+            judged_to_ms=NOW_MS, oldest_unjudged_ms=None, queue=0, wal_bytes=4096, log_bytes=0, restarts=0,
+            degraded_reasons=self.degraded, troubles=[f"trouble with {name}" for name in self.degraded],
+            control_counts={}, suspended_by={}, stop_all=False,
         )  # fmt: skip
 
     def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
@@ -112,7 +113,7 @@ def gate_decision(row: ControlRow | None, number: int) -> GateDecision:
         decision="deny" if is_stopped else "allow",
         decision_id=f"d-{number}",
         reason="suspended; only a person can release" if is_stopped else "within its limits",
-        rule=next(rule for rule in Rule if (rule == "suspended") == is_stopped),
+        rule=Rule.SUSPENDED if is_stopped else Rule.ALLOWED,
         epoch=row.epoch if row is not None else 0,
         stanza="",
     )

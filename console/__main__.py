@@ -1,0 +1,5 @@
+"""``python -m console``: the ``tripline`` command from a source tree."""
+
+from console.cli import main
+
+main()

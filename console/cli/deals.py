@@ -1,0 +1,49 @@
+"""``tripline deals``: the deals to look at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from console.cli.common import Server, print_json, print_table, server_options
+
+
+@click.group(epilog="\b\nExample:\n  tripline deals top --manager user:005B9")
+def deals() -> None:
+    """Open deals and their risk."""
+
+
+@deals.command(epilog="\b\nExamples:\n  tripline deals top\n  tripline deals top --manager user:005B9 --json")
+@click.option("--manager", help="Whose five [default: the first of everybody's].")
+@server_options
+def top(manager: str | None, url: str, token: str, as_json: bool) -> None:
+    """The five deals of a manager that are worth a look, why, and what to do."""
+    told = Server(url, token).get("/v1/deals/top", manager=manager)
+    if as_json:
+        print_json(told)
+        return
+    print_table(
+        ("", "deal", "account", "amount", "closes", "lost?", "slips?", "why", "do"),
+        [
+            (
+                row["rank"] or "",
+                row["deal"] or row["deal_id"],
+                row["account"],
+                f"{row['amount']} {row['currency'] or ''}" if row["amount"] is not None else "–",
+                row["close_date"] or "–",
+                percent(row["p_lost"]),
+                percent(row["p_slip"]),
+                "; ".join(reason["sentence"] for reason in row["reasons"][:2]),
+                row["recommended_action"],
+            )
+            for row in told["rows"]
+        ],
+        "No deal needs attention.",
+        right=("amount", "lost?", "slips?"),
+    )
+
+
+def percent(of: Any) -> str:
+    """A probability as people read it; unknown is "–"."""
+    return "–" if of is None else f"{of * 100:.0f} %"
