@@ -15,7 +15,7 @@ from console.text import plain
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
 STATIC = ROOT / "static"
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"  # Litestar adds the charset
 
 
 @cache
