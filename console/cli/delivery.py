@@ -105,6 +105,7 @@ class HttpSink:
     token: an API token, or "" where the console asks for none.
     give_up_secs: how long one batch is tried without success.
     client, sleep: for tests.
+    Raises ValueError when ``url`` is none.
     """
 
     def __init__(
@@ -118,6 +119,10 @@ class HttpSink:
         self.refused: list[Refused] = []
         self.accepted = self.duplicates = 0
         self._url = url.rstrip("/").removesuffix("/v1/events") + "/v1/events"
+        try:
+            httpx.URL(self._url)
+        except httpx.InvalidURL as problem:
+            raise ValueError(f"{url!r} is no URL: {problem}") from None
         self._headers = {"content-type": "application/x-ndjson"}
         if token:
             self._headers["authorization"] = f"Bearer {token}"

@@ -16,6 +16,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 import click
 import msgspec
 
+from console.text import plain
+
 if TYPE_CHECKING:
     from console.cli.delivery import Sink
     from events.adapters.base import Item
@@ -178,7 +180,10 @@ def _sink(out: str | None, url: str | None, token: str) -> Sink:
     if url is not None:
         if not url.startswith(("http://", "https://")):
             raise click.UsageError("--to must begin with http:// or https://")
-        return HttpSink(url, token)
+        try:
+            return HttpSink(url, token)
+        except ValueError as problem:
+            raise click.UsageError(f"--to: {problem}") from None
     if out == "-":
         return StdoutSink()
     path = Path(out or "")
@@ -264,7 +269,8 @@ class Summary:
         period = f" from {self.first} to {self.last}" if self.events else ""
         click.echo(f"{self.events:,} events{period} to {self.target}{took}; {self.refused:,} refused.", err=to_stderr)
         for key, count in self._groups.most_common():
-            click.echo(f"  {count:,} × {' '.join(filter(None, key))}: e.g. {self._examples[key]}", err=to_stderr)
+            what = " ".join(filter(None, key))
+            click.echo(f"  {count:,} × {what}: e.g. {plain(self._examples[key], 400)}", err=to_stderr)
 
     def _told(self) -> dict[str, Any]:
         groups = [
