@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from events.times import DAY_MS, HOUR_MS, parse_ms
+from events.times import DAY_MS, parse_ms
 from governance.settings import Settings, parse_settings
 from simulator import AgentSpec, OrgSpec
 from simulator.deals import STAGE_NORM_DAYS, STAGES
@@ -17,35 +17,35 @@ PERSON = "Maya Lindqvist"
 """Who is logged in by the printed link."""
 LIVE_FROM_MS = parse_ms("2026-03-04T08:00:00Z")
 """A Wednesday, 09:00 in Berlin: everybody is at work."""
-AGENT_DAYS = 9
+AGENT_DAYS = 8
 DEAL_DAYS = 63
 ZONE = "Europe/Berlin"
 
 _AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
-        agent_id=ROGUE, kind="always_on", role="enrich", actions_per_hour=165, owner="Tomas Reuter",
-        authorizers=("Ines Faber",), noise_sd=0.03, noise_hours=6, run_actions=1.0, read_share=0.0,
+        agent_id=ROGUE, role="enrich", actions_per_hour=150, owner="Tomas Reuter", authorizers=("Ines Faber",),
+        office_hours=(5, 23), weekend_factor=0.7, noise_sd=0.03, noise_hours=6, run_actions=1.0, read_share=0.0,
         error_probability=0.004,
     ),
     AgentSpec(
-        agent_id="call-notes", kind="office", role="notes", actions_per_hour=55, owner="Sami Okafor",
-        authorizers=REPS[:6], office_hours=(7, 20), noise_sd=0.12, error_probability=0.006,
+        agent_id="call-notes", role="notes", actions_per_hour=50, owner="Sami Okafor", authorizers=REPS[:6],
+        office_hours=(7, 21), noise_sd=0.12, error_probability=0.006,
     ),
     AgentSpec(
-        agent_id="outreach-drafter", kind="office", role="outreach", actions_per_hour=60, owner="Ines Faber",
-        authorizers=REPS[:6], office_hours=(7, 20), noise_sd=0.12, error_probability=0.006,
+        agent_id="outreach-drafter", role="outreach", actions_per_hour=55, owner="Ines Faber", authorizers=REPS[:6],
+        office_hours=(7, 21), noise_sd=0.12, error_probability=0.006,
     ),
     AgentSpec(
-        agent_id="stage-sync", kind="always_on", role="stage", actions_per_hour=50, owner="Jo Berger",
-        authorizers=("Jo Berger",), noise_sd=0.1, error_probability=0.008,
+        agent_id="stage-sync", role="stage", actions_per_hour=45, owner="Jo Berger", authorizers=("Jo Berger",),
+        office_hours=(5, 23), weekend_factor=0.4, noise_sd=0.1, error_probability=0.006,
     ),
     AgentSpec(
-        agent_id="lead-router", kind="office", role="route", actions_per_hour=120, owner="Jo Berger",
-        authorizers=("Jo Berger",), office_hours=(6, 21), noise_sd=0.1, error_probability=0.004,
+        agent_id="lead-router", role="route", actions_per_hour=75, owner="Jo Berger", authorizers=("Jo Berger",),
+        office_hours=(6, 22), noise_sd=0.1, error_probability=0.004,
     ),
     AgentSpec(
-        agent_id="quote-helper", kind="office", role="quote", actions_per_hour=35, owner="Ines Faber",
-        authorizers=REPS[:6], office_hours=(7, 20), noise_sd=0.12, error_probability=0.006,
+        agent_id="quote-helper", role="quote", actions_per_hour=35, owner="Ines Faber", authorizers=REPS[:6],
+        office_hours=(7, 21), noise_sd=0.12, error_probability=0.006,
     ),
 )  # fmt: skip
 _DONE_BY = {
@@ -73,8 +73,8 @@ def demo_org() -> OrgSpec:
 
 
 def start_ms() -> int:
-    """When the simulated past begins: deals first, agents for the last nine days."""
-    return LIVE_FROM_MS - LIVE_FROM_MS % DAY_MS - (DEAL_DAYS - 1) * DAY_MS - HOUR_MS
+    """When the simulated past begins: a midnight (UTC); deals first, agents for the last eight days."""
+    return LIVE_FROM_MS - LIVE_FROM_MS % DAY_MS - DEAL_DAYS * DAY_MS
 
 
 def demo_settings(data_dir: str, host: str, port: int, environ: Mapping[str, str] | None = None) -> Settings:
