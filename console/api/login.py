@@ -6,7 +6,6 @@ Opening a link only shows a button, because mail scanners and chat previews open
 from __future__ import annotations
 
 import asyncio
-from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,18 +13,19 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.params import FromPath, FromQuery
 
-from console.auth import AuthError, BadCredentials, caller_of, csrf_token, person_of
+from console.auth import AuthError, BadCredentials, caller_of, person_of
 from console.errors import Refused, bad_request, forbidden
 from console.services import Services, services_of
+from console.web.login import account_form, link_form, login_form
 
 _Request = Request[Any, Any, Any]
 HTML = "text/html"  # Litestar adds the charset
 
 
 @get("/login", include_in_schema=False)
-async def login_page(next: FromQuery[str] = "/") -> Response[str]:
+async def login_page(request: _Request, next: FromQuery[str] = "/") -> Response[str]:
     """The form."""
-    return _page("Log in", _login_form(local_path(next)))
+    return login_form(request, local_path(next))
 
 
 @post("/login", include_in_schema=False, status_code=200)
@@ -39,15 +39,14 @@ async def login(request: _Request) -> Response[Any]:
     except BadCredentials as problem:
         services.metrics.logins.add("throttled" if problem.wait_secs else "failed")
         status = 429 if problem.wait_secs else 401
-        return _page("Log in", _login_form(target, problem.message), status)
+        return login_form(request, target, problem.message, status)
     return await _open_session(services, request, person.name, target)
 
 
 @get("/login/link/{secret:str}", include_in_schema=False)
-async def link_page(secret: FromPath[str]) -> Response[str]:
+async def link_page(request: _Request, secret: FromPath[str]) -> Response[str]:
     """A button that uses the link; the link still works after this."""
-    action = f"/login/link/{escape(secret, quote=True)}"
-    return _page("Log in", f'<form method="post" action="{action}"><button class="primary">Log in</button></form>')
+    return link_form(request, secret)
 
 
 @post("/login/link/{secret:str}", include_in_schema=False, status_code=200)
@@ -57,7 +56,7 @@ async def use_link(request: _Request, secret: FromPath[str]) -> Response[Any]:
     person = await asyncio.to_thread(services.auth.use_login_link, secret)
     if person is None:
         services.metrics.logins.add("failed")
-        return _page("Log in", _login_form("/", "This link was used already, or is too old. Ask for a new one."), 401)
+        return login_form(request, "/", "This link was used already, or is too old. Ask for a new one.", 401)
     return await _open_session(services, request, person.name, "/")
 
 
@@ -76,15 +75,7 @@ async def account_page(request: _Request) -> Response[str]:
     person = person_of(request)
     if person is None:
         raise Refused(401, "unauthorized", "log in first")
-    csrf = escape(csrf_token(request))
-    return _page(
-        f"{escape(person.name)} · {person.role}",
-        f'<form method="post" action="/account/password"><input type="hidden" name="csrf_token" value="{csrf}">'
-        '<label>New password <input type="password" name="password" autocomplete="new-password" minlength="10" '
-        'required></label><button class="primary">Set password</button></form>'
-        f'<form method="post" action="/logout"><input type="hidden" name="csrf_token" value="{csrf}">'
-        "<button>Log out</button></form>",
-    )
+    return account_form(request)
 
 
 @post("/account/password", include_in_schema=False, status_code=200)
@@ -130,27 +121,6 @@ async def _form(request: _Request) -> dict[str, str]:
 
 def _redirect(target: str, cookie: Cookie) -> Response[Any]:
     return Response(b"", status_code=303, headers={"Location": target}, cookies=[cookie])
-
-
-def _login_form(target: str, error: str = "") -> str:
-    said = f'<p class="error" role="alert">{escape(error)}</p>' if error else ""
-    return (
-        f'{said}<form method="post" action="/login"><input type="hidden" name="next" value="{escape(target)}">'
-        '<label>Name <input name="name" autocomplete="username" autofocus required></label>'
-        '<label>Password <input type="password" name="password" autocomplete="current-password" required></label>'
-        '<button class="primary">Log in</button></form>'
-    )
-
-
-def _page(title: str, body: str, status: int = 200) -> Response[str]:
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{title} · Tripline</title><link rel="icon" href="data:,">'
-        '<link rel="stylesheet" href="/static/tripline.css"></head>'
-        f'<body><main class="login"><h1>{title}</h1>{body}</main></body></html>'
-    )
-    return Response(text, status_code=status, media_type=HTML)
 
 
 ROUTES = [login_page, login, link_page, use_link, logout, account_page, set_password]

@@ -318,7 +318,8 @@ def deed(row: ActionRow, frame: Frame) -> Deed:
     others = max(row.records, len(row.record_ids)) - 1
     noun = plain(row.object or "", 60)
     record = first or (w.many(row.records, "record") if row.records else noun or w.UNKNOWN)
-    what = " · ".join(part for part in (noun if record != noun else "", plain(row.action, 80)) if part)
+    did = moved[0].field if len(moved) == 1 and row.action == "record.update" else plain(row.action, 80)
+    what = " · ".join(part for part in (noun if record != noun else "", did) if part)
     trigger = ""
     if row.trigger is not None:
         ref = row.trigger.ref if isinstance(row.trigger.ref, str) else ""

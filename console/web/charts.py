@@ -77,7 +77,7 @@ def sparkline(
     y = Scale(0, peak, 31.5, 4)
     shown = [b for b in bins if blind_from_ms is None or b.start_ms < blind_from_ms]
     if stopped_ms is not None:
-        shown = [b for b in shown if b.start_ms <= stopped_ms] or shown[:1]
+        shown = _up_to_stop(shown, stopped_ms)
     parts = [f'<path class="band" d="{path}"/>' for path in _band(bins, x, y)]
     if blind_from_ms is not None:
         left = x(blind_from_ms)
@@ -93,6 +93,14 @@ def sparkline(
     return _ready(
         f'<svg class="spark" viewBox="0 0 160 34" role="img" aria-label="{label}">' + "".join(parts) + "</svg>"
     )
+
+
+def _up_to_stop(bins: Sequence[Bin], stopped_ms: int) -> list[Bin]:
+    """The bins up to the burst: that of the stop, or the one before when the stop came early in its own."""
+    before = [b for b in bins if b.start_ms <= stopped_ms]
+    if len(before) >= 2 and before[-1].start_ms + BIN_MS > stopped_ms and before[-2].actions > before[-1].actions:
+        before.pop()
+    return before or list(bins[:1])
 
 
 class Stop(Struct, frozen=True, gc=False):
@@ -113,6 +121,8 @@ def timeline(bins: Sequence[Bin], clock: Clock, name: str, stops: Sequence[Stop]
     peak = max(*(b.actions + b.refused for b in bins), *(usual(b) or 0 for b in bins)) * 1.08
     high, step = nice_top(peak)
     end_ms = bins[-1].start_ms + BIN_MS
+    if stops and end_ms - stops[-1].at_ms < 4 * BIN_MS:
+        end_ms += 4 * BIN_MS  # room to write beside the line
     x = Scale(bins[0].start_ms, end_ms, left, right)
     y = Scale(0, high, bottom, top)
     parts = [*_grid(y, high, step, left, right)]
@@ -123,7 +133,9 @@ def timeline(bins: Sequence[Bin], clock: Clock, name: str, stops: Sequence[Stop]
     parts += _hours(bins[0].start_ms, end_ms, x, bottom, clock)
     parts += _expected_note(bins, x, y, stops)
     parts += [part for stop in stops for part in _stop(stop, bins, x, y, top, bottom, right)]
-    title = f"Actions of {name} in 5 minutes, {clock.hm(bins[0].start_ms)} to {clock.hm(end_ms)} {clock.zone_name}"
+    title = (
+        f"Actions of {name} in 5 minutes, {clock.hm(bins[0].start_ms)} to {clock.hm(clock.now_ms)} {clock.zone_name}"
+    )
     return _svg(parts, 900, 250, title, _timeline_words(bins, clock, stops))
 
 
@@ -211,8 +223,8 @@ def _expected_note(bins: Sequence[Bin], x: Scale, y: Scale, stops: Sequence[Stop
 
 def _bin_of(at_ms: int, bins: Sequence[Bin]) -> int:
     """The bin that holds the burst of a stop: its own, or the one before when its own is nearly empty."""
-    near = [b for b in bins if b.start_ms <= at_ms < b.start_ms + 2 * BIN_MS]
-    return max(near, key=lambda b: b.actions).start_ms if near else -1
+    near = _up_to_stop([b for b in bins if at_ms - 2 * BIN_MS < b.start_ms], at_ms)
+    return near[-1].start_ms if near else -1
 
 
 def _stop(stop: Stop, bins: Sequence[Bin], x: Scale, y: Scale, top: float, bottom: float, right: float) -> list[str]:

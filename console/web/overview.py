@@ -102,15 +102,16 @@ def overview_view(data: Overview, frame: Frame, shown: int = SHOWN_AGENTS) -> Ov
     lines = [agent_line(row, frame) for row in ordered[:show]]
     stopped = [row for row in ordered if row.state == "suspended"]
     all_stopped = data.stop_all is not None and data.stop_all.state == "suspended"
-    refusing = "refuses everything" if all_stopped else f"refuses {w.many(len(stopped), 'agent')}"
+    refusing = f"refuses {w.many(len(stopped), 'agent')}" if stopped else "refuses no agent"
+    waiting = todos(ordered, data, frame)
     return OverviewView(
-        headline=headline(ordered, data, frame),
+        headline=headline(ordered, data, frame, len(waiting)),
         agents=lines,
         more_agents=len(ordered) - len(lines),
         total_agents=len(ordered),
-        todo=todos(ordered, data, frame),
+        todo=waiting,
         deals=deals_view(data.top, frame),
-        refusing=refusing,
+        refusing="refuses everything" if all_stopped else refusing,
         is_all_stopped=all_stopped,
     )
 
@@ -187,7 +188,7 @@ def _detail(row: AgentRow, look: w.State, frame: Frame) -> str:
     return f"last seen {clock.time(row.last_seen_ms)}"
 
 
-def headline(rows: Sequence[AgentRow], data: Overview, frame: Frame) -> Headline:
+def headline(rows: Sequence[AgentRow], data: Overview, frame: Frame, waiting_things: int = 0) -> Headline:
     """The sentence that answers "is anything wrong?"."""
     clock, engine = frame.clock, frame.engine
     stopped = [row for row in rows if row.state == "suspended"]
@@ -215,15 +216,18 @@ def headline(rows: Sequence[AgentRow], data: Overview, frame: Frame) -> Headline
         first = w.state(waiting[0].state).word.lower()
         names = joined([plain(row.agent_id, 60) for row in waiting])
         return Headline("wait", "amber", f"{w.many(len(waiting), 'agent')}: {first}", "", [(names + ".", False), *rest])
-    return _all_well(rows, data)
+    return _all_well(rows, data, waiting_things)
 
 
-def _all_well(rows: Sequence[AgentRow], data: Overview) -> Headline:
+def _all_well(rows: Sequence[AgentRow], data: Overview, waiting_things: int) -> Headline:
     working = sum(1 for row in rows if row.last_seen_ms is not None)
     deals = "No deal needs attention." if not data.top.rows else f"{w.many(len(data.top.rows), 'deal')} to look at."
-    if not rows:
-        return Headline("ok", "", "Nothing needs you.", "", [("No agent has been seen yet. ", False), (deals, False)])
-    return Headline("ok", "", "Nothing needs you.", "", [(f"{w.many(working, 'agent')} working. {deals}", False)])
+    agents = f"{w.many(working, 'agent')} working." if rows else "No agent has been seen yet."
+    lead = [(f"{agents} {deals}", False)]
+    if waiting_things:
+        verb = "needs" if waiting_things == 1 else "need"
+        return Headline("wait", "amber", "", f"{w.many(waiting_things, 'thing')} {verb} you", lead)
+    return Headline("ok", "ok", "", "Nothing needs you.", lead)
 
 
 def _stop_lead(stopped: Sequence[AgentRow], clock: w.Clock) -> list[tuple[str, bool]]:
