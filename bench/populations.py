@@ -54,9 +54,9 @@ def make_agent(
 ) -> Agent:
     """One agent of a kind, its hourly intensity drawn first, then its actions."""
     rate = _base_rate(rng, kind, days) * surge
-    spread = rng.uniform(0.1, 0.35) * harshness
+    spread = rng.uniform(0.1, 0.3) * harshness
     rate = rate * _autocorrelated(rng, len(rate), spread)
-    gamma = rng.uniform(0.05, 0.3) * harshness
+    gamma = rng.uniform(0.02, 0.15) * harshness
     rate = rate * rng.gamma(1 / gamma, gamma, len(rate))
     times = _actions(rng, rate, kind, harshness)
     details: dict[str, float] = {}
@@ -103,7 +103,7 @@ def _autocorrelated(rng: np.random.Generator, hours: int, spread: float) -> np.n
 
 def _actions(rng: np.random.Generator, rate: np.ndarray, kind: str, harshness: float) -> np.ndarray:
     """Actions in small clusters (a run does several things in a row), uniformly within the hour."""
-    mean_cluster = 1.0 if kind == "trickle" else rng.uniform(1.0, 1.0 + 1.5 * harshness)
+    mean_cluster = 1.0 if kind == "trickle" else rng.uniform(1.0, 1.0 + 0.8 * harshness)
     runs = rng.poisson(rate / mean_cluster)
     starts = np.repeat(np.arange(len(rate)), runs) * HOUR_MS + rng.uniform(0, HOUR_MS, runs.sum())
     sizes = rng.geometric(1.0 / mean_cluster, len(starts))

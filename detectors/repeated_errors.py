@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, UnsetType
+from xxhash import xxh3_64_intdigest
 
 from detectors.base import Action, Evidence, Shared, Wanted
 from detectors.rate_words import ordinal
 from detectors.statistics import (
     bernoulli_e_value,
-    longest_expected_run,
     shiryaev_roberts,
     shrunk_probability,
 )
@@ -26,6 +27,7 @@ _FORGET_AT = 2_000.0
 _STATISTIC_CAP = 1e12
 _FREEZE_SHARE = 0.5
 _COMPOSITE = 1.5
+_LEAST_STATISTIC = 2.0  # a sum that successes brought down this far is dropped: later evidence starts afresh
 _MOST_LIKELY_ERROR = 0.95
 _TRANSIENT = (
     "timeout", "timed_out", "unavailable", "rate_limit", "ratelimit", "request_limit", "too_many_requests", "429",
@@ -73,13 +75,17 @@ class Cell:
 
 
 class Kind:
-    """One record type: actions and errors seen, how often an error followed an error, and the present run."""
+    """One record type: actions and errors seen, how often an error followed an error, and the present run.
 
-    __slots__ = ("after_errors", "cells", "errors", "last", "next_run", "repeats", "run", "trials")
+    What follows an error is counted apart for another try at the same record (index 1) and for another record (0).
+    """
+
+    __slots__ = ("after", "cells", "errors", "last", "next_run", "record", "repeats", "run", "surprise", "trials")
 
     def __init__(self) -> None:
-        self.trials = self.errors = self.after_errors = self.repeats = 0.0
-        self.run = self.next_run = 0
+        self.trials = self.errors = self.surprise = 0.0
+        self.after, self.repeats = [0.0, 0.0], [0.0, 0.0]
+        self.run = self.next_run = self.record = 0
         self.last = ""
         self.cells: dict[str, Cell] = {}
 
@@ -99,8 +105,9 @@ class RepeatedErrors:
 
     Catches: five errors in a row on one record type, also when the agent succeeds elsewhere in between (a run ends
     only with a success on the same record type); a share of errors far above the agent's usual one. The null is the
-    agent's own level, shrunk to a prior, separately after a success and after an error, since retries make errors
-    follow errors: an agent known to fail or to retry more may have longer runs before it is stopped.
+    agent's own level, shrunk to a prior: after a success, after an error on another record, and after one on the
+    same record, since retries make errors follow errors. A run stops the agent when it is at least ``run_errors``
+    long and chance, at that level, makes one at most ``false_runs_per_month`` times a month.
 
     Cannot: tell a common cause apart. If the CRM is down all agents fail; errors whose code says so (time-outs,
     503, limits, row locks) only throttle until ``transient_run_errors``, which a lying agent can abuse; others stop
@@ -124,6 +131,7 @@ class RepeatedErrors:
     def __init__(self, config: Any = None, shared: Shared | None = None) -> None:
         self.config: Config = config if config is not None else Config()
         self._stop_at = 10.0**self.config.statistic_log10
+        self._enough = log(self.config.actions_per_month / self.config.false_runs_per_month)
         self._freeze_at = self._stop_at**_FREEZE_SHARE
 
     def new_state(self, agent_id: str) -> ErrorState:
@@ -137,11 +145,11 @@ class RepeatedErrors:
         if kind is None:
             kind = _kind_of(state, action)
         if data.outcome == "ok":
-            if kind.run:
-                _end_run(kind)
             kind.trials = trials = kind.trials + 1.0
             if kind.cells:
-                self._bet_on_success(kind)
+                self._bet_on_success(kind, action)
+            if kind.run:
+                _end_run(kind, action)
             if trials >= _FORGET_AT:
                 _forget(kind)
             return None
@@ -154,75 +162,67 @@ class RepeatedErrors:
         cell = kind.cells.get(label)
         if cell is None:
             cell, label = _new_cell(state, kind, label)
-        p_null = self._null(kind, cell, is_after=kind.last == label)
-        p_more = min(_MOST_LIKELY_ERROR, max(0.5, 3.0 * p_null))
-        if p_more > p_null:
-            e_value = bernoulli_e_value(True, p_null, p_more)
-            cell.statistic = shiryaev_roberts(cell.statistic, e_value, _STATISTIC_CAP)
-        limit = self._run_limit(kind)
+        record = _record_of(action)
+        retry = int(record == kind.record) if kind.run else -1
+        self._bet(kind, cell, retry if kind.last == label else -1, is_hit=True)
+        p_run = self._usual_error(kind) if retry < 0 else self._usual_repeat(kind, retry)
+        kind.surprise -= log(p_run)
         kind.run += 1
-        evidence = self._judge(action, kind, cell, label, limit)
-        self._learn_error(kind, cell, label)
+        evidence = self._judge(action, kind, cell, label)
+        self._learn_error(kind, cell, label, retry)
+        kind.last, kind.record = label, record
         return evidence
 
-    def _judge(self, action: Action, kind: Kind, cell: Cell, label: str, limit: int) -> Evidence | None:
+    def _judge(self, action: Action, kind: Kind, cell: Cell, label: str) -> Evidence | None:
+        config, run = self.config, kind.run
         is_transient = _is_transient(label)
-        run = kind.run
-        if run >= max(limit, kind.next_run):
+        if run >= config.run_errors and run >= kind.next_run and kind.surprise >= self._enough:
             kind.next_run = 2 * run
-            if is_transient:
-                most = max(limit, self.config.transient_run_errors)
-                kind.next_run = min(kind.next_run, most) if run < most else kind.next_run
-                return _run_evidence(action, kind, label, limit, "suspend" if run >= most else "throttle")
             cell.statistic = 0.0
-            return _run_evidence(action, kind, label, limit, "suspend")
+            if is_transient and run < config.transient_run_errors:
+                kind.next_run = min(kind.next_run, config.transient_run_errors)
+                return _run_evidence(action, kind, label, "throttle")
+            return _run_evidence(action, kind, label, "suspend")
         if cell.statistic >= self._stop_at:
             cell.statistic = 0.0
-            wanted: Wanted = "throttle" if is_transient else "suspend"
-            return _share_evidence(action, kind, cell, label, wanted)
+            return _share_evidence(action, kind, cell, label, "throttle" if is_transient else "suspend")
         return None
 
-    def _null(self, kind: Kind, cell: Cell, *, is_after: bool) -> float:
-        """The probability of this error that is taken for usual: composite, so half as much again as measured."""
-        config = self.config
-        if is_after:
-            usual = shrunk_probability(kind.repeats, kind.after_errors, config.prior_repeat_share, 8.0)
+    def _usual_error(self, kind: Kind) -> float:
+        return shrunk_probability(kind.errors, kind.trials, self.config.prior_error_share, 100.0)
+
+    def _usual_repeat(self, kind: Kind, retry: int) -> float:
+        usual = shrunk_probability(kind.repeats[retry], kind.after[retry], self.config.prior_repeat_share, 8.0)
+        return min(usual, _MOST_LIKELY_ERROR)
+
+    def _bet(self, kind: Kind, cell: Cell, retry: int, *, is_hit: bool) -> None:
+        """One bet on more errors of this class than usual: composite, so half as much again as measured."""
+        if retry < 0:
+            usual = shrunk_probability(cell.hits, kind.trials, self.config.prior_error_share, 100.0)
         else:
-            usual = shrunk_probability(cell.hits, kind.trials, config.prior_error_share, 100.0)
-        return min(_COMPOSITE * usual, 0.9)
+            usual = self._usual_repeat(kind, retry)
+        p_null = min(_COMPOSITE * usual, 0.9)
+        p_more = min(_MOST_LIKELY_ERROR, max(0.5, 3.0 * p_null))
+        cell.statistic = shiryaev_roberts(cell.statistic, bernoulli_e_value(is_hit, p_null, p_more), _STATISTIC_CAP)
 
-    def _run_limit(self, kind: Kind) -> int:
-        """The run that chance makes at most ``false_runs_per_month`` times, given this agent's own level."""
-        config = self.config
-        start = shrunk_probability(kind.errors, kind.trials, config.prior_error_share, 100.0)
-        again = shrunk_probability(kind.repeats, kind.after_errors, config.prior_repeat_share, 8.0)
-        chance = longest_expected_run(
-            start, min(again, _MOST_LIKELY_ERROR), config.actions_per_month, config.false_runs_per_month
-        )
-        return max(config.run_errors, chance)
-
-    def _bet_on_success(self, kind: Kind) -> None:
-        last = kind.last
+    def _bet_on_success(self, kind: Kind, action: Action) -> None:
         for label, cell in kind.cells.items():
             if cell.statistic > 0.0:
-                p_null = self._null(kind, cell, is_after=label == last)
-                p_more = min(_MOST_LIKELY_ERROR, max(0.5, 3.0 * p_null))
-                if p_more > p_null:
-                    cell.statistic = (cell.statistic + 1.0) * (1.0 - p_more) / (1.0 - p_null)
-                    if cell.statistic < 1e-3:
-                        cell.statistic = 0.0
+                retry = int(_record_of(action) == kind.record) if label == kind.last else -1
+                self._bet(kind, cell, retry, is_hit=False)
+                if cell.statistic < _LEAST_STATISTIC:
+                    cell.statistic = 0.0
         kind.last = ""
 
-    def _learn_error(self, kind: Kind, cell: Cell, label: str) -> None:
-        kind.last = label
+    def _learn_error(self, kind: Kind, cell: Cell, label: str, retry: int) -> None:
         if kind.run > _LEARN_RUN or cell.statistic >= self._freeze_at:
             return
         kind.trials += 1.0
         kind.errors += 1.0
         cell.hits += 1.0
-        if kind.run > 1:
-            kind.after_errors += 1.0
-            kind.repeats += 1.0
+        if retry >= 0:
+            kind.after[retry] += 1.0
+            kind.repeats[retry] += 1.0
 
     def stopped(self, state: ErrorState, at_ms: int) -> None:
         """The agent was stopped: evidence starts afresh, what is usual stays as it was."""
@@ -237,7 +237,8 @@ class RepeatedErrors:
         kinds = [
             (
                 name,
-                (kind.trials, kind.errors, kind.after_errors, kind.repeats, kind.run, kind.next_run, kind.last),
+                (kind.trials, kind.errors, *kind.after, *kind.repeats, kind.surprise),
+                (kind.run, kind.next_run, kind.record, kind.last),
                 [(label, cell.hits, cell.statistic) for label, cell in kind.cells.items()],
             )
             for name, kind in state.kinds.items()
@@ -249,9 +250,11 @@ class RepeatedErrors:
         if version != self.state_version:
             raise ValueError(f"repeated_errors reads state version {self.state_version}, not {version}")
         state = ErrorState()
-        for name, numbers, cells in msgspec.msgpack.decode(blob):
+        for name, counts, run, cells in msgspec.msgpack.decode(blob):
             kind = state.kinds[name] = Kind()
-            (kind.trials, kind.errors, kind.after_errors, kind.repeats, kind.run, kind.next_run, kind.last) = numbers
+            kind.trials, kind.errors, *pairs, kind.surprise = counts
+            kind.after, kind.repeats = pairs[:2], pairs[2:]
+            kind.run, kind.next_run, kind.record, kind.last = run
             for label, hits, statistic in cells:
                 cell = kind.cells[label] = Cell()
                 cell.hits, cell.statistic = hits, statistic
@@ -287,25 +290,35 @@ def _new_cell(state: ErrorState, kind: Kind, label: str) -> tuple[Cell, str]:
     return cell, label
 
 
-def _end_run(kind: Kind) -> None:
+def _end_run(kind: Kind, action: Action) -> None:
     if kind.run <= _LEARN_RUN:
-        kind.after_errors += 1.0
-    kind.run = kind.next_run = 0
+        kind.after[int(_record_of(action) == kind.record)] += 1.0
+    kind.run = kind.next_run = kind.record = 0
+    kind.surprise = 0.0
+
+
+def _record_of(action: Action) -> int:
+    """A digest of the first record of the operation, never 0; 1 where it names none."""
+    listed = action.data.record_ids
+    if isinstance(listed, UnsetType) or not listed:
+        return 1
+    return xxh3_64_intdigest(listed[0].encode("utf-8", "surrogatepass")) | 1
 
 
 def _forget(kind: Kind) -> None:
     """Halve what was counted, so that the newer half of the agent's life weighs more."""
     kind.trials /= 2.0
     kind.errors /= 2.0
-    kind.after_errors /= 2.0
-    kind.repeats /= 2.0
+    kind.after = [count / 2.0 for count in kind.after]
+    kind.repeats = [count / 2.0 for count in kind.repeats]
     for cell in kind.cells.values():
         cell.hits /= 2.0
 
 
 def _clear(state: ErrorState) -> None:
     for kind in state.kinds.values():
-        kind.run = kind.next_run = 0
+        kind.run = kind.next_run = kind.record = 0
+        kind.surprise = 0.0
         kind.last = ""
         for cell in kind.cells.values():
             cell.statistic = 0.0
@@ -329,16 +342,16 @@ def _usual(kind: Kind) -> str:
     return f"usually 1 in {max(round(kind.trials / kind.errors), 1)} of its actions there fails"
 
 
-def _run_evidence(action: Action, kind: Kind, label: str, limit: int, wanted: Wanted) -> Evidence:
+def _run_evidence(action: Action, kind: Kind, label: str, wanted: Wanted) -> Evidence:
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "suspend" else "warning",
         summary=f"{ordinal(kind.run)} error in a row on {_record_type(action)} ({label}); {_usual(kind)}",
         observed=kind.run,
         expected=round(kind.errors / kind.trials, 4) if kind.trials else 0,
-        limit=limit,
+        limit=kind.run,
         unit="errors in a row",
-        would_clear=f"a success on {_record_type(action)} before the {ordinal(limit)} error",
+        would_clear=f"a success on {_record_type(action)} before the {ordinal(kind.run)} error",
         events=((action.source, action.event_id),),
         topic=f"{_record_type(action)[:_MAX_NAME_CHARS]}|run",
         details={"error_class": label, "looks_transient": wanted == "throttle"},
