@@ -35,7 +35,8 @@ SILENT = 1.0
 TOP = 5
 MAX_CLOSE_OUT = 20
 MAX_DEALS = 2_000
-"""Open deals kept for a manager; beyond it the deal of the least value is left out."""
+"""Open deals kept for a manager; when there are ``SPARE_DEALS`` more, those of the least value are left out."""
+SPARE_DEALS = 200
 REFERENCE_MS = 7 * DAY_MS
 UNKNOWN_EUROS = 10_000.0
 
@@ -125,8 +126,8 @@ def take(book: Book, order: Order, score: PortfolioScore, at_ms: int) -> None:
     _count(book, row)
     row.value = _value(book, row)
     _put_in(order, row)
-    if len(book.rows) > MAX_DEALS:
-        _leave_one_out(book, order)
+    if len(book.rows) >= MAX_DEALS + SPARE_DEALS:
+        _leave_some_out(book, order)
 
 
 class Told(Struct, frozen=True):
@@ -280,11 +281,13 @@ def _take_out(order: Order, row: Row) -> None:
         del entries[bisect_left(entries, entry)]
 
 
-def _leave_one_out(book: Book, order: Order) -> None:
-    deal_id = min(book.rows, key=lambda key: (book.rows[key].value, key))
-    row = book.rows.pop(deal_id)
-    _take_out(order, row)
-    _uncount(book, row)
+def _leave_some_out(book: Book, order: Order) -> None:
+    """Bring an overfull book back to ``MAX_DEALS``: those of the least value go."""
+    by_value = sorted(book.rows, key=lambda key: (book.rows[key].value, key))
+    for deal_id in by_value[: len(by_value) - MAX_DEALS]:
+        row = book.rows.pop(deal_id)
+        _take_out(order, row)
+        _uncount(book, row)
 
 
 _encoder = msgspec.msgpack.Encoder()

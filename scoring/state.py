@@ -69,7 +69,8 @@ class DealState(Struct, array_like=True, gc=False):
 
     ``touches`` are the times of the last 16 contacts, ascending; ``people`` and ``people_ms`` the last 8 buyers'
     contacts, by when each last took part; ``meetings`` up to 8 that lie ahead. ``points``, ``bins`` and
-    ``next_ms`` are the scorecard's: the packed sum, the bin of each feature, and when time alone changes one;
+    ``next_ms`` are the scorecard's: the packed sum, the bin of each feature, and when time alone changes one, as of
+    ``judged_ms``, the last record or timer;
     ``has_new_facts`` tells it that a feature changed that only records change. ``counted_offset`` is the record
     whose closing counted for the win rates, ``told_manager`` whose portfolio holds the deal.
     """
@@ -111,7 +112,7 @@ class DealState(Struct, array_like=True, gc=False):
     has_new_facts: bool = True
     bins: list[int] = []
     next_ms: int = 0
-    is_scored: bool = False
+    judged_ms: int = 0
     is_changed: bool = False
 
     @property

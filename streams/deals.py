@@ -40,7 +40,7 @@ from scoring.scorecard import BASE, NEVER_MS, Scorecard, Scores
 from scoring.stages import Process
 from scoring.state import DealState, Status, dump, load
 from scoring.tables import PROVEN_DEALS, VERSION
-from streams.envelopes import envelope, make_key, split_key
+from streams.envelopes import make_key, split_key
 from streams.keyed import META_KEY, Keyed, KeyedStage
 from streams.records import Entry, Output, Partition
 
@@ -57,13 +57,14 @@ _PROVEN = ModelInfo(kind="scorecard", version=VERSION, proven=True)
 class Deal:
     """One deal's state, and what can be made again from it."""
 
-    __slots__ = ("armed_ms", "deal_id", "facts", "scores", "state", "tenant")
+    __slots__ = ("armed_ms", "deal_id", "facts", "reasons", "scores", "state", "tenant")
 
     def __init__(self, key: str, state: DealState) -> None:
         self.tenant, self.deal_id = split_key(key)
         self.state = state
         self.scores: Scores | None = None
         self.facts: list[Ranked] | None = None
+        self.reasons: list[Reason] | None = None
         self.armed_ms = NEVER_MS
 
 
@@ -88,6 +89,7 @@ class DealsStage(KeyedStage[Deal]):
         self.outcomes = Outcomes()
         self._rolled_day = -1
         self._source = f"/tripline/{partition.engine_id}"
+        self._last_ms, self._last_text = -1, ""
         self._timers: list[tuple[int, str]] = []
         self._changed: set[str] = set()
 
@@ -132,6 +134,8 @@ class DealsStage(KeyedStage[Deal]):
         """Take one change or activity into the deal's state, and say it when that moves the score."""
         deal, data = keyed.body, event.data
         state = deal.state
+        state.judged_ms = at_ms
+        deal.reasons = None
         if type(event) is ActivityEvent:
             fresh = apply_activity(state, data, effect_ms(data.occurred_at, event.time, at_ms), at_ms)
         else:
@@ -147,7 +151,7 @@ class DealsStage(KeyedStage[Deal]):
         if scores is not deal.scores and scores != deal.scores:
             deal.scores = scores
             cause = activity_cause(data) if type(event) is ActivityEvent else change_cause(data)
-            out.append(self._risk(offset, at_ms, keyed, self._reasons(deal, at_ms), cause))
+            out.append(self._risk(offset, at_ms, keyed, self._reasons(deal), cause))
             self._note(keyed)
         if state.next_ms < deal.armed_ms:
             deal.armed_ms = state.next_ms
@@ -192,7 +196,7 @@ class DealsStage(KeyedStage[Deal]):
         state.people.clear()
         state.people_ms.clear()
         state.meetings.clear()
-        deal.scores = deal.facts = None
+        deal.scores = deal.facts = deal.reasons = None
         if state.counted_offset < 0 and state.status in (Status.WON, Status.LOST):
             state.counted_offset = offset
             self.outcomes.close(_closed(deal))
@@ -236,19 +240,24 @@ class DealsStage(KeyedStage[Deal]):
     def _pass_time(self, offset: int, tick_ms: int, keyed: Keyed[Deal], out: list[Output]) -> None:
         deal = keyed.body
         before = deal.state.bins
+        deal.state.judged_ms = tick_ms
+        deal.reasons = None
         scores = self.card.judge(deal.state, tick_ms)
         if scores != deal.scores:
             deal.scores = scores
-            reasons = self._reasons(deal, tick_ms)
+            reasons = self._reasons(deal)
             cause = time_cause(self.card, deal.state, before, reasons)
             out.append(self._risk(offset, tick_ms, keyed, reasons, cause))
             deal.state.is_changed = True
         self._arm(deal, keyed.key)
 
-    def _reasons(self, deal: Deal, at_ms: int) -> list[Reason]:
-        if deal.facts is None:
-            deal.facts = self.explainer.facts(deal.state)
-        return self.explainer.reasons(deal.state, at_ms, deal.facts)
+    def _reasons(self, deal: Deal) -> list[Reason]:
+        """The deal's reasons as of its last record or timer."""
+        if deal.reasons is None:
+            if deal.facts is None:
+                deal.facts = self.explainer.facts(deal.state)
+            deal.reasons = self.explainer.reasons(deal.state, deal.state.judged_ms, deal.facts)
+        return deal.reasons
 
     def _note(self, keyed: Keyed[Deal]) -> None:
         keyed.body.state.is_changed = True
@@ -260,7 +269,7 @@ class DealsStage(KeyedStage[Deal]):
         deal, key = keyed.body, keyed.key
         state, scores = deal.state, deal.scores
         assert scores is not None  # noqa: S101 - callers have just judged it
-        at = format_ms(at_ms)
+        at = self._text_of(at_ms)
         data = DealRisk(
             deal_id=deal.deal_id,
             manager_id=self._manager(state) or None,
@@ -305,7 +314,7 @@ class DealsStage(KeyedStage[Deal]):
     def _score(self, offset: int, tick_ms: int, keyed: Keyed[Deal], manager: str, *, is_here: bool) -> Output:
         deal = keyed.body
         state, scores = deal.state, deal.scores
-        reasons = self._reasons(deal, tick_ms) if is_here else []
+        reasons = self._reasons(deal) if is_here else []
         data = PortfolioScore(
             deal_id=deal.deal_id,
             manager_id=manager,
@@ -320,18 +329,27 @@ class DealsStage(KeyedStage[Deal]):
             currency=state.currency or self.terms.currency,
             close_date=state.close_date,
             stage=state.stage,
-            link=self.link.replace("{deal_id}", quote(deal.deal_id, safe="")),
+            link=self.link.replace("{deal_id}", quote(deal.deal_id, safe="")) if self.link else "",
             reasons=reasons[:TOLD_REASONS],
             recommended_action=recommended_action(state, reasons) if is_here else "",
         )
         event_id = self.output_id(keyed.key, offset, "score", subject=manager)
         key = make_key(deal.tenant, manager)
-        event = envelope(ScoreEvent, self.partition.engine_id, event_id, tick_ms, key, data)
+        event = ScoreEvent(
+            specversion="1.0",
+            id=event_id,
+            source=self._source,
+            time=self._text_of(tick_ms),
+            partitionkey=manager,
+            datacontenttype="application/json",
+            data=data,
+            tenant=UNSET if deal.tenant == DEFAULT_TENANT else deal.tenant,
+        )
         return Output("score", event_id, key, tick_ms, event)
 
     def _marker(self, offset: int, tick_ms: int) -> Output:
         event_id = self.output_id(META_KEY, offset, "marker")
-        at = format_ms(tick_ms)
+        at = self._text_of(tick_ms)
         event = MarkerEvent(
             specversion="1.0",
             id=event_id,
@@ -341,6 +359,12 @@ class DealsStage(KeyedStage[Deal]):
             data=Marker(at=at, partition=self.partition.index),
         )
         return Output("marker", event_id, META_KEY, tick_ms, event)
+
+    def _text_of(self, at_ms: int) -> str:
+        """The time as text; scores of one tick share it."""
+        if at_ms != self._last_ms:
+            self._last_ms, self._last_text = at_ms, format_ms(at_ms)
+        return self._last_text
 
     def _manager(self, state: DealState) -> str:
         return state.manager_id or self.terms.managers.get(state.owner_id, "")
@@ -381,7 +405,7 @@ class DealsStage(KeyedStage[Deal]):
                 self._changed.add(key)
             if state.counted_offset >= self.next_offset:
                 self.outcomes.close(_closed(deal))
-            if state.is_open and state.bins:
+            if state.is_open:
                 deal.scores = self.card.scores(state)
                 self._arm(deal, key)
 

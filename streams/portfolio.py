@@ -62,6 +62,10 @@ class PortfolioStage(KeyedStage[Manager]):
         take(keyed.body.book, keyed.body.order, event.data, at_ms)
         self._changed.add(keyed.key)
 
+    def is_duplicate(self, offset: int, at_ms: int, event: Any, keyed: Keyed[Manager], out: list[Output]) -> bool:
+        """Never: scores are our own records, and entering one twice changes nothing."""
+        return False
+
     def on_system(self, offset: int, at_ms: int, event: Any, out: list[Output]) -> bool:
         """A marker: decide the tick when it is the last one awaited."""
         if type(event) is not MarkerEvent:
