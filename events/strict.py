@@ -41,13 +41,14 @@ def are_strict(block: bytes, lines: list[bytes]) -> bool:
         return False
     try:
         check_utf8(block)
-        again = _ENCODER.encode_lines(list(map(_ANY.decode, lines)))
+        again = bytearray(len(block) + 64)
+        _ENCODER.encode_into(list(map(_ANY.decode, lines)), again)
     except (msgspec.MsgspecError, BadEvent):
         return False
     return same_colons(block, again)
 
 
-def same_colons(raw: bytes, again: bytes) -> bool:
+def same_colons(raw: bytes, again: bytes | bytearray) -> bool:
     """Whether ``again``, the decoded ``raw`` encoded anew, proves that no key of ``raw`` was given twice.
 
     True proves it. False may only mean unknown fields, which the decoder skipped, or an unusual escape.
