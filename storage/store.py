@@ -86,13 +86,15 @@ class Store:
             raise StoreUnavailable(f"can't bring {self.path} up to date: {problem}") from problem
 
     def connect(self) -> sqlite3.Connection:
-        """A connection of the driver that may write: transactions by hand, durable when COMMIT returns."""
+        """A connection of the driver that may write: transactions by hand, durable when COMMIT returns.
+
+        It waits for at most a second when another connection writes.
+        """
         link = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=256
+            self.path, isolation_level=None, check_same_thread=False, timeout=1.0, cached_statements=256
         )
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=5000", "cache_size=-32768"):
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "cache_size=-32768", "wal_autocheckpoint=8000"):
             link.execute(f"PRAGMA {pragma}")
-        link.execute("PRAGMA wal_autocheckpoint=2000")
         if self.max_page_count is not None:
             link.execute(f"PRAGMA max_page_count={self.max_page_count}")
         return link

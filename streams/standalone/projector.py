@@ -99,9 +99,9 @@ class Projector:
             try:
                 self._follow()
                 return
-            except (sqlite3.Error, OSError) as problem:
+            except Exception as problem:  # whatever it is, the log has it all: say so and begin again
                 self.trouble = str(problem)
-                _log.warning("projections_not_written", problem=self.trouble)
+                _log.warning("projections_not_written", problem=self.trouble, kind=type(problem).__name__)
                 if self._stop:
                     return
                 time.sleep(_RETRY_SECS)

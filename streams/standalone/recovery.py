@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import structlog
 
-from events.codec import decode
+from events.codec import BadEvent, decode
 from governance.settings import Settings
 from storage import control as control_store
 from storage import log, snapshots
@@ -83,7 +83,10 @@ def _catch_up(link: sqlite3.Connection, lane: Lane, resume: int) -> None:
     """Bring the states up to date; what comes of it is stored already."""
     held: list[Entry] = []
     for record in log.read(link, lane.topic, resume):
-        held.append((record.offset, record.at_ms, decode(record.raw)))
+        try:
+            held.append((record.offset, record.at_ms, decode(record.raw)))
+        except BadEvent as problem:
+            raise StoreMismatch(f"record {record.offset} of {lane.topic} can't be read: {problem.message}") from problem
         if len(held) >= _BATCH:
             lane.stage.process(held)
             held = []

@@ -379,7 +379,7 @@ class Runtime:
         """What is wrong, by its short name, in words."""
         engine, writer = self.settings.engine, self._writer
         found: dict[str, str] = {}
-        if writer.core is None:
+        if writer.core is None or writer.trouble:
             found["store"] = f"the store can't be used: {writer.trouble}"
         if not writer.is_running and not self._is_closed:
             found["writer"] = "the writer's thread is not running"

@@ -70,6 +70,7 @@ class Writer:
         self._retry_secs = _FIRST_RETRY_SECS
         self._kept_counts: dict[str, int] = {}
         self._in_hand: float | None = None
+        self._not_before = 0.0
         self._thread = threading.Thread(target=self._run, name="tripline-writer", daemon=True)
 
     # --- for callers --------------------------------------------------------------------------------------------
@@ -130,7 +131,7 @@ class Writer:
                 self._lose(problem)
 
     def _turn(self) -> bool:
-        if self.core is None and not self._reopen():
+        if self.core is None and not self._try_again():
             return not self._stop
         jobs = self._collect()
         if jobs:
@@ -206,6 +207,7 @@ class Writer:
     def _committed(
         self, core: Core, round_: Round, jobs: Sequence[Job], changed: Changes, entries: list[Entry]
     ) -> None:
+        self.trouble, self._retry_secs = "", _FIRST_RETRY_SECS
         for lane in core.lanes.values():
             core.events_since_snapshot += len(lane.appended_times)
             lane.committed()
@@ -233,8 +235,6 @@ class Writer:
     def _take_core(self, core: Core) -> None:
         core.counts.update(self._kept_counts)
         self.core = core
-        self.trouble = ""
-        self._retry_secs = _FIRST_RETRY_SECS
         self._on_open(core)
 
     def _lose(self, problem: BaseException) -> None:
@@ -243,6 +243,7 @@ class Writer:
         self.restarts += 1
         _log.error("store_lost", problem=self.trouble)
         self._abandon()
+        self._wait_longer()
 
     def _abandon(self) -> None:
         core, self.core = self.core, None
@@ -256,17 +257,28 @@ class Writer:
             pass  # the connection is closed next, which rolls back
         core.link.close()
 
+    def _wait_longer(self) -> None:
+        self._not_before = time.monotonic() + self._retry_secs
+        self._retry_secs = min(2 * self._retry_secs, _LAST_RETRY_SECS)
+
+    def _try_again(self) -> bool:
+        """Open the store again when it is time; until then refuse what comes, at once."""
+        left = self._not_before - time.monotonic()
+        if left <= 0 and self._reopen():
+            return True
+        self._refuse_waiting()
+        if not self._stop:
+            self._wake.wait(max(0.0, min(left, _IDLE_SECS)))
+            self._wake.clear()
+        return False
+
     def _reopen(self) -> bool:
-        """Try to open the store again; refuse what waits when it does not work."""
         try:
             self._take_core(self._open_core())
         except (sqlite3.Error, StoreError, OSError) as problem:
             self.trouble = str(problem)
             _log.error("store_not_opened", problem=self.trouble)
-            self._refuse_waiting()
-            self._wake.wait(self._retry_secs)
-            self._wake.clear()
-            self._retry_secs = min(2 * self._retry_secs, _LAST_RETRY_SECS)
+            self._wait_longer()
             return False
         return True
 
