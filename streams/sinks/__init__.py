@@ -1,0 +1,1 @@
+"""Where what Tripline says goes: notifications to people."""
