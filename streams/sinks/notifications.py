@@ -23,12 +23,15 @@ from storage.outbox import Attempt, End, OutboxRow
 from streams.sinks.dispatch import MOST_AT_ONCE, Dispatcher, Routes, Send
 from streams.sinks.notices import notice_of
 from streams.sinks.senders import Sender, make_senders
+from streams.standalone.runtime import Runtime
 
 POLL_SECS = 5.0
 """The outbox is looked at this often even when nobody wakes the notifier."""
 HUNG_MS = 30_000
 """An attempt that takes longer is counted as failed; its thread is left to end by itself."""
 _RETRY_STORE_SECS = 1.0
+_STORE_SECS = 30.0
+_WORTH_TELLING = frozenset({"control", "finding", "alert"})
 
 _log = structlog.get_logger("tripline.notifier")
 
@@ -247,10 +250,24 @@ class Notifier:
             return 0.0
         now_ms = self._clock_ms()
         times = [now_ms + round(POLL_SECS * 1000), *(at + HUNG_MS for _, at in self._on_the_way.values())]
+        if self._unwritten or not self._is_store_reachable:
+            times.append(now_ms)  # the pause was made already
         next_ms = self._dispatcher.next_ms(now_ms)
         if next_ms is not None:
             times.append(next_ms)
         return max(0.0, (min(times) - now_ms) / 1000)
+
+
+def notify_from(runtime: Runtime, settings: Settings, observe: Observe | None = None) -> Notifier:
+    """A started notifier on the embedded runtime's outbox. Close it before the runtime."""
+
+    def run(function: Callable[[sqlite3.Connection], None]) -> None:
+        runtime.call(lambda round_: function(round_.core.link)).result(_STORE_SECS)
+
+    notifier = Notifier(settings, SqliteBox(runtime.store.path, run), observe=observe)
+    runtime.subscribe(lambda changes: notifier.wake() if changes.kinds & _WORTH_TELLING else None)
+    notifier.start()
+    return notifier
 
 
 def _read(row: OutboxRow) -> Notice | None:
