@@ -200,12 +200,14 @@ def _enrich(worker: Worker) -> Step:
     world, draws = worker.world, worker.draws
     is_account = draws.chance(0.7)
     record = draws.pick(world.accounts if is_account else world.contacts)
-    if draws.chance(0.1):
+    if draws.chance(worker.spec.read_share):
         return Step(action="record.read", object=record.object, records=[record])
-    name = draws.pick(
-        ("employees", "industry", "phone", "website", "segment") if is_account else ("job_title", "phone")
-    )
-    return update(record, name, _enriched(record, name, draws))
+    name = draws.pick(_ACCOUNT_FIELDS if is_account else ("job_title", "phone"))
+    value = _enriched(record, name, draws)
+    while value == record.fields[name]:
+        # It has nothing new to say about this field; a phone number is rarely the same twice.
+        name, value = "phone", phone_number(draws)
+    return update(record, name, value)
 
 
 def _enriched(record: Record, name: str, draws: Draws) -> Any:

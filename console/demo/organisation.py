@@ -23,7 +23,7 @@ ZONE = "Europe/Berlin"
 
 _AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
-        agent_id=ROGUE, role="enrich", actions_per_hour=150, owner="Tomas Reuter", authorizers=("Ines Faber",),
+        agent_id=ROGUE, role="enrich", actions_per_hour=158, owner="Tomas Reuter", authorizers=("Ines Faber",),
         office_hours=(5, 23), weekend_factor=0.7, noise_sd=0.03, noise_hours=6, run_actions=1.0, read_share=0.0,
         error_probability=0.004,
     ),

@@ -12,6 +12,7 @@ from events.times import HOUR_MS, MINUTE_MS
 from events.types import Event
 from simulator import Simulation
 from streams.routing import ACTIONS, CRM
+from streams.standalone.bands import bands
 from streams.standalone.round import Round
 from streams.standalone.runtime import Runtime, prepare
 from streams.standalone.types import Prepared
@@ -19,6 +20,8 @@ from streams.ticks import tick_event
 
 TICK_MS = 5 * MINUTE_MS
 """Ticks of the past come every five minutes, not every ten seconds: nothing of it has to be shown to the second."""
+BANDS_HOURS = 5
+"""For so long before the end the expected bands are noted, which pages draw."""
 CHUNK = 4_000
 _WAITING = 2
 
@@ -30,7 +33,7 @@ def fill(
 
     ``progress`` hears how far it is (ms).
     """
-    past = Past(simulation.start_ms)
+    past = Past(simulation.start_ms, until_ms)
     gc.disable()  # nothing of the past is garbage yet: looking for it would cost a fifth of the time
     try:
         return _fill(runtime, simulation, until_ms, past, progress)
@@ -69,7 +72,8 @@ def _chunks(simulation: Simulation, until_ms: int) -> Iterator[list[tuple[int, E
 class Past:
     """Where the past has got to. Its methods run in the writer's thread, inside a transaction."""
 
-    def __init__(self, start_ms: int) -> None:
+    def __init__(self, start_ms: int, until_ms: int) -> None:
+        self._bands_from_ms = until_ms - BANDS_HOURS * HOUR_MS
         self._tick_ms = start_ms - start_ms % TICK_MS
 
     def take(self, round_: Round, items: list[tuple[int, Prepared]]) -> None:
@@ -102,6 +106,9 @@ class Past:
         round_.now_ms = tick_ms
         for topic in (ACTIONS, CRM):
             round_.append(topic, event)
-        if tick_ms % (15 * MINUTE_MS) == 0:
+        needs_bands = tick_ms >= self._bands_from_ms
+        if needs_bands or tick_ms % (15 * MINUTE_MS) == 0:
             # What comes of this quarter hour (scores for the portfolio, the common load) belongs before the next.
             round_.judge()
+        if needs_bands:
+            round_.bands.extend(bands(round_.core.lanes[ACTIONS].stage, tick_ms - TICK_MS, tick_ms))
