@@ -320,11 +320,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--forks", type=int, default=3, help="forks an agent")
     parser.add_argument("--harshness", type=float, default=1.0)
-    parser.add_argument("--only", nargs="+", help="leave the other detectors out")
+    parser.add_argument(
+        "--only", nargs="+", help="leave the other detectors out (action_rate is always in: it gives the common factor)"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     tally, started = Tally(), time.process_time()
-    tables = {name: {"is_enabled": name in (arguments.only or [name])} for name in discover()}
+    tables = {name: {"is_enabled": name in (arguments.only or [name]) or name == "action_rate"} for name in discover()}
     for seed, agents in organisations(arguments):
         Runner(agents, seed, arguments.forks, tally, tables).run()
     result = summarise(tally)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, UnsetType
 
 from detectors.base import Action, Evidence, Shared, Wanted
 from detectors.distinct import DistinctCounter
@@ -14,7 +14,6 @@ from detectors.distinct import DistinctCounter
 FIRST_CONTACT = "first_contact"
 _HOLD_BACK_MS = 600_000
 _RECORD_CAP, _CONTACT_CAP = 768, 256
-_TOPICS = ("operation", "distinct", "external")
 
 _pack = msgspec.msgpack.Encoder()
 
@@ -62,14 +61,16 @@ class Config(Limits, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class BlastState:
     """One agent: distinct records and contacts, when each kind of notice was last given, and its limits."""
 
-    __slots__ = ("calm", "contacts", "limits", "records", "said_ms", "spoken")
+    __slots__ = (
+        "calm", "contacts", "limits", "records", "spoken", "told_distinct_ms", "told_external_ms", "told_operation_ms"
+    )  # fmt: skip
 
     def __init__(self, limits: Limits, notify_records: int) -> None:
         self.limits = limits
         self.calm = min(notify_records, limits.max_records_per_operation, limits.records_per_10_min)
         self.records = DistinctCounter(_RECORD_CAP)
         self.contacts = DistinctCounter(_CONTACT_CAP)
-        self.said_ms = dict.fromkeys(_TOPICS, -_HOLD_BACK_MS)
+        self.told_distinct_ms = self.told_external_ms = self.told_operation_ms = -_HOLD_BACK_MS
         self.spoken: dict[str, int] = {}
 
 
@@ -122,23 +123,25 @@ class BlastRadius:
         is_external = kind.is_external or data.external is True
         if not kind.is_write and not is_external:
             return None
-        records = action.records
-        written = state.records.add(action.at_ms, data.object, data.record_ids, records)
+        listed, said = data.record_ids, data.records
+        count = 0 if isinstance(listed, UnsetType) else len(listed)
+        if not isinstance(said, UnsetType) and said > count:
+            count = said
+        records, limits, at_ms = state.records, state.limits, action.at_ms
+        recent = records.add(at_ms, data.object, listed, count or 1)
         if is_external:
-            recipients = action.recipients
-            state.contacts.add(action.at_ms, "", data.recipient_ids, recipients)
-        else:
-            recipients = 0
-        if (
-            records <= state.calm
-            and written <= state.calm
-            and not is_external
+            state.contacts.add(at_ms, "", data.recipient_ids, action.recipients)
+        elif (
+            count <= state.calm
+            and (recent <= state.calm or at_ms - state.told_distinct_ms < _HOLD_BACK_MS)
+            and recent <= limits.records_per_10_min
+            and records.day <= limits.records_per_day
             and kind.is_reversible
             and kind.is_known
-            and state.records.day <= state.limits.records_per_day
+            and not state.spoken
         ):
             return None
-        return self._judge(action, state, records, recipients)
+        return self._judge(action, state, count, action.recipients if is_external else 0)
 
     def _judge(self, action: Action, state: BlastState, records: int, recipients: int) -> Evidence | None:
         limits = state.limits
@@ -184,38 +187,27 @@ class BlastRadius:
         return worst
 
     def _notice(self, action: Action, state: BlastState, records: int) -> Evidence | None:
-        most = self.config.notify_records
-        at_ms, said = action.at_ms, state.said_ms
+        most, at_ms, name = self.config.notify_records, action.at_ms, action.data.action
+        if records > most and at_ms - state.told_operation_ms >= _HOLD_BACK_MS:
+            state.told_operation_ms = at_ms
+            return _notice(action, "operation", f"{records} records in one {name}", records, most, "records/operation")
         is_external = action.is_external and self.config.notify_external
-        if records > most and at_ms - said["operation"] >= _HOLD_BACK_MS:
-            topic, text = "operation", f"{records} records in one {action.data.action}"
-        elif is_external and at_ms - said["external"] >= _HOLD_BACK_MS:
-            topic, text = "external", f"{action.data.action} to {_people(action.recipients)} outside"
-        elif state.records.recent > most and at_ms - said["distinct"] >= _HOLD_BACK_MS:
-            topic, text = "distinct", f"{state.records.recent} different records changed in 10 min"
-        else:
-            return None
-        said[topic] = at_ms
-        observed = {"operation": records, "external": action.recipients}.get(topic, state.records.recent)
-        limit = 0 if topic == "external" else most
-        return Evidence(
-            wanted="notify",
-            severity="info",
-            summary=text,
-            observed=observed,
-            expected=limit,
-            limit=limit + 1,
-            unit={"operation": "records/operation", "external": "people/operation"}.get(topic, "records/10 min"),
-            would_clear="nothing that leaves the house" if topic == "external" else f"{most} or fewer",
-            events=((action.source, action.event_id),),
-            topic=topic,
-        )
+        if is_external and at_ms - state.told_external_ms >= _HOLD_BACK_MS:
+            state.told_external_ms = at_ms
+            people = action.recipients
+            return _notice(action, "external", f"{name} to {_people(people)} outside", people, 0, "people/operation")
+        recent = state.records.recent
+        if recent > most and at_ms - state.told_distinct_ms >= _HOLD_BACK_MS:
+            state.told_distinct_ms = at_ms
+            text = f"{recent} different records changed in 10 min"
+            return _notice(action, "distinct", text, recent, most, "records/10 min")
+        return None
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
     def dump(self, state: BlastState) -> bytes:
         """The state as bytes."""
-        said = [state.said_ms[topic] for topic in _TOPICS]
+        said = (state.told_distinct_ms, state.told_external_ms, state.told_operation_ms)
         return _pack.encode((said, list(state.spoken.items()), state.records.dump(), state.contacts.dump()))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> BlastState:
@@ -224,7 +216,7 @@ class BlastRadius:
             raise ValueError(f"blast_radius reads state version {self.state_version}, not {version}")
         said, spoken, records, contacts = msgspec.msgpack.decode(blob)
         state = self.new_state(agent_id)
-        state.said_ms = dict(zip(_TOPICS, said, strict=True))
+        state.told_distinct_ms, state.told_external_ms, state.told_operation_ms = said
         state.spoken = dict(spoken)
         state.records = DistinctCounter.load(_RECORD_CAP, records)
         state.contacts = DistinctCounter.load(_CONTACT_CAP, contacts)
@@ -287,6 +279,21 @@ def _budget_evidence(action: Action, what: str, window: str, count: int, limit: 
         would_clear=f"{limit} or fewer in {window}",
         events=((action.source, action.event_id),),
         topic=f"{what}|{window}",
+    )
+
+
+def _notice(action: Action, topic: str, text: str, observed: int, most: int, unit: str) -> Evidence:
+    return Evidence(
+        wanted="notify",
+        severity="info",
+        summary=text,
+        observed=observed,
+        expected=most,
+        limit=most + 1,
+        unit=unit,
+        would_clear=f"{most} or fewer" if most else "nothing that leaves the house",
+        events=((action.source, action.event_id),),
+        topic=topic,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from struct import iter_unpack, pack
 from typing import Any
@@ -31,8 +30,8 @@ class DistinctCounter:
         self.day = 0
         self._minute = 0
         self._seen: dict[int, int] = {}
-        self._minutes = array("q", bytes(8 * _MINUTES))
-        self._hours = array("q", bytes(8 * _HOURS))
+        self._minutes = [0] * _MINUTES
+        self._hours = [0] * _HOURS
 
     def add(self, at_ms: int, kind: Any, ids: Sequence[str] | UnsetType, count: int) -> int:
         """Take in one operation's ids, and ``count − len(ids)`` unnamed ones; returns the count of 10 minutes.
@@ -43,31 +42,39 @@ class DistinctCounter:
         minute = at_ms // 60_000
         if minute > self._minute:
             self._advance(minute)
-        named = 0
-        if not isinstance(ids, UnsetType):
-            prefix = f"{kind}\x1f" if isinstance(kind, str) else ""
-            named = len(ids)
-            for one in ids:
-                self._see(xxh3_64_intdigest((prefix + one).encode("utf-8", "surrogatepass")))
-        if count > named:
-            self._count(count - named)
+        if isinstance(ids, UnsetType):
+            self._count(count)
+            return self.recent
+        for one in ids:
+            self._see(xxh3_64_intdigest(f"{kind}\x1f{one}".encode("utf-8", "surrogatepass")))
+        if count > len(ids):
+            self._count(count - len(ids))
         return self.recent
 
     def _see(self, digest: int) -> None:
         seen, now = self._seen, self._minute
-        last = seen.pop(digest, None)
+        last = seen.pop(digest, -1)
         seen[digest] = now
         if last == now:
             return
-        if last is not None:
-            if last > now - _MINUTES:
-                self._minutes[last % _MINUTES] -= 1
-                self.recent -= 1
-            if last // 60 > now // 60 - _HOURS:
-                self._hours[last // 60 % _HOURS] -= 1
-                self.day -= 1
-        elif len(seen) > self.cap:
+        if last >= 0:
+            self._move(last, now)
+            return
+        self._minutes[now % _MINUTES] += 1
+        self._hours[now // 60 % _HOURS] += 1
+        self.recent += 1
+        self.day += 1
+        if len(seen) > self.cap:
             del seen[next(iter(seen))]
+
+    def _move(self, last: int, now: int) -> None:
+        """An id seen before counts from now on with this minute and hour."""
+        if last > now - _MINUTES:
+            self._minutes[last % _MINUTES] -= 1
+            self.recent -= 1
+        if last // 60 > now // 60 - _HOURS:
+            self._hours[last // 60 % _HOURS] -= 1
+            self.day -= 1
         self._count(1)
 
     def _count(self, new: int) -> None:
@@ -77,10 +84,11 @@ class DistinctCounter:
         self.day += new
 
     def _advance(self, minute: int) -> None:
-        old = self._minute
-        for passed in range(max(old + 1, minute - _MINUTES + 1), minute + 1):
-            self.recent -= self._minutes[passed % _MINUTES]
-            self._minutes[passed % _MINUTES] = 0
+        old, minutes = self._minute, self._minutes
+        if self.recent:
+            for passed in range(old + 1 if minute - old < _MINUTES else minute - _MINUTES + 1, minute + 1):
+                self.recent -= minutes[passed % _MINUTES]
+                minutes[passed % _MINUTES] = 0
         hour, old_hour = minute // 60, old // 60
         if hour != old_hour:
             for passed in range(max(old_hour + 1, hour - _HOURS + 1), hour + 1):
@@ -100,15 +108,14 @@ class DistinctCounter:
     def dump(self) -> tuple[int, list[int], list[int], bytes]:
         """Its content in plain values."""
         seen = b"".join([pack(_RECORD, digest, last & 0xFFFFFFFF) for digest, last in self._seen.items()])
-        return self._minute, list(self._minutes), list(self._hours), seen
+        return self._minute, self._minutes, self._hours, seen
 
     @classmethod
     def load(cls, cap: int, dumped: tuple[int, list[int], list[int], bytes]) -> DistinctCounter:
         """From what ``dump`` gave."""
         counter = cls(cap)
         counter._minute, minutes, hours, seen = dumped
-        counter._minutes = array("q", minutes)
-        counter._hours = array("q", hours)
+        counter._minutes, counter._hours = minutes, hours
         counter._seen = dict(iter_unpack(_RECORD, seen))
         counter.recent, counter.day = sum(minutes), sum(hours)
         return counter

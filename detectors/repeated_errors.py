@@ -22,10 +22,9 @@ _MAX_OBJECTS = 24
 _MAX_CELLS = 64
 _MAX_NAME_CHARS = 40
 _LEARN_RUN = 4
-"""Longer runs of errors are not learnt: that is what the detector is there to stop."""
+"""A run is learnt when a success ends it, a longer one as if it had this length: longer ones are there to be stopped."""
 _FORGET_AT = 2_000.0
 _STATISTIC_CAP = 1e12
-_FREEZE_SHARE = 0.5
 _COMPOSITE = 1.5
 _LEAST_STATISTIC = 2.0  # a sum that successes brought down this far is dropped: later evidence starts afresh
 _MOST_LIKELY_ERROR = 0.95
@@ -80,11 +79,24 @@ class Kind:
     What follows an error is counted apart for another try at the same record (index 1) and for another record (0).
     """
 
-    __slots__ = ("after", "cells", "errors", "last", "next_run", "record", "repeats", "run", "surprise", "trials")
+    __slots__ = (
+        "after",
+        "cells",
+        "errors",
+        "last",
+        "next_run",
+        "record",
+        "repeats",
+        "run",
+        "streak",
+        "surprise",
+        "trials",
+    )
 
     def __init__(self) -> None:
         self.trials = self.errors = self.surprise = 0.0
         self.after, self.repeats = [0.0, 0.0], [0.0, 0.0]
+        self.streak = [0, 0]
         self.run = self.next_run = self.record = 0
         self.last = ""
         self.cells: dict[str, Cell] = {}
@@ -132,7 +144,6 @@ class RepeatedErrors:
         self.config: Config = config if config is not None else Config()
         self._stop_at = 10.0**self.config.statistic_log10
         self._enough = log(self.config.actions_per_month / self.config.false_runs_per_month)
-        self._freeze_at = self._stop_at**_FREEZE_SHARE
 
     def new_state(self, agent_id: str) -> ErrorState:
         """The state of an agent never seen before."""
@@ -169,7 +180,8 @@ class RepeatedErrors:
         kind.surprise -= log(p_run)
         kind.run += 1
         evidence = self._judge(action, kind, cell, label)
-        self._learn_error(kind, cell, label, retry)
+        if retry >= 0 and kind.run <= _LEARN_RUN:
+            kind.streak[retry] += 1
         kind.last, kind.record = label, record
         return evidence
 
@@ -212,17 +224,6 @@ class RepeatedErrors:
                 self._bet(kind, cell, retry, is_hit=False)
                 if cell.statistic < _LEAST_STATISTIC:
                     cell.statistic = 0.0
-        kind.last = ""
-
-    def _learn_error(self, kind: Kind, cell: Cell, label: str, retry: int) -> None:
-        if kind.run > _LEARN_RUN or cell.statistic >= self._freeze_at:
-            return
-        kind.trials += 1.0
-        kind.errors += 1.0
-        cell.hits += 1.0
-        if retry >= 0:
-            kind.after[retry] += 1.0
-            kind.repeats[retry] += 1.0
 
     def stopped(self, state: ErrorState, at_ms: int) -> None:
         """The agent was stopped: evidence starts afresh, what is usual stays as it was."""
@@ -238,7 +239,7 @@ class RepeatedErrors:
             (
                 name,
                 (kind.trials, kind.errors, *kind.after, *kind.repeats, kind.surprise),
-                (kind.run, kind.next_run, kind.record, kind.last),
+                (kind.run, kind.next_run, kind.record, kind.last, kind.streak),
                 [(label, cell.hits, cell.statistic) for label, cell in kind.cells.items()],
             )
             for name, kind in state.kinds.items()
@@ -254,7 +255,7 @@ class RepeatedErrors:
             kind = state.kinds[name] = Kind()
             kind.trials, kind.errors, *pairs, kind.surprise = counts
             kind.after, kind.repeats = pairs[:2], pairs[2:]
-            kind.run, kind.next_run, kind.record, kind.last = run
+            kind.run, kind.next_run, kind.record, kind.last, kind.streak = run
             for label, hits, statistic in cells:
                 cell = kind.cells[label] = Cell()
                 cell.hits, cell.statistic = hits, statistic
@@ -291,10 +292,25 @@ def _new_cell(state: ErrorState, kind: Kind, label: str) -> tuple[Cell, str]:
 
 
 def _end_run(kind: Kind, action: Action) -> None:
-    if kind.run <= _LEARN_RUN:
-        kind.after[int(_record_of(action) == kind.record)] += 1.0
+    """Learn the run that a success ended, a long one only as far as ``_LEARN_RUN``."""
+    learnt = float(min(kind.run, _LEARN_RUN))
+    kind.trials += learnt
+    kind.errors += learnt
+    cell = kind.cells.get(kind.last)
+    if cell is not None:
+        cell.hits += learnt
+    for retry in (0, 1):
+        kind.after[retry] += kind.streak[retry]
+        kind.repeats[retry] += kind.streak[retry]
+    kind.after[int(_record_of(action) == kind.record)] += 1.0
+    _start_afresh(kind)
+
+
+def _start_afresh(kind: Kind) -> None:
     kind.run = kind.next_run = kind.record = 0
+    kind.streak = [0, 0]
     kind.surprise = 0.0
+    kind.last = ""
 
 
 def _record_of(action: Action) -> int:
@@ -317,9 +333,7 @@ def _forget(kind: Kind) -> None:
 
 def _clear(state: ErrorState) -> None:
     for kind in state.kinds.values():
-        kind.run = kind.next_run = kind.record = 0
-        kind.surprise = 0.0
-        kind.last = ""
+        _start_afresh(kind)
         for cell in kind.cells.values():
             cell.statistic = 0.0
 

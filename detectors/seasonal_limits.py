@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, sqrt
 from struct import calcsize, pack, unpack
 
 from detectors.statistics import negative_binomial_limit
@@ -28,9 +28,11 @@ MEDIAN_SHARE = 0.8
 """Each slot's mean is at least this share of the median active slot's."""
 MEAN_DECAY = 0.93
 PEAK_DECAY = 0.985
-PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 1.6, 4.0, 3.0, 3.0
-"""Where no job is remembered, a limit is at most this many times the most that was seen lately in the slots around,
-plus a multiple of its root, plus a constant; the first is larger while few days (the second, divided) are known."""
+PEAK_LEAST, PEAK_LEAST_ROOT, PEAK_LEAST_PLUS = 1.4, 2.0, 2.0
+"""A limit is at least this many times the most that was seen lately in the slots around, plus …"""
+PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 1.8, 4.0, 3.0, 3.0
+"""… and at most this many times that, where no job is remembered; the first number is larger while few days (the
+second, divided by them) are known."""
 PEAK_GROWTH = 1.5
 ACTIVE_SHARE = 0.3
 """A day below this share of a typical day's total is not learnt (a weekend, a skipped night)."""
@@ -248,11 +250,10 @@ class SeasonalLimits:
             longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
             tail = max(1.0, _TAIL * fifth)
             final[w] = [
-                limit * job * tail
-                if job > 1.0
-                else max(FLOORS[w], min(limit * tail, _peak_limit(peak, fifth_peak, slack)))
+                _bounded(limit * job * tail, max(peak, fifth_peak), job > 1.0, slack, _job_share(peak, fifth_peak))
                 for limit, job, peak in zip(row, longer, wide, strict=True)
             ]
+            final[w] = [max(limit, FLOORS[w]) for limit in final[w]]
         return final
 
     # --- questions -----------------------------------------------------------------------------------------------
@@ -323,18 +324,19 @@ def _all_windows(peaks: Sequence[Sequence[float]]) -> list[list[float]]:
     return [p_1, p_5, p_10, p_15, p_30, p_60]
 
 
-def _peak_limit(near: float, fifth: float, times: float) -> float:
-    """The limit by remembered peaks: ``near`` is the most of the slots around, ``fifth`` that of ordinary slots.
+def _job_share(near: float, fifth: float) -> float:
+    """How far a slot's peak stands out from ordinary ones: 0 not at all, 1 it holds a recurring job."""
+    return max(0.0, min((near / max(fifth, 1.0) - _JOB_FROM) / (_JOB_TO - _JOB_FROM), 1.0))
 
-    Slots whose peak stands out from the ordinary ones hold a recurring job, and get its headroom.
-    """
-    if near <= fifth:
-        near = fifth
-    elif near > 0.0:
-        share = (near / max(fifth, 1.0) - _JOB_FROM) / (_JOB_TO - _JOB_FROM)
-        times += max(0.0, min(share, 1.0)) * (_JOB_HEADROOM - times)
-    peak_limit: float = times * near + PEAK_ROOT * near**0.5 + PEAK_PLUS
-    return peak_limit
+
+def _bounded(limit: float, peak: float, is_job: bool, times: float, job_share: float) -> float:
+    """The limit between two multiples of the remembered peak; a job may reach ``_JOB_HEADROOM`` times its own."""
+    root = sqrt(peak)
+    least = PEAK_LEAST * peak + PEAK_LEAST_ROOT * root + PEAK_LEAST_PLUS
+    most = times * peak + PEAK_ROOT * root + PEAK_PLUS
+    if not is_job:
+        limit = min(limit, most + job_share * (_JOB_HEADROOM - times) * peak)
+    return max(limit, least, job_share * _JOB_HEADROOM * peak)
 
 
 def _job_factor(ratio: float, start: float) -> float:

@@ -1,0 +1,258 @@
+"""Behaviour of the action-rate detector, by scripted agents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+import pytest
+
+from detectors.action_rate import ActionRate, Config, RateState
+from detectors.base import Action, Evidence, Shared
+from detectors.rate_words import ordinal
+from events.catalogue import kind_of
+from events.types import AgentAction
+
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+START = 1_767_571_200_000  # Monday 2026-01-05, 00:00 UTC
+
+
+def act(at_ms: int, *, effect_ms: int | None = None, outcome: str = "ok", name: str = "record.update") -> Action:
+    data = AgentAction(agent_id="a", action=name, outcome=outcome, record_ids=["r"])  # type: ignore[arg-type]
+    effect = at_ms if effect_ms is None else effect_ms
+    return Action(at_ms, effect, "/crm", str(at_ms), kind_of(name), data, effect < at_ms - 300_000)
+
+
+def feed(detector: ActionRate, state: RateState, times: Iterable[int]) -> list[Evidence]:
+    return [said for at_ms in times if (said := detector.observe(act(at_ms), state)) is not None]
+
+
+def steady(days: float, per_hour: int, start: int = START) -> list[int]:
+    """Evenly spaced actions, round the clock."""
+    step = HOUR // per_hour
+    return [start + i * step for i in range(int(days * 24 * per_hour))]
+
+
+def grown(days: float = 10, per_hour: int = 30) -> tuple[ActionRate, RateState]:
+    detector = ActionRate(Config(), Shared())
+    state = detector.new_state("a")
+    assert feed(detector, state, steady(days, per_hour)) == []
+    return detector, state
+
+
+def stops(said: list[Evidence]) -> list[Evidence]:
+    return [one for one in said if one.wanted == "suspend"]
+
+
+def test_a_spike_is_stopped_at_the_very_action_that_reaches_the_limit() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY + 5 * MINUTE
+    usual, limit = detector.band(state, at_ms) or (0.0, 0)
+    said = stops(feed(detector, state, [at_ms + i * 1_000 for i in range(250)]))
+    assert said[0].observed == said[0].limit
+    assert said[0].observed <= limit
+    assert usual < limit
+
+
+def test_the_sentence_names_the_ordinal_the_action_and_the_usual_most() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY + 5 * MINUTE
+    said = stops(feed(detector, state, [at_ms + i * 1_000 for i in range(250)]))[0]
+    minutes = said.unit.removeprefix("actions/").removesuffix(" min")
+    assert said.summary.startswith(f"{ordinal(int(said.observed))} record.update in {minutes} min; usually at most ")
+    assert said.would_clear == f"{int(said.limit) - 1} or fewer in {minutes} min"
+    assert said.expected < said.limit
+    assert said.events[0][0] == "/crm"
+
+
+def test_mixed_actions_are_called_actions_with_the_most_common_named() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY + 5 * MINUTE
+    said = None
+    for i in range(250):
+        name = "record.read" if i % 4 == 0 else "record.update"
+        said = said or detector.observe(act(at_ms + i * 1_000, name=name), state)
+    assert said is not None
+    assert "action in" in said.summary
+    assert ", mostly record.update;" in said.summary
+
+
+def test_a_metronome_that_jumps_to_a_hundred_a_second_is_stopped_within_two_seconds() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    assert feed(detector, state, [START + i * MINUTE for i in range(1440)]) == []
+    said = stops(feed(detector, state, [START + DAY + i * 10 for i in range(200)]))
+    assert said
+    assert int(said[0].events[0][1]) - (START + DAY) <= 2_000
+
+
+def test_the_hard_limit_holds_for_an_agent_of_which_nothing_is_known() -> None:
+    detector = ActionRate()
+    # 20 a second are allowed and 100 more at once: at 100 a second the bucket gains 80 a second, full after 1.25 s.
+    said = feed(detector, detector.new_state("a"), [START + i * 10 for i in range(150)])
+    assert [one.wanted for one in said] == ["suspend"]
+    assert int(said[0].events[0][1]) - START == pytest.approx(1_250, abs=20)
+
+
+def test_twenty_thousand_in_an_hour_stop_an_unknown_agent() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    said = feed(detector, state, [START + i * 100 for i in range(20_050)])
+    assert [one.wanted for one in said] == ["suspend"]
+    assert said[0].summary.startswith("20000th action in 60 min")
+
+
+def test_a_clean_agents_first_nightly_batch_is_not_stopped() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    night = [START + 2 * DAY + 2 * HOUR + i * 400 for i in range(4_000)]  # 4,000 within 27 minutes
+    day = [at for at in steady(3, 6) if not night[0] <= at <= night[-1]]
+    assert stops(feed(detector, state, sorted(day + night))) == []
+
+
+def test_a_nightly_job_is_remembered() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    times = steady(14, 6)
+    for night in range(14):
+        size = 400 if night < 13 else 900  # the last is more than twice as large
+        times += [START + night * DAY + 2 * HOUR + night * 37_000 + i * 1_500 for i in range(size)]
+    assert stops(feed(detector, state, sorted(times))) == []
+
+
+def test_the_same_job_at_another_hour_is_stopped() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    times = steady(13, 6)
+    for night in range(13):
+        times += [START + night * DAY + 2 * HOUR + i * 1_500 for i in range(400)]
+    feed(detector, state, sorted(times))
+    assert stops(feed(detector, state, [START + 13 * DAY + 14 * HOUR + i * 1_500 for i in range(400)]))
+
+
+def test_in_the_first_week_statistics_notify_then_throttle() -> None:
+    detector, state = grown(days=4)
+    said = feed(detector, state, [START + 4 * DAY + i * 1_000 for i in range(600)])
+    assert [one.wanted for one in said][:2] == ["notify", "throttle"]
+    assert stops(said) == []
+
+
+def test_after_a_stop_it_is_silent_for_two_hours_unless_it_doubles() -> None:
+    detector, state = grown()
+    said = stops(feed(detector, state, [START + 10 * DAY + i * 1_000 for i in range(2_400)]))
+    assert 1 < len(said) <= 8
+    for before, after in pairwise(said):
+        assert after.observed / after.limit >= 1
+        assert after.observed > before.observed
+
+
+def test_the_hours_of_a_stop_are_not_learnt() -> None:
+    detector, state = grown()
+    calm = state.season.means[0]
+    assert stops(feed(detector, state, [START + 10 * DAY + i * 1_000 for i in range(600)]))
+    feed(detector, state, steady(2, 30, START + 10 * DAY + 3 * HOUR))
+    assert state.season.means[0] == pytest.approx(calm, rel=0.05)
+
+
+def test_after_a_release_its_windows_start_empty_and_it_is_judged_again() -> None:
+    detector, state = grown()
+    spike = START + 10 * DAY
+    assert stops(feed(detector, state, [spike + i * 1_000 for i in range(200)]))
+    detector.stopped(state, spike + 200_000)
+    detector.released(state, spike + 600_000)
+    assert feed(detector, state, [spike + 660_000 + i * 120_000 for i in range(10)]) == []
+    assert stops(feed(detector, state, [spike + 2_000_000 + i * 1_000 for i in range(200)]))
+
+
+def test_backlog_never_enters_the_live_counts() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY + 30 * MINUTE
+    before = state.total + state.n
+    said = [
+        one
+        for i in range(10_000)  # yesterday's writes, all arriving now
+        if (one := detector.observe(act(at_ms + i, effect_ms=at_ms - DAY + i * 8_000), state)) is not None
+    ]
+    assert state.total + state.n == before
+    assert {one.wanted for one in said} == {"notify"}
+    assert len(said) <= 26, "once an hour of effect"
+    assert stops(feed(detector, state, [at_ms + 20_000])) == []
+
+
+def test_an_hours_outage_of_a_connector_gives_no_opinion() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY + 2 * HOUR
+    late = [at_ms - HOUR - 10 * MINUTE + i * 2 * MINUTE for i in range(30)]
+    assert [detector.observe(act(at_ms, effect_ms=effect), state) for effect in late] == [None] * 30
+
+
+def test_denied_actions_are_not_counted() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY
+    assert [detector.observe(act(at_ms + i, outcome="denied"), state) for i in range(500)] == [None] * 500
+
+
+def test_zero_variance_does_not_make_a_hair_trigger() -> None:
+    detector, state = grown(per_hour=60)
+    at_ms = START + 10 * DAY
+    extra = sorted(steady(1 / 24, 60, at_ms) + [at_ms + i * 7 * MINUTE + 1 for i in range(8)])
+    assert feed(detector, state, extra) == []
+
+
+def test_a_late_record_counts_where_the_log_has_it() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY
+    detector.observe(act(at_ms), state)
+    open_minute = state.minute
+    detector.observe(act(at_ms - 3 * MINUTE), state)
+    assert (state.minute, state.n) == (open_minute, 2)
+
+
+def test_a_common_surge_raises_the_limits() -> None:
+    detector, state = grown()
+    at_ms = START + 10 * DAY
+    _, calm = detector.band(state, at_ms) or (0, 0)
+    detector.shared.factor = 2.0
+    _, surge = detector.band(state, at_ms) or (0, 0)
+    assert surge == pytest.approx(calm * 2**0.85, abs=1)
+
+
+def test_the_report_is_observed_over_expected() -> None:
+    detector, state = grown(per_hour=60)
+    start = START + 10 * DAY
+    feed(detector, state, [start + i * 30_000 for i in range(30)])  # 30 in a quarter hour, 15 expected
+    assert detector.report(state, start + 15 * MINUTE) == pytest.approx(2.0, rel=0.05)
+
+
+def test_an_agent_with_little_to_expect_does_not_report() -> None:
+    detector, state = grown(per_hour=6)
+    assert detector.report(state, START + 10 * DAY) is None
+
+
+@pytest.mark.parametrize(
+    ("reports", "factor"),
+    [([2.0] * 11, 1.0), ([2.0] * 12, 2.0), ([1.2] * 30, 1.0), ([9.0] * 30, 3.0), ([1.0] * 6 + [2.0] * 6, 1.5)],
+)
+def test_the_common_factor_is_a_guarded_median(reports: list[float], factor: float) -> None:
+    assert ActionRate().common_factor(reports) == factor
+
+
+def test_a_band_is_unknown_before_anything_was_learnt() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    assert detector.band(state, START) is None
+    feed(detector, state, steady(0.5, 30))
+    assert detector.band(state, START) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (61, "61st"), (112, "112th")]
+)
+def test_ordinals(number: int, text: str) -> None:
+    assert ordinal(number) == text
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    detector, state = grown(days=1)
+    with pytest.raises(ValueError, match="version 1, not 2"):
+        detector.load("a", detector.dump(state), 2)
