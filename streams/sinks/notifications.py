@@ -128,6 +128,7 @@ class Notifier:
 
     def start(self) -> None:
         """Start the thread; rows from before a restart are told first."""
+        threading.Thread(target=self._prepare, name="tripline-notifier-prepare", daemon=True).start()
         self._thread.start()
 
     def wake(self) -> None:
@@ -169,6 +170,10 @@ class Notifier:
                 self._start_due()
                 self._closing.wait(_RETRY_STORE_SECS)
             self._take_results(self._wait_secs())
+
+    def _prepare(self) -> None:
+        for sender in self._senders.values():
+            sender.prepare()
 
     def _recover(self) -> None:
         since_ms = self._clock_ms() - self._coalesce_ms

@@ -1,7 +1,7 @@
 """The ways out: the structured log, and whatever apprise knows (chat, mail, pagers, web hooks).
 
 A target's address holds its password, so it never reaches a log or an error: those name the target and the kind of
-problem. apprise is imported when the first message goes out, since that takes most of a second.
+problem. apprise is imported in the background, since that takes a second or more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ _CHATTY = ("apprise", "urllib3", "requests", "urllib3.connectionpool")
 class Sender(Protocol):
     """One target. ``send`` may block and runs in a thread of its own."""
 
+    def prepare(self) -> None:
+        """Load what sending needs; called once, in a thread, before the first notice."""
+
     def send(self, notice: Notice) -> str | None:
         """None when the target has accepted the notice, else what went wrong, without secrets."""
 
@@ -31,6 +34,9 @@ class LogSender:
 
     def __init__(self) -> None:
         self._log = structlog.get_logger("tripline.notification")
+
+    def prepare(self) -> None:
+        """Nothing to load."""
 
     def send(self, notice: Notice) -> str | None:
         """Always accepts."""
@@ -54,6 +60,10 @@ class AppriseSender:
 
     def __repr__(self) -> str:
         return "AppriseSender()"
+
+    def prepare(self) -> None:
+        """Import apprise: it takes seconds on a busy machine, too long for the first stop."""
+        self._target()
 
     def send(self, notice: Notice) -> str | None:
         """Send once; apprise's own time-outs apply (4 s to connect and 4 s to read, unless the address says else)."""
