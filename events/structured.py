@@ -49,6 +49,8 @@ INPUT_TYPES = [str(kind.__struct_config__.tag) for kind in INPUT_CLASSES]
 
 _DECODER: msgspec.json.Decoder[LogEvent | OutputEvent] = msgspec.json.Decoder(LogEvent | OutputEvent)
 _ENCODER = msgspec.json.Encoder()
+_ANYTHING = msgspec.json.Decoder()
+_OPTIONAL_ATTRIBUTES = frozenset(Event.__struct_fields__) - {"specversion", "id", "source", "time"}
 _PROBLEMS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -71,7 +73,7 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     if len(raw) > limits.max_event_bytes:
         raise too_large(raw, limits)
     try:
-        event = _DECODER.decode(raw)
+        event = _read(raw)
     except _PROBLEMS as problem:
         raise _refused(raw, problem) from None
     try:
@@ -202,6 +204,20 @@ def _check_time(place: str, name: str, text: str) -> None:
     except times.BadTime as problem:
         field = place + name
         raise BadEvent(BadReason.BAD_TIME, f"{field}: {problem}"[:400], field) from None
+
+
+def _read(raw: bytes) -> Any:
+    """The event; an optional attribute that is null counts as absent (CloudEvents JSON format 1.0.2, §2.2)."""
+    try:
+        return _DECODER.decode(raw)
+    except msgspec.ValidationError:
+        found = _ANYTHING.decode(raw)
+        if not isinstance(found, dict):
+            raise
+        nulls = {name for name in _OPTIONAL_ATTRIBUTES if found.get(name, "") is None}
+        if not nulls:
+            raise
+        return _DECODER.decode(_ENCODER.encode({name: found[name] for name in found if name not in nulls}))
 
 
 def _check_keys(raw: bytes, event: Event) -> None:

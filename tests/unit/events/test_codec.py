@@ -122,6 +122,20 @@ def test_json_content_types_are_taken(kind: str) -> None:
     assert decode(bent("datacontenttype", kind)).data == decode(ACTION_RAW).data
 
 
+@pytest.mark.parametrize("name", ["subject", "partitionkey", "datacontenttype", "tenant", "sequence", "loggedat"])
+def test_an_optional_attribute_that_is_null_counts_as_absent(name: str) -> None:
+    absent = {key: value for key, value in ACTION.items() if key != name}
+    assert decode(bent(name, None)) == decode(raw(absent))
+    assert decode_lines(bent(name, None)).events == [decode(raw(absent))]
+
+
+def test_an_attribute_that_is_null_hides_no_other_mistake() -> None:
+    both = bent("subject", None).replace(b'"records":1', b'"records":-1')
+    assert refusal(both).field == "data.records"
+    twice = bent("subject", None).replace(b'"subject":null', b'"subject":"a","subject":null')
+    assert refusal(twice).reason == BadReason.DUPLICATE_KEY
+
+
 def test_what_came_and_what_would_be_right_are_both_said() -> None:
     assert refusal(bent("data.outcome", "fine")).message == (
         "data.outcome: invalid enum value 'fine'; it came as \"fine\"; it must be one of ok, error, denied"
