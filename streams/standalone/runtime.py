@@ -114,6 +114,7 @@ class Runtime:
         self.store.lock()
         try:
             self.store.migrate()
+            self.store.connect_projections().close()
             self._writer.start()
         except BaseException:
             self.store.close()
