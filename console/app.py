@@ -65,7 +65,9 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
         max_body_bytes=settings.server.max_body_bytes,
         cookie=services.cookie,
     )
-    app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add)
+    fast = {gate.PATH: gate.decider(services)}
+    count = services.metrics.http_refused.add
+    app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, count, fast)
     runtime.subscribe(listener(services.metrics, services.hub))
     return app
 
@@ -159,7 +161,12 @@ def _openapi() -> OpenAPIConfig:
     )
 
 
-def _refused(_: Request[Any, Any, Any], problem: Refused) -> Response[bytes]:
+def _refused(request: Request[Any, Any, Any], problem: Refused) -> Response[Any]:
+    from console import web  # noqa: PLC0415 - as above
+
+    drawn = web.problem_of(request, problem)
+    if drawn is not None:
+        return drawn
     return Response(problem.body(), status_code=problem.status, headers=problem.headers, media_type="application/json")
 
 
