@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from events.times import format_ms
-from events.types import After, CrmChange
+from events.types import Actor, After, CrmChange, Participant
 from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, effect_ms
 from scoring.stages import Process
 from scoring.state import FAR_FUTURE, FAR_PAST, MAX_STATE_BYTES, Age, DealState, Status, dump
@@ -52,16 +52,12 @@ def test_a_colleagues_note_ends_the_silence_and_counts_as_no_contact() -> None:
 
 
 def test_a_note_by_an_agent_does_not_end_the_silence() -> None:
-    from events.types import Actor
-
     state = opened()
     take(state, START_MS + DAY, "note", "internal", logged_by=Actor("agent", "notes-bot"))
     assert state.origins[Age.SILENCE] == START_MS
 
 
 def test_a_change_by_an_agent_does_not_end_the_silence() -> None:
-    from events.types import Actor
-
     state = opened()
     data = CrmChange(
         object="Opportunity", record_id="006A1", op="update", changes={"amount": (None, "5")}, actor=Actor("agent", "b")
@@ -102,8 +98,6 @@ def test_the_longest_pause_between_contacts_is_kept() -> None:
 
 
 def test_people_are_kept_by_when_they_last_took_part() -> None:
-    from events.types import Participant
-
     state = opened()
     for hour, contact in enumerate(("a", "b", "a", "c")):
         take(state, START_MS + hour * HOUR, participants=[Participant(contact_id=contact)])
@@ -112,8 +106,6 @@ def test_people_are_kept_by_when_they_last_took_part() -> None:
 
 
 def test_an_executive_is_remembered() -> None:
-    from events.types import Participant
-
     state = opened()
     take(state, START_MS + DAY, "meeting", participants=[Participant(contact_id="cfo", executive=True)])
     assert state.origins[Age.EXECUTIVE] == START_MS + DAY
@@ -256,8 +248,6 @@ def test_a_deleted_deal_comes_back_when_it_is_undeleted() -> None:
 
 
 def test_a_hundred_records_at_one_instant_leave_a_bounded_state() -> None:
-    from events.types import Participant
-
     state = opened(close_date="2026-03-13")
     for number in range(100):
         take(state, START_MS, participants=[Participant(contact_id=f"c{number}")])
@@ -268,8 +258,6 @@ def test_a_hundred_records_at_one_instant_leave_a_bounded_state() -> None:
 
 
 def test_the_largest_state_stays_below_what_is_declared() -> None:
-    from events.types import Participant
-
     state = DealState()
     wide = "\U0001f600" * 5000
     fields = dict.fromkeys(("name", "account", "segment", "owner_id", "manager_id", "stage", "currency"), wide)

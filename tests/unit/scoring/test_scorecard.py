@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from events.times import format_ms
+from events.types import Participant
 from scoring import tables
 from scoring.features import Terms, apply_activity, apply_change
 from scoring.scorecard import FEATURES, NEVER_MS, Scorecard, is_silent, next_change_ms, pack, unpack
@@ -113,9 +115,6 @@ def test_each_change_contributes_what_its_table_says(feature: str, fields: dict[
 
 
 def test_an_executive_a_meeting_and_a_competitor_contribute() -> None:
-    from events.times import format_ms
-    from events.types import Participant
-
     state = opened()
     boss = Participant(contact_id="cfo", executive=True)
     apply_activity(state, activity("meeting", participants=[boss], mentions=["Competitor"]), START_MS, START_MS)
