@@ -5,21 +5,18 @@ One thread owns all state; each attempt runs in a thread of its own, so that a t
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 import structlog
 from msgspec import MsgspecError, Struct
 
 from governance.ports import Notice
 from governance.settings_types import Settings
-from storage import outbox
 from storage.outbox import Attempt, End, OutboxRow
+from streams.sinks.boxes import Box, RuntimeBox
 from streams.sinks.dispatch import MOST_AT_ONCE, Dispatcher, Routes, Send
 from streams.sinks.notices import notice_of
 from streams.sinks.senders import Sender, make_senders
@@ -30,59 +27,9 @@ POLL_SECS = 5.0
 HUNG_MS = 30_000
 """An attempt that takes longer is counted as failed; its thread is left to end by itself."""
 _RETRY_STORE_SECS = 1.0
-_STORE_SECS = 30.0
 _WORTH_TELLING = frozenset({"control", "finding", "alert"})
 
 _log = structlog.get_logger("tripline.notifier")
-
-
-class Box(Protocol):
-    """The outbox. Every method may raise ``sqlite3.Error`` or ``OSError`` when the store can't be reached."""
-
-    def waiting(self, after_seq: int) -> list[OutboxRow]:
-        """Rows that are not done with, after this one."""
-
-    def tried(self) -> Mapping[tuple[int, str], tuple[str, int]]:
-        """State and attempts by row and target, of rows that are not done with."""
-
-    def recently_told(self, since_ms: int) -> list[tuple[OutboxRow, int]]:
-        """Rows told since."""
-
-    def record(self, news: Sequence[Attempt | End]) -> None:
-        """Write down what became of them, durably."""
-
-
-class SqliteBox:
-    """The outbox in the store's file: read here, written by ``run``, which lends the writer's connection.
-
-    ``run`` calls a function with the writer's connection inside one of its transactions and returns after its commit.
-    """
-
-    def __init__(self, path: Path, run: Callable[[Callable[[sqlite3.Connection], None]], None]) -> None:
-        self._path = path
-        self._run = run
-        self._link: sqlite3.Connection | None = None
-
-    def waiting(self, after_seq: int) -> list[OutboxRow]:
-        """Rows that are not done with, after this one."""
-        return outbox.waiting(self._reader(), after_seq)
-
-    def tried(self) -> Mapping[tuple[int, str], tuple[str, int]]:
-        """State and attempts by row and target, of rows that are not done with."""
-        return outbox.tried(self._reader())
-
-    def recently_told(self, since_ms: int) -> list[tuple[OutboxRow, int]]:
-        """Rows told since."""
-        return outbox.recently_told(self._reader(), since_ms)
-
-    def record(self, news: Sequence[Attempt | End]) -> None:
-        """Write down what became of them, durably."""
-        self._run(lambda link: outbox.record(link, news))
-
-    def _reader(self) -> sqlite3.Connection:
-        if self._link is None:
-            self._link = sqlite3.connect(f"file:{self._path.as_posix()}?mode=ro", uri=True, check_same_thread=False)
-        return self._link
 
 
 class NotifierStatus(Struct, frozen=True, kw_only=True):
@@ -263,13 +210,9 @@ class Notifier:
         return max(0.0, (min(times) - now_ms) / 1000)
 
 
-def notify_from(runtime: Runtime, settings: Settings, observe: Observe | None = None) -> Notifier:
+def notify_from(runtime: Runtime, settings: Settings) -> Notifier:
     """A started notifier on the embedded runtime's outbox. Close it before the runtime."""
-
-    def run(function: Callable[[sqlite3.Connection], None]) -> None:
-        runtime.call(lambda round_: function(round_.core.link)).result(_STORE_SECS)
-
-    notifier = Notifier(settings, SqliteBox(runtime.store.path, run), observe=observe)
+    notifier = Notifier(settings, RuntimeBox(runtime, settings))
     runtime.subscribe(lambda changes: notifier.wake() if changes.kinds & _WORTH_TELLING else None)
     notifier.start()
     return notifier

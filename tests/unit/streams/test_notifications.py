@@ -22,8 +22,9 @@ from storage import control as control_store
 from storage import outbox
 from storage.outbox import OutboxRow
 from storage.store import Store
+from streams.sinks.boxes import SqliteBox
 from streams.sinks.notices import notice_of
-from streams.sinks.notifications import Notifier, SqliteBox, notify_from
+from streams.sinks.notifications import Notifier, notify_from
 from streams.sinks.senders import AppriseSender, unusable_targets
 from streams.standalone.runtime import Runtime
 
@@ -402,17 +403,20 @@ def test_an_address_never_reaches_a_log_or_the_store(
 
 def test_the_embedded_runtime_tells_what_its_authority_decided(tmp_path: Path, server: Server) -> None:
     settings = settings_for(chat(server))
+    counts: dict[tuple[str, ...], int] = {}
     with Runtime(settings, store=Store(tmp_path)) as runtime:
+        runtime.subscribe(lambda changes: counts.update(changes.counts))
         notifier = notify_from(runtime, settings)
         try:
             runtime.suspend("bot", "maya", "looks wrong").result(PATIENCE_SECS)
             end = time.monotonic() + PATIENCE_SECS
-            while not (server.accepted and notifier.status().waiting == 0):
+            while ("notification", "json", "sent") not in counts:
                 assert time.monotonic() < end, notifier.status()
                 time.sleep(0.01)
         finally:
             notifier.close()
     assert [title for title, _ in server.accepted] == ["bot stopped by maya"]
+    assert counts["notification", "json", "sent"] == 1
 
 
 def test_a_target_that_apprise_does_not_know_is_named() -> None:
