@@ -18,6 +18,8 @@ from events.types import (
     Event,
     InputEvent,
     LogEvent,
+    MarkerEvent,
+    MuteEvent,
     OutputEvent,
     TickEvent,
 )
@@ -183,6 +185,8 @@ _MORE_TIMES: dict[Any, tuple[str, ...]] = {
     ActivityEvent: ("occurred_at", "scheduled_for"),
     ConsentEvent: ("effective_at",),
     TickEvent: ("at",),
+    MarkerEvent: ("at",),
+    MuteEvent: ("until",),
 }
 
 
