@@ -145,7 +145,12 @@ def test_the_example_file_is_valid_and_has_the_six_agents_with_known_owners() ->
         "call-notes", "enrich-bot", "lead-router", "outreach-drafter", "quote-helper", "stage-sync",
     ]  # fmt: skip
     assert all(agent.owner in settings.people and agent.actions for agent in settings.agents.values())
+
+
+def test_the_examples_commented_lines_are_valid_too() -> None:
+    settings = parse_settings(EXAMPLE.read_text(encoding="utf-8").replace("#: ", "").replace("#:", ""))
     assert settings.notifications.targets[1].fallback_of == "revops-chat"
+    assert settings.agents["outreach-drafter"].notify == ["revops-chat"]
 
 
 def test_settings_cannot_be_changed_after_they_are_read() -> None:
