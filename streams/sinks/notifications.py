@@ -210,9 +210,11 @@ class Notifier:
         return max(0.0, (min(times) - now_ms) / 1000)
 
 
-def notify_from(runtime: Runtime, settings: Settings) -> Notifier:
+def notify_from(
+    runtime: Runtime, settings: Settings, observe: Callable[[str, bool, float], None] | None = None
+) -> Notifier:
     """A started notifier on the embedded runtime's outbox. Close it before the runtime."""
-    notifier = Notifier(settings, RuntimeBox(runtime, settings))
+    notifier = Notifier(settings, RuntimeBox(runtime, settings), observe=observe)
     runtime.subscribe(lambda changes: notifier.wake() if changes.kinds & _WORTH_TELLING else None)
     notifier.start()
     return notifier
