@@ -2,4 +2,4 @@
 
 from console.cli import main
 
-main()
+main(prog_name="tripline")

@@ -98,7 +98,7 @@ def make_metrics(settings: Settings) -> Metrics:
         http_codes=HTTP_CODES,
         detectors=sorted(discover()),
         gate_rules=[*(rule.value for rule in Rule), gate.NOT_AVAILABLE],
-        channels=sorted({"log", *(target.url.partition(":")[0] for target in settings.notifications.targets)}),
+        channels=["log", *(target.name for target in settings.notifications.targets)],
     )
     return Metrics(labels, version())
 
@@ -170,7 +170,7 @@ def _refused(request: Request[Any, Any, Any], problem: Refused) -> Response[Any]
     return Response(problem.body(), status_code=problem.status, headers=problem.headers, media_type="application/json")
 
 
-def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Response[bytes]:
+def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Response[Any]:
     extra: dict[str, Any] = {}
     detail = problem.detail
     if isinstance(problem.extra, list) and problem.extra and isinstance(problem.extra[0], dict):
@@ -181,16 +181,16 @@ def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Re
     return _refused(request, refused)
 
 
-def _busy(request: Request[Any, Any, Any], problem: Busy) -> Response[bytes]:
+def _busy(request: Request[Any, Any, Any], problem: Busy) -> Response[Any]:
     wait = {"Retry-After": str(max(1, round(problem.retry_secs)))}
     return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
 
 
-def _closed(request: Request[Any, Any, Any], _: Closed) -> Response[bytes]:
+def _closed(request: Request[Any, Any, Any], _: Closed) -> Response[Any]:
     return _refused(request, Refused(503, "stopping", "Tripline is stopping; send again", headers={"Retry-After": "5"}))
 
 
-def _failed(request: Request[Any, Any, Any], problem: Exception) -> Response[bytes]:
+def _failed(request: Request[Any, Any, Any], problem: Exception) -> Response[Any]:
     _log.error("request.failed", path=request.url.path, problem=repr(problem), exc_info=problem)
     return _refused(request, Refused(500, "failed", "something went wrong here; the log says what"))
 

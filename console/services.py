@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from litestar import Litestar
 from litestar.connection import ASGIConnection
 from msgspec import Struct
 
@@ -43,6 +44,11 @@ class Services(Struct, frozen=True, kw_only=True):
 
 def services_of(request: ASGIConnection[Any, Any, Any, Any]) -> Services:
     """The services of the application that a request came to."""
-    services = request.app.state[STATE_KEY]
+    return services_in(request.app)
+
+
+def services_in(app: Litestar) -> Services:
+    """The services of an application."""
+    services = app.state[STATE_KEY]
     assert isinstance(services, Services)  # noqa: S101 - narrows a type; create_app put it there
     return services

@@ -27,6 +27,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4"
 OTHER = "other"
 SECONDS_GATE = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_JUDGED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+SECONDS_NOTIFIED = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RECORDS_WRONG = (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 100, 200, 500, 1_000, 5_000)
 
 
@@ -42,7 +43,7 @@ class Labels(Struct, frozen=True, kw_only=True):
     gate_decisions: Iterable[str] = ("allow", "hold", "deny")
     gate_rules: Iterable[str] = ()
     channels: Iterable[str] = ("log",)
-    outcomes: Iterable[str] = ("sent", "failed", "dropped")
+    outcomes: Iterable[str] = ("sent", "failed")
     alert_kinds: Iterable[str] = ("deal_risk", "deal_slip", "deal_silent")
     bands: Iterable[str] = ("low", "watch", "high")
     degraded: Iterable[str] = ("store", "disk", "wal", "backlog", "writer", "projections")
@@ -119,6 +120,12 @@ class Metrics:
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
 
+    def notified(self, channel: str, is_accepted: bool, secs: float) -> None:
+        """An attempt to notify ended; ``secs`` after the notice was ready."""
+        self.notifications.add(channel, "sent" if is_accepted else "failed")
+        if is_accepted:
+            self.notification_seconds.observe(secs)
+
     def observe_wrong_records(self, detector: str, records: int) -> None:
         """A detector stopped an agent that had written to so many records in the burst."""
         self.wrong_records.get(detector, self.wrong_records[OTHER]).observe(records)
@@ -185,9 +192,12 @@ class Metrics:
         self.deals = CounterBy(self._gauge("deals_at_risk", "Open deals by risk band.", "band"), labels.bands)
         self.alerts = CounterBy(self._counter("alerts", "Alerts to managers, by kind.", "kind"), labels.alert_kinds)
         self.notifications = CounterBy(
-            self._counter("notifications", "Attempts to notify, by channel and outcome.", "channel", "outcome"),
+            self._counter("notifications", "Attempts to notify, by target and outcome.", "channel", "outcome"),
             labels.channels,
             labels.outcomes,
+        )
+        self.notification_seconds = self._histogram(
+            "notification_seconds", "From a notice that is ready to its acceptance by a channel.", SECONDS_NOTIFIED
         )
         self.logins = CounterBy(
             self._counter("logins", "Logins of people, by outcome.", "outcome"), ("ok", "failed", "throttled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ import msgspec
 from console.cli.common import Failed, load_settings, settings_options
 
 if TYPE_CHECKING:
+    from litestar import Litestar
+
     from console.auth import AuthStore
     from governance.settings_types import Settings
 
@@ -21,6 +24,7 @@ EPILOG = """\b
 Examples:
   tripline standalone
   tripline standalone --config tripline.toml --port 9000
+  tripline standalone --follow /var/log/agents.jsonl
   tripline standalone --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
 
 \b
@@ -34,6 +38,12 @@ proxy that passes the Host header on (name it in server.allowed_hosts).
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port; 0 takes a free one [default: 8787].")
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate (PEM).")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM).")
+@click.option(
+    "--follow",
+    multiple=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also take events from this growing JSON Lines file; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="When it runs, print one line of JSON with the URL.")
 @settings_options
 def command(
@@ -41,6 +51,7 @@ def command(
     port: int | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    follow: tuple[Path, ...],
     as_json: bool,
     config: str | None,
     data_dir: str | None,
@@ -52,15 +63,17 @@ def command(
     overrides = {"server.host": host, "server.port": port, "server.data_dir": data_dir}
     settings = load_settings(config, overrides)
     set_up_logging()
-    run(settings, tls, as_json)
+    run(settings, tls, as_json, follow)
 
 
-def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> None:
+def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow: tuple[Path, ...] = ()) -> None:
     """Start everything, serve, and close everything in the reverse order."""
     from console.app import create_app, open_auth
     from console.server import CannotListen, Server, listen
     from storage.errors import StoreError
     from storage.read import Reader
+    from streams.sinks.notifications import notify_from
+    from streams.standalone.follow import Follower
     from streams.standalone.runtime import Runtime
 
     with ExitStack() as stack:
@@ -75,8 +88,21 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> Non
         check_exposure(settings, auth)
         reader = Reader.open(runtime.store.path)
         stack.callback(reader.close)
+        for path in follow:
+            follower = Follower(runtime, path)
+            stack.callback(follower.stop)
+            follower.start()
         app = create_app(runtime, settings, reader, auth)
+        stack.callback(notify_from(runtime, settings, notified(app)).close)
         Server(app, bound, tls, lambda url: say(url, first_link(settings, auth), as_json)).serve_here()
+
+
+def notified(app: Litestar) -> Callable[[str, bool, float], None]:
+    """What counts an attempt to notify: target, whether it was accepted, and after how many seconds."""
+    from console.services import services_in
+
+    metrics = services_in(app).metrics
+    return metrics.notified
 
 
 def check_exposure(settings: Settings, auth: AuthStore) -> None:
