@@ -195,7 +195,7 @@ def _sink(out: str | None, url: str | None, token: str) -> Sink:
 
 def _deliver(items: Iterable[Item], sink: Sink, summary: Summary) -> None:
     from events.adapters.base import DataIssue
-    from events.codec import Refusal, encode
+    from events.codec import BadEvent, Refusal, decode_input, encode
 
     for item in items:
         if isinstance(item, Refusal):
@@ -203,8 +203,14 @@ def _deliver(items: Iterable[Item], sink: Sink, summary: Summary) -> None:
         elif isinstance(item, DataIssue):
             summary.add_issue(item)
         else:
-            summary.add_event(item.time)
-            sink.write(encode(item))
+            raw = encode(item)
+            try:
+                decode_input(raw)  # foreign values may be beyond our limits: say so here, not when it is replayed
+            except BadEvent as problem:
+                summary.add_refusal(0, str(problem.reason), f"event {item.id[:80]!r}: {problem.message}")
+            else:
+                summary.add_event(item.time)
+                sink.write(raw)
 
 
 def _counted(items: Iterable[Item], quiet: bool) -> Iterator[Item]:

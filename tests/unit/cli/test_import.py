@@ -88,6 +88,15 @@ def test_refused_lines_are_counted_shown_and_make_the_exit_code_1(episodes: Path
     assert (tmp_path / "out.jsonl").read_bytes().count(b"\n") == 1
 
 
+def test_a_value_beyond_our_limits_is_refused_now_and_not_when_it_is_replayed(episodes: Path, tmp_path: Path) -> None:
+    call = {"tool": "email", "action": "delete_email", "arguments": {"email_id": "7" * 5_000}, "error": False}
+    episodes.write_text(json.dumps({**EPISODE, "events": [call, *EPISODE["events"]]}))  # type: ignore[misc]
+    result = run("workbench", episodes, "--out", tmp_path / "out.jsonl")
+    assert result.exit_code == 1
+    assert "event 'gpt/email/1/0': data.record_ids[0]" in result.output
+    assert (tmp_path / "out.jsonl").read_bytes().count(b"\n") == 1
+
+
 def test_findings_about_data_are_told_and_are_no_failure(maven: Path) -> None:
     result = run("crm-csv", maven, "--out", maven / "out.jsonl", "--json", "--issues", maven / "issues.jsonl")
     assert result.exit_code == 0, result.output
