@@ -59,8 +59,17 @@ ALIASES = {
     "TRIPLINE_DATA_DIR": "TRIPLINE_SERVER_DATA_DIR",
 }
 """Short names of the settings that are set most often. The long name wins when both are given."""
-NOT_SETTINGS = frozenset({"TRIPLINE_CONFIG", "TRIPLINE_URL", "TRIPLINE_TOKEN", "TRIPLINE_LOGIN_TOKEN"})
-"""Variables that the commands read themselves: where the file is, which server to talk to, with which token."""
+NOT_SETTINGS = frozenset(
+    {
+        "TRIPLINE_CONFIG",
+        "TRIPLINE_URL",
+        "TRIPLINE_TOKEN",
+        "TRIPLINE_USER",
+        "TRIPLINE_PASSWORD",
+        "TRIPLINE_TESTS_MAY_SKIP",
+    }
+)
+"""Variables that commands and the test suite read themselves: where the file and the server are, and who asks."""
 _SERVICE_LINK = re.compile(r"^TRIPLINE_(SERVICE_HOST|SERVICE_PORT.*|PORT_\d+_.*)$")
 """Kubernetes injects these (and TRIPLINE_PORT=tcp://…) into every pod beside a service called tripline."""
 

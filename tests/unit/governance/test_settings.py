@@ -128,6 +128,11 @@ def test_what_kubernetes_injects_for_a_service_called_tripline_is_not_a_setting(
     assert parse_settings(None, injected) == Settings()
 
 
+@pytest.mark.parametrize("name", ["CONFIG", "URL", "TOKEN", "USER", "PASSWORD"])
+def test_what_commands_read_themselves_is_no_setting(name: str) -> None:
+    assert parse_settings(None, {f"TRIPLINE_{name}": "x"}) == Settings()
+
+
 def test_a_byte_order_mark_does_not_matter() -> None:
     assert parse_settings("\ufeff[server]\nport = 7").server.port == 7
 
