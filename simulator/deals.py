@@ -6,6 +6,8 @@ doomed deals answer less, fall silent one day, cancel meetings and name competit
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from msgspec import UNSET, Struct
@@ -59,6 +61,8 @@ class Deals:
         self._envelope = envelope
         self._sync_from_day = sync_from_day
         self._lives: list[Life] = []
+        self._later: list[tuple[int, int, Callable[[], None]]] = []
+        self._told = 0
         self._made = 0
         self._reps = [
             (names.user(_rep_name(index)), names.user(org.managers[index // org.reps_per_manager]))
@@ -82,6 +86,20 @@ class Deals:
             found.extend(self._begin(day, rep, is_first=False))
         return found
 
+    def pass_on(self, until_ms: int) -> None:
+        """Let agents know what people did before ``until_ms``: deals opened, stages to be moved, mails received."""
+        self._later.sort(key=lambda item: item[:2])
+        while self._later and self._later[0][0] < until_ms:
+            self._later.pop(0)[2]()
+
+    def _then(self, at_ms: int, learn: Callable[[], None]) -> None:
+        self._told += 1
+        self._later.append((at_ms, self._told, learn))
+
+    def _ask_to_move(self, deal: OpenDeal, stage: str) -> None:
+        if deal.wanted_stage == stage:
+            self._world.stage_requests.append(deal)
+
     # --- beginning -------------------------------------------------------------------------------------------
 
     def _begin(self, day: int, rep: int, *, is_first: bool) -> list[Timed]:
@@ -100,12 +118,13 @@ class Deals:
             silent_from=day + draws.between(4, max(5, ahead)) if is_doomed else day + 10_000,
             stage=stage,
             stage_day=day,
-            close_day=day + int(ahead * draws.uniform(0.8, 1.5)) + 5,
+            close_day=_working_day(day + int(ahead * draws.uniform(0.8, 1.5)) + 5),
             amount=draws.between(60, 2400) * 10_000 if draws.chance(0.85) else draws.between(2400, 6000) * 10_000,
         )
         self._lives.append(life)
-        self._world.open_deal(life.deal)
-        at_ms = self._moment(day, draws)
+        # The first deals are there before the day's work begins.
+        at_ms = self._moment(day, draws) if not is_first else self._moment(day, draws) - 11 * HOUR_MS
+        self._then(at_ms, partial(self._world.open_deal, life.deal))
         return [(at_ms, self._create_event(life, at_ms))]
 
     def _new_deal(self, number: int, account: Record, rep: int, draws: Draws) -> OpenDeal:
@@ -145,15 +164,18 @@ class Deals:
     # --- an ordinary day -------------------------------------------------------------------------------------
 
     def _live(self, life: Life, day: int, found: list[Timed]) -> None:
-        draws, deal = life.draws, life.deal
+        draws = life.draws
         mood = 0 if not life.is_doomed else (1 if day < life.silent_from else 2)
         chances = {name: row[mood] for name, row in _DAILY.items()}
         if draws.chance(chances["buyer_mail"]):
-            deal.has_written = True
             self._activity(life, day, found, "email", "inbound", people=1)
         if draws.chance(chances["rep_touch"]):
             is_call = draws.chance(0.35)
-            mentions = [draws.pick(names.COMPETITORS)] if is_call and draws.chance(chances["competitor"] * 6) else None
+            mentions = (
+                [f"competitor: {draws.pick(names.COMPETITORS)}"]
+                if is_call and draws.chance(chances["competitor"] * 6)
+                else None
+            )
             people = 1 + draws.below(2) if is_call else 1
             self._activity(
                 life, day, found, "call" if is_call else "email", "outbound", people=people, mentions=mentions
@@ -191,7 +213,7 @@ class Deals:
     def _push_close_date(self, life: Life, day: int, found: list[Timed]) -> None:
         is_near = life.close_day - day < 6 and life.stage < 4
         if (is_near or life.close_day < day) and life.draws.chance(0.3 if is_near else 0.1):
-            life.close_day = max(day, life.close_day) + life.draws.pick((7, 14, 14, 21, 30))
+            life.close_day = _working_day(max(day, life.close_day) + life.draws.pick((7, 14, 14, 21, 30)))
             self._set(life, day, found, close_date=self._envelope.date_text(life.close_day))
 
     def _advance(self, life: Life, day: int, found: list[Timed]) -> None:
@@ -214,7 +236,7 @@ class Deals:
         life.stage, life.stage_day = stage, day
         if self._sync_from_day is not None and day >= self._sync_from_day and life.draws.chance(0.5):
             life.deal.wanted_stage = STAGES[stage]
-            self._world.stage_requests.append(life.deal)
+            self._then(self._moment(day, life.draws), partial(self._ask_to_move, life.deal, STAGES[stage]))
         else:
             self._set(life, day, found, stage=STAGES[stage])
 
@@ -223,13 +245,15 @@ class Deals:
         if not life.is_doomed:
             is_over = life.stage == len(STAGES) - 1 and day - life.stage_day > 4 and draws.chance(0.13)
         else:
-            is_over = day - life.silent_from > 12 and draws.chance(0.035)
+            silent = day - life.silent_from
+            is_over = silent > 12 and draws.chance(0.05 if silent < 30 else 0.2)
         if not is_over:
             return
         life.is_closed = True
         outcome = "Closed lost" if life.is_doomed else "Closed won"
         self._set(life, day, found, late=True, stage=outcome, is_closed=True, is_won=not life.is_doomed)
-        self._world.close_deal(life.deal)
+        if life.deal.id in self._world.open_deals:
+            self._world.close_deal(life.deal)
 
     # --- events ----------------------------------------------------------------------------------------------
 
@@ -274,12 +298,16 @@ class Deals:
         at_ms = self._moment(day, draws)
         first = draws.below(len(deal.contacts))
         chosen = [deal.contacts[(first + i) % len(deal.contacts)] for i in range(min(people, len(deal.contacts)))]
+        if direction == "inbound":
+            self._then(at_ms, partial(setattr, deal, "writer", chosen[0]))
         life.count += 1
         data = CrmActivity(
             kind=kind,
             deal_id=deal.id,
             direction=direction,
-            participants=[Participant(contact_id=c.id, role=c.role, executive=c.is_executive) for c in chosen],
+            participants=[
+                Participant(contact_id=c.id, name=c.name, role=c.role, executive=c.is_executive) for c in chosen
+            ],
             occurred_at=self._envelope.time_text(at_ms),
             scheduled_for=self._envelope.time_text(self._moment(scheduled, draws)) if scheduled else UNSET,
             logged_by=Actor("human", deal.owner_id),
@@ -293,6 +321,11 @@ class Deals:
         """A time of the working day, 08:00–18:00 local; the end of a deal comes after all else."""
         local = day * DAY_MS + (18 * HOUR_MS if late else 8 * HOUR_MS) + draws.below(HOUR_MS if late else 10 * HOUR_MS)
         return local - self._org.utc_offset_minutes * MINUTE_MS
+
+
+def _working_day(day: int) -> int:
+    """The day itself, or the Monday after it."""
+    return day + max(0, 7 - (day + 3) % 7) if (day + 3) % 7 >= 5 else day
 
 
 def _rep_name(index: int) -> str:

@@ -54,6 +54,8 @@ class Simulation:
         """The events of the next hour, ordered by time."""
         begin, end = self.now_ms, self.now_ms + HOUR_MS
         self._begin_day(begin)
+        if self._deals is not None:
+            self._deals.pass_on(begin)
         planned: list[tuple[int, int, int]] = []
         for place, load in enumerate(self.loads):
             planned.extend((at_ms, place, run) for at_ms, run in load.hour(begin))

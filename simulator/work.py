@@ -245,7 +245,7 @@ def _notes(worker: Worker) -> Step:
     record = _as_record(deal)
     if choice < 0.7:
         return Step(action="note.create", object="Note", records=[record], deal=deal)
-    if choice < 0.85:
+    if choice < 0.95:
         return Step(action="task.create", object="Task", records=[record], deal=deal)
     return update(record, "next_step", draws.pick(names.NEXT_STEPS), deal)
 
@@ -258,14 +258,13 @@ def _outreach(worker: Worker) -> Step:
         contact = draws.pick(worker.world.contacts)
         return Step(action="record.read", object="Contact", records=[contact])
     # It writes only to people who have written before: a first contact is a person's decision.
-    if choice < 0.85 or not deal.has_written:
+    if choice < 0.85 or deal.writer is None:
         return Step(action="email.draft", object="EmailMessage", deal=deal)
-    contact = deal.contacts[0]
     return Step(
         action="email.send",
         object="EmailMessage",
         records=[_as_record(deal)],
-        recipients=[contact.id],
+        recipients=[deal.writer.id],
         deal=deal,
         is_external=True,
     )
@@ -279,9 +278,12 @@ def _stage(worker: Worker) -> Step:
         if wanted and deal.id in worker.world.open_deals:
             return update(_as_record(deal), "stage", wanted, deal)
     some = _some_deal(worker)
-    if some is None or draws.chance(0.3):
-        return Step(action="report.run", object="Opportunity", deal=some)
-    if draws.chance(0.5):
+    choice = draws.random()
+    if some is None or choice < 0.5:
+        return Step(action="report.run", object="Opportunity")
+    if choice < 0.8:
+        return Step(action="record.read", object="Opportunity", records=[_as_record(some)], deal=some)
+    if choice < 0.9:
         return update(_as_record(some), "next_step", draws.pick(names.NEXT_STEPS), some)
     return update(_as_record(some), "forecast_category", draws.pick(names.FORECASTS), some)
 

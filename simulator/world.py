@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from events.types import Participant
 from simulator import names
 from simulator.draws import Draws
 from simulator.spec import OrgSpec
@@ -23,6 +24,10 @@ class Record(Struct, kw_only=True, gc=False):
     role: str = ""
     is_executive: bool = False
 
+    def participant(self) -> Participant:
+        """A contact, as somebody who takes part in an activity."""
+        return Participant(contact_id=self.id, name=self.name, role=self.role, executive=self.is_executive)
+
 
 class OpenDeal(Struct, kw_only=True, gc=False):
     """What agents may know of an open deal."""
@@ -34,7 +39,7 @@ class OpenDeal(Struct, kw_only=True, gc=False):
     owner_id: str
     manager_id: str
     fields: dict[str, Any]
-    has_written: bool = False
+    writer: Record | None = None
     wanted_stage: str = ""
 
 

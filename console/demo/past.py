@@ -83,8 +83,7 @@ class Past:
             if at_ms - self._tick_ms >= TICK_MS:
                 self._tick(round_, at_ms)
             round_.now_ms = at_ms
-            for topic in item.topics:
-                round_.append(topic, item.event, item.raw, item.ids)  # type: ignore[arg-type]
+            round_.append_all((item,))
             recent.add(item.id_hash, item.content_hash)
         round_.core.last_ms = max(round_.core.last_ms, round_.now_ms)
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from console.demo.organisation import ROGUE
 from events.times import MINUTE_MS, SECOND_MS
-from events.types import ActionEvent, Actor, CrmActivity, Event, Participant
+from events.types import ActionEvent, Actor, CrmActivity, Event
 from governance.gate import GateDecision, Rule
 from simulator import Simulation
 from simulator.draws import Draws
@@ -197,15 +197,14 @@ class Buyers:
 
     def _mail(self, deal: OpenDeal, at_ms: int) -> Event:
         self._wrote.add(deal.id)
-        deal.has_written = True
         self._count += 1
         envelope = self._simulation.envelope
-        contact = deal.contacts[0]
+        contact = deal.writer = deal.contacts[0]
         data = CrmActivity(
             kind="email",
             deal_id=deal.id,
             direction="inbound",
-            participants=[Participant(contact_id=contact.id, role=contact.role, executive=contact.is_executive)],
+            participants=[contact.participant()],
             occurred_at=envelope.time_text(at_ms - 20 * SECOND_MS),
             logged_by=Actor("automation", "mail-sync"),
             system=SYSTEM,

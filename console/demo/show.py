@@ -37,6 +37,7 @@ from console.demo.routes import demo_routes
 from console.demo.script import Buyers, Demo
 from console.demo.teller import Teller
 from console.services import STATE_KEY
+from console.web.look import zone_of
 from governance.gate import GateDecision, GateRequest
 from governance.settings import Settings
 from simulator import Simulation
@@ -170,7 +171,7 @@ def _serve(
     for route in demo_routes(demo):
         app.register(route)
     lines, link = prepare_people(auth, url)
-    teller = Teller(demo, reader, clock, url, link)
+    teller = Teller(demo, reader, clock, url, link, zone_of(settings))
 
     def begin() -> None:
         clock.run(options.speed)

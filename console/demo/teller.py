@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime, tzinfo
 
 import click
 
 from console.demo.clock import DemoClock
-from console.demo.organisation import PERSON, ROGUE, ZONE
+from console.demo.organisation import PERSON, ROGUE
 from console.demo.script import Demo
 from console.text import plain
 from storage.read import Reader
@@ -21,12 +20,13 @@ _SETTLE_SECS = 1.0
 class Teller:
     """A thread that watches the demo and prints."""
 
-    def __init__(self, demo: Demo, reader: Reader, clock: DemoClock, url: str, link: str) -> None:
+    def __init__(self, demo: Demo, reader: Reader, clock: DemoClock, url: str, link: str, zone: tzinfo) -> None:
         self._demo = demo
         self._reader = reader
         self._clock = clock
         self._url = url
         self._link = link
+        self._zone = zone
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tripline-teller", daemon=True)
 
@@ -88,4 +88,4 @@ Only a person can release it: log in, open {self._url}/agents/{ROGUE}, give a re
 
     def _time(self, at_ms: int | None = None) -> str:
         moment = (self._clock.now_ms() if at_ms is None else at_ms) / 1000
-        return datetime.fromtimestamp(moment, ZoneInfo(ZONE)).strftime("%H:%M:%S")
+        return datetime.fromtimestamp(moment, self._zone).strftime("%H:%M:%S")
