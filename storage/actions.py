@@ -25,6 +25,7 @@ MAX_RECORDS_INDEXED = 1_000
 VERSION = 1
 
 _json = msgspec.json.Encoder()
+_ids = msgspec.json.Decoder(list[str]).decode
 _BIN_COUNTS = ("actions", "records", "errors", "denied", "admitted", "changes")
 _AGENT_COUNTS = ("actions", "records", "errors", "external", "admitted", "denied", "changes")
 
@@ -62,32 +63,57 @@ def position(link: sqlite3.Connection, topic: str, topic_id: str) -> int:
 
 
 class _Agent:
-    """What is to be added to an agent's totals."""
+    """What is to be written of one agent: rows in log order, what is to be added to its totals and its bins."""
 
-    __slots__ = ("counts", "first_ms", "last_action", "last_ms", "last_write_ms", "version")
+    __slots__ = (
+        "bin",
+        "bins",
+        "counts",
+        "first_ms",
+        "last_action",
+        "last_ms",
+        "last_write_ms",
+        "rows",
+        "until",
+        "version",
+    )
 
     def __init__(self, at_ms: int) -> None:
-        self.counts = [0] * 7
+        self.rows: list[tuple[Any, ...]] = []
+        self.counts = [0] * len(_AGENT_COUNTS)
+        self.bins: dict[int, list[Any]] = {}
+        self.bin: list[Any] = []
+        self.until = 0
         self.first_ms = self.last_ms = at_ms
         self.last_write_ms: int | None = None
         self.last_action: str | None = None
         self.version: str | None = None
+
+    def bin_at(self, at_ms: int) -> list[Any]:
+        """The counts of the five minutes that hold a time."""
+        if not self.until - BIN_MS <= at_ms < self.until:
+            start = at_ms - at_ms % BIN_MS
+            self.until = start + BIN_MS
+            found = self.bins.get(start)
+            if found is None:
+                found = self.bins[start] = [0, 0, 0, 0, 0, 0, None, None]
+            self.bin = found
+        return self.bin
 
 
 class ActionRows:
     """Rows gathered and not yet written. Not safe to share between threads."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[Any, ...]] = []
         self.records: list[tuple[Any, ...]] = []
         self.next_offset: int | None = None
+        self._count = 0
         self._agents: dict[str, _Agent] = {}
-        self._bins: dict[tuple[str, int], list[Any]] = {}
         self._open: dict[str, tuple[str, int, int]] = {}
         self._reported: list[tuple[str, int, int]] = []
 
     def __len__(self) -> int:
-        return len(self.rows) + len(self._bins)
+        return self._count
 
     def take(self, offset: int, at_ms: int, event: Event) -> None:
         """Take one record of agent.actions; what is no action only moves the position."""
@@ -101,12 +127,15 @@ class ActionRows:
 
     def denied(self, key: str, at_ms: int) -> None:
         """Count an operation that the gate refused."""
-        self._agent(key, at_ms).counts[5] += 1
-        self._bin(key, at_ms)[3] += 1
+        self._count += 1
+        found = self._agent(key, at_ms)
+        found.counts[5] += 1
+        found.bin_at(at_ms)[3] += 1
 
     def band(self, key: str, bin_ms: int, expected: float, limit: float) -> None:
         """What the rate detector expects of an agent in five minutes, and its limit."""
-        found = self._bin(key, bin_ms)
+        self._count += 1
+        found = self._agent(key, bin_ms).bin_at(bin_ms)
         found[6], found[7] = expected, limit
 
     # --- one kind of record each ---------------------------------------------------------------------------------
@@ -116,17 +145,15 @@ class ActionRows:
         tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
         key = f"{tenant}/{data.agent_id}"
         kind = CATALOGUE.get(data.action) or kind_of(data.action)
-        ids = data.record_ids if data.record_ids is not UNSET else ()
-        records = max(len(ids), data.records if data.records is not UNSET else 0, 1 if kind.is_write else 0)
+        ids = data.record_ids or ()
+        records = max(len(ids), data.records or 0, 1 if kind.is_write else 0)
         is_external = kind.is_external or data.external is True
-        recipients = max(
-            len(data.recipient_ids) if data.recipient_ids is not UNSET else 0,
-            data.recipients if data.recipients is not UNSET else 0,
-            1 if is_external else 0,
-        )
+        recipients = max(len(data.recipient_ids or ()), data.recipients or 0, 1 if is_external else 0)
         decision_id = data.decision_id or None
         was_admitted = decision_id is not None and self._close(decision_id)
-        self.rows.append(
+        found = self._agents.get(key) or self._agent(key, at_ms)
+        self._count += 1
+        found.rows.append(
             (
                 key,
                 at_ms,
@@ -136,15 +163,15 @@ class ActionRows:
                 "report",
                 data.action,
                 data.object or None,
-                _json.encode(ids).decode() if ids else None,
-                _json.encode(data.changes).decode() if data.changes else None,
+                _text(ids) if ids else None,
+                _text(data.changes) if data.changes else None,
                 data.outcome,
-                _json.encode(data.error).decode() if data.error else None,
+                _text(data.error) if data.error else None,
                 records,
                 recipients,
                 is_external,
                 data.authorized_by or None,
-                _json.encode(data.trigger).decode() if data.trigger else None,
+                _text(data.trigger) if data.trigger else None,
                 data.reviewed_by or None,
                 decision_id,
                 data.deal_id or None,
@@ -153,37 +180,25 @@ class ActionRows:
                 event.id,
             )
         )
-        self._index(tenant, data.object or "", ids, key, at_ms, offset)
-        self._count_report(key, at_ms, event, records, is_external, kind.is_write, was_admitted)
-
-    def _count_report(
-        self,
-        key: str,
-        at_ms: int,
-        event: ActionEvent,
-        records: int,
-        is_external: bool,
-        is_write: bool,
-        was_admitted: bool,
-    ) -> None:
-        data = event.data
-        found = self._agent(key, at_ms)
-        bin_ = self._bin(key, at_ms)
-        counts = found.counts
+        if ids:
+            self._index(tenant, data.object or "", ids, key, at_ms, offset)
+        found.last_ms = at_ms
+        counts, bin_ = found.counts, found.bin_at(at_ms)
         if not was_admitted:
             counts[0] += 1
             counts[1] += records
             counts[3] += is_external
             bin_[0] += 1
             bin_[1] += records
-        if data.outcome == "error":
+        if data.outcome == "ok":
+            if kind.is_write:
+                found.last_write_ms = at_ms
+        elif data.outcome == "error":
             counts[2] += 1
             bin_[2] += 1
-        elif data.outcome == "denied" and not data.decision_id:
+        elif decision_id is None:
             counts[5] += 1
             bin_[3] += 1
-        elif data.outcome == "ok" and is_write:
-            found.last_write_ms = at_ms
         found.last_action = data.action
         if data.agent_version:
             found.version = data.agent_version
@@ -192,19 +207,21 @@ class ActionRows:
         data = event.data
         tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
         key = f"{tenant}/{data.agent_id}"
-        self.rows.append(
+        found = self._agent(key, at_ms)
+        self._count += 1
+        found.rows.append(
             (
                 key, at_ms, offset, at_ms, data.agent_id, "admission", data.action, data.object or None,
-                _json.encode(data.record_ids).decode() if data.record_ids else None,
-                _json.encode(data.changes).decode() if data.changes else None,
+                _text(data.record_ids) if data.record_ids else None,
+                _text(data.changes) if data.changes else None,
                 "admitted", None, data.records, data.recipients, data.external, data.authorized_by or None,
-                _json.encode(data.trigger).decode() if data.trigger else None,
+                _text(data.trigger) if data.trigger else None,
                 None, data.decision_id, None, None, event.source, event.id,
             )
         )  # fmt: skip
         self._open[data.decision_id] = (key, at_ms, offset)
         self._index(tenant, data.object or "", data.record_ids, key, at_ms, offset)
-        found, bin_ = self._agent(key, at_ms), self._bin(key, at_ms)
+        bin_ = found.bin_at(at_ms)
         for place, number in ((0, 1), (1, data.records), (3, int(data.external)), (4, 1)):
             found.counts[place] += number
         bin_[0] += 1
@@ -221,17 +238,19 @@ class ActionRows:
         tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
         key = f"{tenant}/{data.actor.id}"
         changes = {data.record_id: data.changes} if data.changes else None
-        self.rows.append(
+        found = self._agent(key, at_ms)
+        self._count += 1
+        found.rows.append(
             (
                 key, at_ms, offset, _effect_ms(data.committed_at or event.time, at_ms), data.actor.id, "change",
-                f"record.{data.op}", data.object, _json.encode([data.record_id]).decode(),
-                _json.encode(changes).decode() if changes else None, "ok", None, 1, 0, False, None, None, None, None,
+                f"record.{data.op}", data.object, _text([data.record_id]),
+                _text(changes) if changes else None, "ok", None, 1, 0, False, None, None, None, None,
                 data.deal_id or None, None, event.source, event.id,
             )
         )  # fmt: skip
         self._index(tenant, data.object, (data.record_id,), key, at_ms, offset)
-        self._agent(key, at_ms).counts[6] += 1
-        self._bin(key, at_ms)[5] += 1
+        found.counts[6] += 1
+        found.bin_at(at_ms)[5] += 1
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -253,13 +272,6 @@ class ActionRows:
         if found is None:
             found = self._agents[key] = _Agent(at_ms)
         found.last_ms = at_ms
-        return found
-
-    def _bin(self, key: str, at_ms: int) -> list[Any]:
-        start = at_ms - at_ms % BIN_MS
-        found = self._bins.get((key, start))
-        if found is None:
-            found = self._bins[key, start] = [0, 0, 0, 0, 0, 0, None, None]
         return found
 
     # --- writing -------------------------------------------------------------------------------------------------
@@ -285,54 +297,62 @@ class ActionRows:
         self._forget()
 
     def _write(self, link: sqlite3.Connection) -> None:
-        self.rows.sort(key=_place)
-        insert_many(link, action, self.rows, "ON CONFLICT DO NOTHING")
+        agents = sorted(self._agents.items())
+        rows = [row for _, found in agents for row in found.rows]
+        insert_many(link, action, rows, "ON CONFLICT DO NOTHING")
         self.records.sort()
         insert_many(link, action_record, self.records, "ON CONFLICT DO NOTHING")
         if self._reported:
             link.executemany('DELETE FROM action WHERE key = ? AND at_ms = ? AND "offset" = ?', self._reported)
-        insert_many(
-            link,
-            agent,
-            [
-                (
-                    key, *key.split("/", 1), found.version, found.first_ms, found.last_ms, found.last_write_ms,
-                    found.last_action, *found.counts,
-                )
-                for key, found in sorted(self._agents.items())
-            ],
-            _AGENT_TAIL,
-        )  # fmt: skip
-        bins = [(*place, *counts) for place, counts in sorted(self._bins.items())]
+        totals = [
+            (
+                key, *key.split("/", 1), found.version, found.first_ms, found.last_ms, found.last_write_ms,
+                found.last_action, *found.counts,
+            )
+            for key, found in agents
+        ]  # fmt: skip
+        insert_many(link, agent, totals, _AGENT_TAIL)
+        bins = [(key, start, *counts) for key, found in agents for start, counts in sorted(found.bins.items())]
         insert_many(link, agent_bin, bins, _BIN_TAIL)
 
     def _forget(self) -> None:
-        self.rows.clear()
+        self._count = 0
         self.records.clear()
         self._agents.clear()
-        self._bins.clear()
         self._reported.clear()
         while len(self._open) > 100_000:
             del self._open[next(iter(self._open))]
 
 
-def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 5_000) -> int:
-    """Drop up to ``most`` actions per call that are older than ``at_ms``, with their index; returns how many."""
+def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 2_000) -> int:
+    """Drop up to ``most`` actions that are older than ``at_ms``, with their index; returns how many."""
     dropped = 0
+    link.execute("BEGIN IMMEDIATE")
     for (key,) in link.execute("SELECT key FROM agent").fetchall():
-        cursor = link.execute(
-            'DELETE FROM action WHERE (key, at_ms, "offset") IN '
-            '(SELECT key, at_ms, "offset" FROM action WHERE key = ? AND at_ms < ? ORDER BY at_ms LIMIT ?)',
+        old = link.execute(
+            'SELECT key, at_ms, "offset", object, record_ids FROM action WHERE key = ? AND at_ms < ? '
+            "ORDER BY at_ms LIMIT ?",
             (key, at_ms, most - dropped),
+        ).fetchall()
+        link.executemany('DELETE FROM action WHERE key = ? AND at_ms = ? AND "offset" = ?', [row[:3] for row in old])
+        link.executemany(
+            "DELETE FROM action_record WHERE tenant = ? AND object = ? AND record_id = ? AND at_ms = ? "
+            'AND "offset" = ?',
+            [
+                (key.partition("/")[0], object_ or "", record_id, when, offset)
+                for _, when, offset, object_, ids in old
+                for record_id in (_ids(ids) if ids else ())
+            ],
         )
-        dropped += cursor.rowcount
+        dropped += len(old)
         if dropped >= most:
             break
+    link.execute("COMMIT")
     return dropped
 
 
-def _place(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return row[:3]
+def _text(value: Any) -> str:
+    return _json.encode(value).decode()
 
 
 def _effect_ms(text: str | Any, at_ms: int) -> int:

@@ -117,6 +117,11 @@ def drop_before(link: sqlite3.Connection, decisions_ms: int, request_ids_ms: int
     )
     link.execute(
         "DELETE FROM gate_decision WHERE decision_id IN "
-        "(SELECT decision_id FROM gate_decision WHERE at_ms < ? LIMIT ?)",
-        (decisions_ms, most),
+        "(SELECT decision_id FROM gate_decision WHERE decision_id < ? ORDER BY decision_id LIMIT ?)",
+        (decision_prefix(decisions_ms), most),
     )
+
+
+def decision_prefix(at_ms: int) -> str:
+    """How the ids of decisions made at a time begin: they grow with time, so that old ones lie together."""
+    return f"{max(0, at_ms):012x}"

@@ -124,7 +124,7 @@ class Store:
 
     def _open_projections(self, path: Path) -> sqlite3.Connection:
         link = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "cache_size=-65536"):
+        for pragma in ("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
             link.execute(f"PRAGMA {pragma}")
         return link
 

@@ -172,7 +172,7 @@ def blind(request: GateRequest, settings: Settings) -> GateDecision:
 
 def _new_decision_id(now_ms: int) -> str:
     """Unique, not to be guessed, and growing with time, so that the store's index only grows at its end."""
-    return f"{now_ms:012x}{secrets.token_hex(10)}"
+    return f"{gate_store.decision_prefix(now_ms)}{secrets.token_hex(10)}"
 
 
 def _report(round_: Round, request: GateRequest, decision: GateDecision) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import structlog
 
 from events.codec import decode
+from events.times import DAY_MS
 from storage import actions, log
 from storage.actions import ActionRows
 from storage.store import Store
@@ -23,10 +24,12 @@ from streams.records import Entry
 from streams.routing import ACTIONS
 from streams.standalone.bands import Band
 
-ROWS_AT_ONCE = 4_000
+ROWS_AT_ONCE = 10_000
 GATHER_SECS = 0.25
 MAX_WAITING = 50_000
-_KEEP_MS = 49 * 3_600_000
+_KEEP_MS = 8 * DAY_MS
+"""How long rows are kept: the pages show 48 hours, a stop is looked into for some days."""
+_CLEAN_SECS = 20.0
 _RETRY_SECS = 0.5
 _log = structlog.get_logger("tripline.projector")
 
@@ -50,6 +53,7 @@ class Projector:
         self._idle = threading.Event()
         self._stop = False
         self._now_ms = 0
+        self._cleaned = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="tripline-projector", daemon=True)
 
     def start(self) -> None:
@@ -131,6 +135,8 @@ class Projector:
                     return
                 if self._waiting_records > ROWS_AT_ONCE // 4:
                     time.sleep(GATHER_SECS)
+                elif time.monotonic() - self._cleaned > _CLEAN_SECS:
+                    self._clean(out)
         finally:
             out.close()
             source.close()
@@ -174,3 +180,8 @@ class Projector:
         if rows.next_offset is not None or len(rows):
             rows.write(out, ACTIONS, self.topic_id)
             rows.next_offset = None
+
+    def _clean(self, out: sqlite3.Connection) -> None:
+        """Drop some rows that are too old; when there were many, go on soon."""
+        dropped = actions.drop_before(out, self._now_ms - _KEEP_MS)
+        self._cleaned = time.monotonic() - (_CLEAN_SECS - 0.2 if dropped else 0.0)

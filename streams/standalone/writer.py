@@ -16,6 +16,8 @@ from typing import Any
 
 import structlog
 
+from events.times import DAY_MS, HOUR_MS
+from storage import gate as gate_store
 from storage import log, snapshots
 from storage.errors import StoreError, StoreUnavailable
 from streams.records import Entry
@@ -338,10 +340,12 @@ class Writer:
         self._snapshot_cost = self._last_snapshot - began
 
     def _drop_old(self, core: Core) -> None:
-        """Retention: segments whose records are too old and lie below what a recovery would read."""
-        before_ms = core.last_ms - core.settings.engine.retention_days * 86_400_000
+        """Retention, some at a time: segments that are too old and lie below what a recovery reads; old decisions."""
+        before_ms = core.last_ms - core.settings.engine.retention_days * DAY_MS
         for lane in core.lanes.values():
             log.drop_before(core.link, lane.topic, before_ms, lane.resume_offset)
+        remember_ms = core.settings.gate.remember_hours * HOUR_MS
+        gate_store.drop_before(core.link, before_ms, core.last_ms - remember_ms)
 
 
 def _entries(core: Core) -> list[Entry]:
