@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from storage.errors import StoreMismatch
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 HERE = Path(__file__).parent
+HEAD = "0001"
+"""The newest revision; said here so that a store that is up to date opens without loading Alembic."""
 
 
 def config() -> Config:
     """Alembic's configuration, without a file."""
+    from alembic.config import Config  # noqa: PLC0415 - slow to load, seldom needed
+
     made = Config()
     made.set_main_option("script_location", HERE.as_posix())
     return made
-
-
-def head() -> str:
-    """The newest revision."""
-    return ScriptDirectory.from_config(config()).get_current_head() or ""
 
 
 def upgrade(path: Path, revision: str = "head") -> None:
@@ -51,8 +51,11 @@ def current(path: Path) -> str | None:
 
 def _run(path: Path, revision: str, *, is_up: bool) -> None:
     known = current(path)
-    if is_up and revision == "head" and known == head():
+    if is_up and revision == "head" and known == HEAD:
         return
+    from alembic import command  # noqa: PLC0415 - slow to load, seldom needed
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
     scripts = ScriptDirectory.from_config(config())
     if known is not None and known not in {script.revision for script in scripts.walk_revisions()}:
         raise StoreMismatch(f"{path} was written by a newer version of Tripline (revision {known}); upgrade this one")

@@ -36,7 +36,7 @@ def fill(link: sqlite3.Connection, sizes: list[int], topic: str = TOPIC) -> None
             list(range(offset, offset + size)),
             [b"%d" % n for n in range(offset, offset + size)],
             b"",
-        )  # noqa: E501
+        )
         offset += size
 
 

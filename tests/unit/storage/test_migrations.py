@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
 from storage import migrations
@@ -35,6 +36,10 @@ def test_the_migrations_make_the_tables_that_the_code_describes(tmp_path: Path) 
             column.name for column in table.primary_key.columns
         }
         assert {index["name"] for index in found.get_indexes(table.name)} == {index.name for index in table.indexes}
+
+
+def test_the_newest_revision_is_the_one_that_the_code_names() -> None:
+    assert ScriptDirectory.from_config(migrations.config()).get_current_head() == migrations.HEAD
 
 
 def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
