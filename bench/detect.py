@@ -28,7 +28,9 @@ from detectors.base import Action, Shared
 from detectors.discovery import build, discover
 from detectors.statistics import poisson_upper_bound
 from events.catalogue import kind_of
-from events.types import ActionError, AgentAction
+from events.types import ActionError, ActionEvent, AgentAction
+from simulator import AgentSpec, OrgSpec, timeline
+from simulator.population import hour_times, population
 
 QUARTER_MS = 900_000
 WARM_UP_DAYS = 7
@@ -309,7 +311,59 @@ def _delays(values: list[float]) -> dict[str, float | int]:
 def organisations(arguments: argparse.Namespace) -> Iterator[tuple[int, list[Agent]]]:
     """The populations asked for, one a seed."""
     for seed in arguments.seeds:
-        yield seed, populations.organisation(seed, arguments.agents, arguments.days, harshness=arguments.harshness)
+        if arguments.population == "simulator":
+            yield seed, _simulated(arguments.agents, arguments.days, seed)
+        else:
+            yield seed, populations.organisation(seed, arguments.agents, arguments.days, harshness=arguments.harshness)
+
+
+def _simulated(agents: int, days: int, seed: int) -> list[Agent]:
+    spec = population(agents, seed)
+    return [_simulated_agent(spec, one, seed, days) for one in spec.agents]
+
+
+def _simulated_agent(spec: OrgSpec, one: AgentSpec, seed: int, days: int) -> Agent:
+    hours = list(hour_times(spec, one, seed, populations.START_MS, days))
+    counts = np.array([len(hour) for hour in hours])
+    times = np.array([at_ms for hour in hours for at_ms in hour], dtype=np.int64)
+    times.sort()
+    usual = counts[counts >= 0.2 * max(np.percentile(counts[counts > 0], 90), 1)] if len(times) else counts
+    agent = Agent(one.agent_id, one.kind, times, float(np.median(usual)) if len(usual) else 0.0)
+    if one.jobs:
+        agent.details["job_hour"] = ((one.jobs[0].start_minute - one.utc_offset_minutes) / 60) % 24
+    return agent
+
+
+def run_events(agents: int, days: int, seed: int, tally: Tally) -> None:
+    """The simulator's own events (its objects, records, errors, and an outage of the CRM): false suspensions only."""
+    spec, shared = population(agents, seed), Shared()
+    detectors = build({}, shared)
+    rate = detectors[[d.name for d in detectors].index("action_rate")]
+    kinds = {agent.agent_id: agent.kind for agent in spec.agents}
+    states = {agent: [d.new_state(agent) for d in detectors] for agent in kinds}
+    last_stop: dict[str, int] = {}
+    quarter_end = populations.START_MS + QUARTER_MS
+    for at_ms, event in timeline(spec, seed, populations.START_MS, days):
+        while at_ms >= quarter_end:
+            reports = [rate.report(states[agent][0], quarter_end) for agent in states]  # type: ignore[attr-defined]
+            shared.factor = rate.common_factor([r for r in reports if r is not None])  # type: ignore[attr-defined]
+            quarter_end += QUARTER_MS
+        if not isinstance(event, ActionEvent):
+            continue
+        data = event.data
+        action = Action(at_ms, at_ms, event.source, event.id, kind_of(data.action), data)
+        for detector, state in zip(detectors, states[data.agent_id], strict=True):
+            said = detector.observe(action, state)
+            if said is None:
+                continue
+            tally.opinions[f"{detector.name} {said.wanted}"] += 1
+            if said.wanted in STOPS and at_ms - last_stop.get(data.agent_id, 0) >= DAY_MS:
+                day = (at_ms - populations.START_MS) / DAY_MS
+                key = f"{kinds[data.agent_id]} {detector.name}"
+                tally.stops[key].append({"agent": data.agent_id, "day": day, "summary": said.summary})
+                last_stop[data.agent_id] = at_ms
+    for kind in kinds.values():
+        tally.months[kind] += (days - WARM_UP_DAYS) / 30.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -320,14 +374,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--forks", type=int, default=3, help="forks an agent")
     parser.add_argument("--harshness", type=float, default=1.0)
-    parser.add_argument(
-        "--only", nargs="+", help="leave the other detectors out (action_rate is always in: it gives the common factor)"
-    )
+    parser.add_argument("--only", nargs="+", help="leave others out (action_rate is always in)")
+    parser.add_argument("--population", choices=("own", "simulator"), default="own")
+    parser.add_argument("--events", action="store_true", help="the simulator's events themselves; no forks")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     tally, started = Tally(), time.process_time()
     tables = {name: {"is_enabled": name in (arguments.only or [name]) or name == "action_rate"} for name in discover()}
-    for seed, agents in organisations(arguments):
+    if arguments.events:
+        for seed in arguments.seeds:
+            run_events(arguments.agents, arguments.days, seed, tally)
+    for seed, agents in () if arguments.events else organisations(arguments):
         Runner(agents, seed, arguments.forks, tally, tables).run()
     result = summarise(tally)
     result["metronome_secs"] = metronome()

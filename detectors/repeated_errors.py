@@ -22,7 +22,7 @@ _MAX_OBJECTS = 24
 _MAX_CELLS = 64
 _MAX_NAME_CHARS = 40
 _LEARN_RUN = 4
-"""A run is learnt when a success ends it, a longer one as if it had this length: longer ones are there to be stopped."""
+"""A run is learnt when a success ends it, a longer one as if it had this length: those are there to be stopped."""
 _FORGET_AT = 2_000.0
 _STATISTIC_CAP = 1e12
 _COMPOSITE = 1.5

@@ -246,14 +246,17 @@ class SeasonalLimits:
             fifth = sorted([peak / limit for peak, limit in zip(peaks, row, strict=True)])[-5]
             start = min(_RAMP_FROM_MOST, max(_RAMP_FROM_LEAST, _TAIL * fifth))
             wide = [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
-            jobs = [_job_factor(peak / limit, start) for peak, limit in zip(wide, row, strict=True)]
+            shares = [_job_share(peak, fifth_peak) for peak in wide]
+            jobs = [
+                1.0 + share * (_job_factor(peak / limit, start) - 1.0) if share > 0.0 else 1.0
+                for peak, limit, share in zip(wide, row, shares, strict=True)
+            ]
             longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
             tail = max(1.0, _TAIL * fifth)
             final[w] = [
-                _bounded(limit * job * tail, max(peak, fifth_peak), job > 1.0, slack, _job_share(peak, fifth_peak))
-                for limit, job, peak in zip(row, longer, wide, strict=True)
+                max(FLOORS[w], _bounded(limit * job * tail, max(peak, fifth_peak), job > 1.0, slack, share))
+                for limit, job, peak, share in zip(row, longer, wide, shares, strict=True)
             ]
-            final[w] = [max(limit, FLOORS[w]) for limit in final[w]]
         return final
 
     # --- questions -----------------------------------------------------------------------------------------------
