@@ -10,7 +10,8 @@ import unicodedata
 
 MARK = "\N{REPLACEMENT CHARACTER}"
 _INVISIBLE = frozenset("\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u3164\uffa0")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\u2212")
+"""Also the wide forms: some spreadsheets take them for the narrow ones."""
 
 
 def plain(text: object, limit: int = 256) -> str:
@@ -26,7 +27,7 @@ def plain(text: object, limit: int = 256) -> str:
 def cell(text: object, limit: int = 256) -> str:
     """As ``plain``, for a spreadsheet or CSV cell: a leading formula sign is quoted."""
     safe = plain(text, limit)
-    return "'" + safe if safe.startswith(_FORMULA_STARTS) else safe
+    return "'" + safe if safe.lstrip().startswith(_FORMULA_STARTS) else safe
 
 
 def _safe(char: str) -> str:

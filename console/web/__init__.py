@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
+from litestar import Request, Response
 from litestar.static_files import create_static_files_router
 
+from console.errors import Refused
 from console.services import Services
 from console.web import export, forms, pages
 from console.web.render import STATIC
@@ -18,6 +21,16 @@ route_handlers: list[Any] = [
         path="/static", directories=[STATIC], include_in_schema=False, cache_control=None, name="static"
     ),
 ]
+
+
+def problem_of(request: Request[Any, Any, Any], problem: Refused) -> Response[str] | None:
+    """A refusal as a page, for a browser that asked for one; None where the answer is for a program."""
+    is_page = "text/html" in request.headers.get("accept", "") and "hx-request" not in request.headers
+    if not is_page or request.url.path.startswith(("/v1/", "/metrics", "/healthz", "/readyz", "/schema", "/static/")):
+        return None
+    if problem.status == 401:
+        return Response("", status_code=303, headers={"Location": f"/login?next={quote(request.url.path)}"})
+    return forms.problem_page(request, problem)
 
 
 def handlers(services: Services) -> list[Any]:  # noqa: ARG001 - handlers find the services in the application's state

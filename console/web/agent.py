@@ -287,10 +287,10 @@ def _detail(value: Any) -> str:
 def _groups(deeds: Sequence[ActionRow], row: AgentRow, frame: Frame) -> list[DeedGroup]:
     """The rows after the stop, those of the burst before it, and the rest; one plain group when nothing stopped it."""
     if row.stop is None:
-        return [DeedGroup("", "", [deed(d, frame) for d in deeds])] if deeds else []
+        return [DeedGroup("", "", [deed(d, frame, seen) for d, seen in folded(deeds)])] if deeds else []
     stop, clock = row.stop, frame.clock
-    after = [d for d in deeds if d.at_ms > stop.stopped_ms]
-    burst = [d for d in deeds if stop.burst_from_ms <= d.at_ms <= stop.stopped_ms]
+    after = [d for d in deeds if _is_after(d, stop.stopped_ms)]
+    burst = [d for d in deeds if d.at_ms >= stop.burst_from_ms and not _is_after(d, stop.stopped_ms)]
     before = [d for d in deeds if d.at_ms < stop.burst_from_ms]
     attempts = stop.refused_after + stop.admitted_after + stop.bypassed_after
     span = f"{clock.time(stop.burst_from_ms)} to {clock.time(stop.stopped_ms)}"
@@ -298,21 +298,43 @@ def _groups(deeds: Sequence[ActionRow], row: AgentRow, frame: Frame) -> list[Dee
         DeedGroup(
             "After the stop",
             f"{w.many(attempts, 'attempt')}, {stop.admitted_after} admitted",
-            [deed(d, frame) for d in after],
+            [deed(d, frame, seen) for d, seen in folded(after)],
         ),
         DeedGroup(
             f"Before the stop, {span}",
             f"{w.many(stop.records_before, 'record')} changed",
-            [deed(d, frame) for d in burst],
+            [deed(d, frame, seen) for d, seen in folded(burst)],
         ),
-        DeedGroup("Earlier, as usual", "", [deed(d, frame) for d in before]),
+        DeedGroup("Earlier, as usual", "", [deed(d, frame, seen) for d, seen in folded(before)]),
     ]
     return [group for group in groups if group.rows or (group.title == "After the stop")]
 
 
-def deed(row: ActionRow, frame: Frame) -> Deed:
+def _is_after(row: ActionRow, stopped_ms: int) -> bool:
+    """After the stop; what was refused in its very millisecond was refused because of it."""
+    return row.at_ms > stopped_ms or (row.at_ms == stopped_ms and row.kind == "refusal")
+
+
+def folded(rows: Sequence[ActionRow]) -> list[tuple[ActionRow, bool]]:
+    """Rows without the CRM's own record of a change that the agent reported; True = the CRM's feed saw it too."""
+    reports = {_matter(row): row.event_id for row in rows if row.kind in ("report", "admission") and row.changes}
+    seen: set[str] = set()
+    kept = []
+    for row in rows:
+        if row.kind == "change" and _matter(row) in reports:
+            seen.add(reports[_matter(row)])
+        else:
+            kept.append(row)
+    return [(row, row.kind != "change" and row.event_id in seen) for row in kept]
+
+
+def _matter(row: ActionRow) -> tuple[str, str]:
+    return row.record_ids[0] if row.record_ids else "", repr(sorted(row.changes.items()))
+
+
+def deed(row: ActionRow, frame: Frame, is_seen: bool = False) -> Deed:
     """One attempt as a row of the table."""
-    icon, css, outcome, note = _outcome(row)
+    icon, css, outcome, note = _outcome(row, is_seen)
     moved, more = _moved(row)
     first = plain(row.record_ids[0], 80) if row.record_ids else ""
     others = max(row.records, len(row.record_ids)) - 1
@@ -368,13 +390,13 @@ def _extra(row: ActionRow) -> str:
     return "outside" if row.is_external else ""
 
 
-def _outcome(row: ActionRow) -> tuple[str, str, str, str]:
+def _outcome(row: ActionRow, is_seen: bool) -> tuple[str, str, str, str]:
     """Icon, class, word and note of how it ended."""
     if row.outcome == "denied":
-        note = plain(row.reason or "", 160) or "never reached the CRM"
+        note = plain(row.reason or "", 160).removeprefix("denied: ") or "never reached the CRM"
         return "stop-o", "muted", "Refused", note
     if row.outcome == "held":
-        return "wait", "st-wait", "Held", plain(row.reason or "", 160)
+        return "wait", "st-wait", "Held", plain(row.reason or "", 160).removeprefix("held: ")
     if row.outcome == "error":
         said = plain((row.error.message or row.error.code) if row.error else "", 160)
         return "no", "muted", "Failed", said
@@ -382,7 +404,8 @@ def _outcome(row: ActionRow) -> tuple[str, str, str, str]:
         return "open", "muted", "In flight", "admitted; not reported yet"
     if row.kind == "change":
         return "observed", "muted", "Seen in the CRM", ""
-    return "check", "muted", "Done", "" if row.decision_id else "reported; no gate decision"
+    seen = "seen in the CRM" if is_seen else ""
+    return "check", "muted", "Done", seen if row.decision_id else ", ".join(filter(None, ["no gate decision", seen]))
 
 
 def _turn(entry: ControlEntry, frame: Frame) -> Turn:

@@ -217,7 +217,7 @@ def _expected_note(bins: Sequence[Bin], x: Scale, y: Scale, stops: Sequence[Stop
         return []
     middle = (x(third[0].start_ms) + x(third[-1].start_ms + BIN_MS)) / 2
     last = next((usual(b) for b in reversed(known) if not stops or b.start_ms <= stops[-1].at_ms), None)
-    words = f"Expected: at most {number(last)}"
+    words = f"Expected: at most {number(round(last or 0))}"
     return [f'<text class="t-2" x="{middle:.1f}" y="{above:.1f}" text-anchor="middle">{words}</text>']
 
 

@@ -10,13 +10,17 @@ from msgspec import Struct
 
 from console.text import plain
 from console.web import words as w
+from console.web.agent import folded
 from console.web.charts import Pin, contribution, risk_steps
 from console.web.look import Frame, person_name
 from console.web.overview import main_reason
+from console.web.whatif import IfLine
+from events.catalogue import kind_of
 from storage.read.types import ActionRow, DealRow, ScorePoint
 
 _MAX_PINS = 8
 _MIN_MOVE = 0.01
+_MAX_TOUCHES = 8
 
 
 class Mover(Struct, frozen=True):
@@ -75,10 +79,12 @@ class DealView(Struct, frozen=True):
     link: str | None
     touches: list[Touch]
     rank: int | None
-    whatif: list[str] = []
+    whatif: list[IfLine]
 
 
-def deal_view(row: DealRow, points: Sequence[ScorePoint], deeds: Sequence[ActionRow], frame: Frame) -> DealView:
+def deal_view(
+    row: DealRow, points: Sequence[ScorePoint], deeds: Sequence[ActionRow], whatif: list[IfLine], frame: Frame
+) -> DealView:
     """A deal's page from what the store says."""
     clock = frame.clock
     movers, pins = _movers(points, clock)
@@ -103,8 +109,9 @@ def deal_view(row: DealRow, points: Sequence[ScorePoint], deeds: Sequence[Action
         unproven=row.model is not None and not row.model.proven,
         next=plain(row.recommended_action, 300),
         link=row.link if row.link and row.link.startswith(("https://", "http://")) else None,
-        touches=[_touch(deed, frame) for deed in deeds],
+        touches=_touches(deeds, frame),
         rank=row.rank,
+        whatif=whatif,
     )
 
 
@@ -186,6 +193,12 @@ def _why(row: DealRow) -> list[Weight]:
             )
         )
     return weights
+
+
+def _touches(deeds: Sequence[ActionRow], frame: Frame) -> list[Touch]:
+    """What agents changed here; the CRM's own record of a reported change is left out, and so are reads."""
+    writes = [row for row, _ in folded(deeds) if kind_of(row.action).is_write]
+    return [_touch(row, frame) for row in writes[:_MAX_TOUCHES]]
 
 
 def _touch(row: ActionRow, frame: Frame) -> Touch:

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response, get
+from litestar.params import FromPath
 
 from console.services import Services, services_of
-from console.text import cell
+from console.text import cell as safe_cell
 from console.web.pages import TWO_DAYS_MS, read
 from events.times import format_ms
 from storage.read.types import ActionRow
@@ -25,6 +26,8 @@ COLUMNS = (
     "before", "after", "authorized_by", "trigger", "trigger_ref", "decision_id", "reason", "event_id", "source",
 )  # fmt: skip
 _UNKNOWN = object()
+_MAX_CHARS = 32_000
+"""What a spreadsheet takes in one cell, nearly."""
 
 
 def _all(services: Services, agent_id: str, now_ms: int) -> list[ActionRow]:
@@ -40,7 +43,7 @@ def _all(services: Services, agent_id: str, now_ms: int) -> list[ActionRow]:
 
 
 @get("/agents/{agent_id:str}/actions.csv", include_in_schema=False)
-async def as_csv(request: _Request, agent_id: str) -> Response[bytes]:
+async def as_csv(request: _Request, agent_id: FromPath[str]) -> Response[bytes]:
     """One line a changed field; an operation without changes has one line."""
     services = services_of(request)
     now_ms = services.now_ms()
@@ -49,7 +52,7 @@ async def as_csv(request: _Request, agent_id: str) -> Response[bytes]:
 
 
 @get("/agents/{agent_id:str}/actions.jsonl", include_in_schema=False)
-async def as_jsonl(request: _Request, agent_id: str) -> Response[bytes]:
+async def as_jsonl(request: _Request, agent_id: FromPath[str]) -> Response[bytes]:
     """One operation a line."""
     services = services_of(request)
     now_ms = services.now_ms()
@@ -59,7 +62,7 @@ async def as_jsonl(request: _Request, agent_id: str) -> Response[bytes]:
 
 
 def to_csv(rows: list[ActionRow]) -> str:
-    """The rows as CSV text; every text that came from outside went through ``console.text.cell``."""
+    """The rows as CSV text; every text that came from outside went through ``cell``."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
@@ -77,6 +80,11 @@ def to_csv(rows: list[ActionRow]) -> str:
                 )
             )  # fmt: skip
     return out.getvalue()
+
+
+def cell(text: str | None) -> str:
+    """Text from outside as a cell; what is not known is empty."""
+    return "" if text is None else safe_cell(text, _MAX_CHARS)
 
 
 def _value(of: Any) -> object:

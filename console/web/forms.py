@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from litestar import Request, Response, get, post
+from litestar.params import FromPath, FromQuery
 
 from console.api.control import ALL, ask, operator
 from console.auth import Person
@@ -39,7 +40,7 @@ def _back(path: str, done: str) -> Response[Any]:
 
 
 @post("/agents/{agent_id:str}/release", include_in_schema=False)
-async def release(request: _Request, agent_id: str) -> Response[Any]:
+async def release(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     """Release a stopped agent, with the reason and the epoch that the person saw."""
     person, form = operator(request), form_of(await request.body())
     if form.get("looked") != "yes":
@@ -49,7 +50,7 @@ async def release(request: _Request, agent_id: str) -> Response[Any]:
 
 
 @post("/agents/{agent_id:str}/suspend", include_in_schema=False)
-async def suspend(request: _Request, agent_id: str) -> Response[Any]:
+async def suspend(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     """Stop an agent, with a reason."""
     person, form = operator(request), form_of(await request.body())
     decision = await ask(
@@ -59,7 +60,7 @@ async def suspend(request: _Request, agent_id: str) -> Response[Any]:
 
 
 @get("/stop-all", include_in_schema=False)
-async def stop_all_page(request: _Request, part: str = "") -> Response[str]:
+async def stop_all_page(request: _Request, part: FromQuery[str] = "") -> Response[str]:
     """The form that stops everything; with ``part`` alone, for the dialog."""
     frame = frame_of(request, "overview")
     template = "parts/stop_all.html" if part else "stop_all.html"
@@ -105,10 +106,13 @@ def _agent_path(agent_id: str) -> str:
     return f"/agents/{quote(agent_id, safe='')}"
 
 
-async def problem_page(request: _Request, problem: Refused) -> Response[str]:
-    """A refusal as a page that says what to do."""
+def problem_page(request: _Request, problem: Refused) -> Response[str]:
+    """A refusal as a page that says what to do; "back" leads to the page that the form was on."""
     frame = frame_of(request, "")
-    return page("problem.html", problem.status, frame=frame, clock=frame.clock, problem=problem)
+    came_from = urlsplit(request.headers.get("referer", ""))
+    is_ours = came_from.netloc == request.headers.get("host") and came_from.path != request.url.path
+    back = came_from.path if is_ours else "/"
+    return page("problem.html", problem.status, frame=frame, clock=frame.clock, problem=problem, back=back)
 
 
 ROUTES = [release, suspend, stop_all_page, stop_all, release_all_page, release_all]

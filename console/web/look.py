@@ -143,6 +143,8 @@ def person_name(settings: Settings, who: str | None) -> str:
     """A person's name as the settings have it, found by key, CRM user or mail address; else what was given."""
     if not who:
         return ""
+    if who == "unassigned":
+        return "nobody"
     known = settings.people.get(who)
     if known is None:
         bare = who.removeprefix("user:")

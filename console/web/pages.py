@@ -8,16 +8,18 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get
+from litestar.params import FromPath, FromQuery
 
 from console.errors import not_found
 from console.services import services_of
-from console.web.agent import AgentView, agent_view, deed
+from console.web.agent import AgentView, agent_view, deed, folded
 from console.web.deal import deal_view
 from console.web.findings import finding_lines
 from console.web.frame import frame_of
 from console.web.look import Frame, monday_of
 from console.web.overview import agent_line, deal_line, deals_view, overview_view, sorted_rows
 from console.web.render import page
+from console.web.whatif import what_ifs
 from console.web.words import many
 from events.times import DAY_MS
 from storage.read.types import ActionRow
@@ -54,13 +56,13 @@ async def _overview(request: _Request, template: str, manager: str | None) -> Re
 
 
 @get("/", include_in_schema=False)
-async def overview(request: _Request, manager: str | None = None) -> Response[str]:
+async def overview(request: _Request, manager: FromQuery[str | None] = None) -> Response[str]:
     """Is anything wrong?"""
     return await _overview(request, "overview.html", manager)
 
 
 @get("/parts/overview", include_in_schema=False)
-async def overview_part(request: _Request, manager: str | None = None) -> Response[str]:
+async def overview_part(request: _Request, manager: FromQuery[str | None] = None) -> Response[str]:
     """The overview's content, for a page that is open."""
     return await _overview(request, "parts/overview.html", manager)
 
@@ -107,7 +109,7 @@ async def agent_view_of(request: _Request, agent_id: str, frame: Frame) -> Agent
         if stop is None:
             newest = reader.actions(agent_id, since, now_ms, limit=SHOWN_AFTER + SHOWN_BURST + SHOWN_BEFORE)
             return newest.rows, newest.next_cursor
-        after = reader.actions(agent_id, stop.stopped_ms + 1, now_ms, limit=SHOWN_AFTER)
+        after = reader.actions(agent_id, stop.stopped_ms + 1, now_ms, limit=SHOWN_AFTER)  # those at the stop: below
         burst = reader.actions(agent_id, stop.burst_from_ms, stop.stopped_ms, limit=SHOWN_BURST)
         before = reader.actions(agent_id, since, stop.burst_from_ms - 1, limit=SHOWN_BEFORE)
         more = after.next_cursor or burst.next_cursor or before.next_cursor
@@ -118,7 +120,7 @@ async def agent_view_of(request: _Request, agent_id: str, frame: Frame) -> Agent
 
 
 @get("/agents/{agent_id:str}", include_in_schema=False)
-async def agent(request: _Request, agent_id: str) -> Response[str]:
+async def agent(request: _Request, agent_id: FromPath[str]) -> Response[str]:
     """One agent."""
     frame = frame_of(request, "agents")
     view = await agent_view_of(request, agent_id, frame)
@@ -126,7 +128,7 @@ async def agent(request: _Request, agent_id: str) -> Response[str]:
 
 
 @get("/parts/agents/{agent_id:str}", include_in_schema=False)
-async def agent_part(request: _Request, agent_id: str) -> Response[str]:
+async def agent_part(request: _Request, agent_id: FromPath[str]) -> Response[str]:
     """What changes on an agent's page by itself: all but its form."""
     frame = frame_of(request, "agents")
     view = await agent_view_of(request, agent_id, frame)
@@ -134,7 +136,7 @@ async def agent_part(request: _Request, agent_id: str) -> Response[str]:
 
 
 @get("/parts/agents/{agent_id:str}/act", include_in_schema=False)
-async def agent_act_part(request: _Request, agent_id: str) -> Response[str]:
+async def agent_act_part(request: _Request, agent_id: FromPath[str]) -> Response[str]:
     """The form to stop or release an agent: asked for again only when its state changed."""
     frame = frame_of(request, "agents")
     view = await agent_view_of(request, agent_id, frame)
@@ -144,11 +146,11 @@ async def agent_act_part(request: _Request, agent_id: str) -> Response[str]:
 @get("/agents/{agent_id:str}/actions", include_in_schema=False)
 async def agent_actions(
     request: _Request,
-    agent_id: str,
-    object: str = "",
-    type: str = "",
-    record: str = "",
-    cursor: str | None = None,
+    agent_id: FromPath[str],
+    object: FromQuery[str] = "",
+    type: FromQuery[str] = "",
+    record: FromQuery[str] = "",
+    cursor: FromQuery[str | None] = None,
 ) -> Response[str]:
     """Everything an agent did in 48 h, filtered, page by page."""
     services, frame = services_of(request), frame_of(request, "agents")
@@ -171,7 +173,7 @@ async def agent_actions(
         frame=frame,
         clock=frame.clock,
         agent_id=agent_id,
-        rows=[deed(row, frame) for row in found.rows],
+        rows=[deed(row, frame, seen) for row, seen in folded(found.rows)],
         filters=filters,
         query=_query(**filters),
         next_query=_query(**filters, cursor=found.next_cursor) if found.next_cursor else "",
@@ -183,7 +185,7 @@ async def agent_actions(
 
 
 @get("/deals", include_in_schema=False)
-async def deals(request: _Request, manager: str | None = None) -> Response[str]:
+async def deals(request: _Request, manager: FromQuery[str | None] = None) -> Response[str]:
     """The five and all open deals, riskiest first."""
     services, frame = services_of(request), frame_of(request, "deals")
     monday = monday_of(frame.clock)
@@ -196,13 +198,13 @@ async def deals(request: _Request, manager: str | None = None) -> Response[str]:
 
 
 @get("/deals/{deal_id:str}", include_in_schema=False)
-async def deal(request: _Request, deal_id: str) -> Response[str]:
+async def deal(request: _Request, deal_id: FromPath[str]) -> Response[str]:
     """One deal."""
     return await _deal(request, deal_id, "deal.html")
 
 
 @get("/parts/deals/{deal_id:str}", include_in_schema=False)
-async def deal_part(request: _Request, deal_id: str) -> Response[str]:
+async def deal_part(request: _Request, deal_id: FromPath[str]) -> Response[str]:
     """A deal's content, for a page that is open."""
     return await _deal(request, deal_id, "parts/deal.html")
 
@@ -215,7 +217,8 @@ async def _deal(request: _Request, deal_id: str, template: str) -> Response[str]
         raise not_found(f"no deal {deal_id[:100]!r} is known")
     points = await read(lambda: reader.deal_scores(deal_id))
     touched = await read(lambda: reader.touches(deal_id, now_ms - TWO_DAYS_MS, now_ms))
-    view = deal_view(row, points, touched, frame)
+    ifs = await what_ifs(services, reader.key(deal_id)) if row.is_open else []
+    view = deal_view(row, points, touched, ifs, frame)
     return page(template, frame=frame, clock=frame.clock, view=view)
 
 
@@ -223,17 +226,27 @@ async def _deal(request: _Request, deal_id: str, template: str) -> Response[str]
 
 
 @get("/findings", include_in_schema=False)
-async def findings(request: _Request, agent: str = "", cursor: str | None = None) -> Response[str]:
-    """What detectors said, newest first."""
+async def findings(
+    request: _Request,
+    agent: FromQuery[str] = "",
+    all: FromQuery[str] = "",
+    cursor: FromQuery[str | None] = None,
+) -> Response[str]:
+    """What detectors said, newest first: warnings and worse, or with ``all`` the notices too."""
     services, frame = services_of(request), frame_of(request, "findings")
-    found = await read(lambda: services.reader.findings(agent_id=agent.strip() or None, limit=PAGE_ROWS, cursor=cursor))
+    found = await read(
+        lambda: services.reader.findings(
+            agent_id=agent.strip() or None, limit=PAGE_ROWS, cursor=cursor, without_info=not all
+        )
+    )
     return page(
         "findings.html",
         frame=frame,
         clock=frame.clock,
         rows=finding_lines(found.rows, frame),
         agent=agent,
-        next_query=_query(agent=agent, cursor=found.next_cursor) if found.next_cursor else "",
+        is_all=bool(all),
+        next_query=_query(agent=agent, all=all, cursor=found.next_cursor) if found.next_cursor else "",
     )
 
 

@@ -23,6 +23,7 @@ def findings(
     severity: str | None,
     mode: str | None,
     detector: str | None,
+    without_info: bool,
     limit: int,
     cursor: str | None,
 ) -> FindingPage:
@@ -34,6 +35,8 @@ def findings(
     for column, wanted in ((f.c.severity, severity), (f.c.mode, mode), (f.c.detector, detector)):
         if wanted:
             where.append(column == wanted)
+    if without_info:
+        where.append(f.c.severity != "info")
     if cursor:
         at_ms, id_ = _parse(cursor)
         where.append(or_(f.c.at_ms < at_ms, and_(f.c.at_ms == at_ms, f.c.id < id_)))
@@ -56,9 +59,14 @@ def _readable(found: Any) -> list[FindingRow]:
 
 
 def of_agent(connection: Connection, key: str, since_ms: int, limit: int = 50) -> list[FindingRow]:
-    """An agent's findings since a moment, newest first."""
+    """An agent's findings since a moment, newest first; what was only a notice is left out."""
     f = t.finding
-    query = select(f).where(f.c.key == key, f.c.at_ms >= since_ms).order_by(f.c.at_ms.desc(), f.c.id).limit(limit)
+    query = (
+        select(f)
+        .where(f.c.key == key, f.c.at_ms >= since_ms, f.c.severity != "info")
+        .order_by(f.c.at_ms.desc(), f.c.id)
+        .limit(limit)
+    )
     return _readable(connection.execute(query).all())
 
 

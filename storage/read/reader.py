@@ -153,10 +153,11 @@ class Reader:
         severity: str | None = None,
         mode: str | None = None,
         detector: str | None = None,
+        without_info: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> FindingPage:
-        """Findings, newest first."""
+        """Findings, newest first; ``without_info`` leaves out what was only a notice."""
         with reading(self.engine) as connection:
             return _findings.findings(
                 connection,
@@ -166,6 +167,7 @@ class Reader:
                 severity=severity,
                 mode=mode,
                 detector=detector,
+                without_info=without_info,
                 limit=limit,
                 cursor=cursor,
             )

@@ -46,7 +46,8 @@ PEOPLE = {
 DEALS: list[tuple[str, str, str, int, str, str, float, float, float, str, str]] = [
     # id, deal, account, amount, closes, stage, lost, lost on Monday, slips, why, next
     ("006A1", "Fleet telemetry renewal", "Nordwind Logistik", 14_800_000, "2026-03-27", "Negotiation", 0.64, 0.47, 0.81,
-     "The buyer has been silent for 12 days; in Negotiation they usually answer within 4", "Call Petra Vogel, economic buyer"),
+     "The buyer has been silent for 12 days; in Negotiation they usually answer within 4",
+     "Call Petra Vogel, economic buyer"),
     ("006A2", "Lab data platform", "Halden Pharma", 23_600_000, "2026-03-31", "Contract", 0.52, 0.43, 0.74,
      "The close date was moved three times; 23 days in Contract, usually 11", "Agree a signing date with legal"),
     ("006A3", "Store rollout, phase 2", "Atelier Brun", 6_250_000, "2026-03-20", "Proposal", 0.57, 0.39, 0.62,
@@ -112,14 +113,12 @@ class Seed:
             actions=9_000, records=9_000,
         )  # fmt: skip
         first = self.now_ms // BIN_MS * BIN_MS - 48 * BIN_MS
-        told = 0
         for n in range(49):
             wave = 1 + 0.22 * math.sin(n / 7 + len(name)) + 0.13 * math.sin(n * 2.39 + middle)
             count = last if n == 48 else max(0, round(middle * wave))
-            usual = round(middle * 1.9 * (1 + 0.1 * math.sin(n / 9)))
-            told += count
-            self.bin(name, first + n * BIN_MS, count, usual, count)
-        self.bin(name, first - 30 * HOUR_MS, 30, None, max(records - told, 0))
+            usual = round(middle * 1.9 * (1 + 0.1 * math.sin((n - 48) / 9)))
+            self.bin(name, first + n * BIN_MS, count, usual)
+        self.bin(name, first - 30 * HOUR_MS, 30, None, records)
 
     def bin(self, name: str, start_ms: int, actions: int, usual: int | None, records: int = 0, denied: int = 0) -> None:
         """Five minutes of an agent."""
@@ -244,7 +243,8 @@ class Seed:
             (37, 0.22, 0.30, ""), (34, 0.18, 0.27, "The CFO joined the demo"),
             (27, 0.24, 0.35, "Amount cut from €160,000 to €148,000"), (19, 0.21, 0.32, "Moved to Negotiation"),
             (12, 0.20, 0.33, "Petra Vogel wrote; the buyer’s last message"),
-            (8, 0.35, 0.56, "Close date pushed from 13 Mar to 27 Mar"), (3, monday, 0.70, "Two more days without an answer"),
+            (8, 0.35, 0.56, "Close date pushed from 13 Mar to 27 Mar"),
+            (3, monday, 0.70, "Two more days without an answer"),
             (1, lost - 0.03, slips - 0.03, "Competitor named on a call"),
             (0.1, lost, slips, "Thursday’s meeting was cancelled"),
         ]  # fmt: skip
@@ -269,8 +269,9 @@ def seed_morning(folder: Path, *, with_stop: bool = True) -> Path:
     for n in range(12):
         at_ms = NOW_MS - 13 * MINUTE_MS - n * 41 * MINUTE_MS
         seed.action("enrich-bot", at_ms, f"001C{n}", "Phone", None, f"+49 40 5550 {118 + n}")
-    seed.action("stage-sync", NOW_MS - 17 * HOUR_MS, "006A1", "StageName", "Proposal", "Negotiation", object="Opportunity",
-                deal_id="006A1", trigger=_json({"kind": "rule", "ref": "flow:stage-sync"}))  # fmt: skip
+    seed.action("stage-sync", NOW_MS - 17 * HOUR_MS, "006A1", "StageName", "Proposal", "Negotiation",
+                object="Opportunity", deal_id="006A1",
+                trigger=_json({"kind": "rule", "ref": "flow:stage-sync"}))  # fmt: skip
     if with_stop:
         seed.stop("enrich-bot")
     seed.finding(
