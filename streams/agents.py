@@ -203,6 +203,12 @@ class AgentsStage(KeyedStage[AgentBody]):
             if hook is not None:
                 hook(state, at_ms)
 
+    def _released(self, body: AgentBody, at_ms: int) -> None:
+        for _, state, index in body.calls:
+            hook = getattr(self.detectors[index], "released", None)
+            if hook is not None:
+                hook(state, at_ms)
+
     def _disable(
         self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, problem: Exception, out: list[Output]
     ) -> None:
@@ -268,6 +274,8 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.epoch = max(body.epoch, event.data.epoch)
         if isinstance(event, ReleaseEvent) or event.data.state == "active":
             body.heard.forget_requests()
+            if isinstance(event, ReleaseEvent):
+                self._released(body, at_ms)
         elif event.data.state == "suspended" and event.data.by.kind != "detector":
             self._stopped(body, at_ms)
 
