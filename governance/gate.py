@@ -103,7 +103,11 @@ def check(request: GateRequest, view: GateView | None, settings: Settings, now_m
         if answer.decision != "hold":
             return answer
         held = held or answer
-    return held or GateDecision(decision="allow", reason="allowed", rule=Rule.ALLOWED, epoch=case.epoch)
+    is_first = bool(_reaches_new_people(case))
+    allowed = GateDecision(
+        decision="allow", reason="allowed", rule=Rule.ALLOWED, epoch=case.epoch, is_first_contact=is_first
+    )
+    return held or allowed
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -299,18 +303,23 @@ def _held(case: _Case) -> GateDecision | None:
 
 
 def _first_contact(case: _Case) -> GateDecision | None:
-    operation = case.operation
-    if not operation.recipients or case.view is None or FIRST_CONTACT in case.agent.irreversible:
+    reason = _reaches_new_people(case)
+    if not reason or FIRST_CONTACT in case.agent.irreversible:
         return None
-    if operation.names_no_recipient or operation.recipients > len(operation.recipient_ids):
-        reason = "it does not say whom it reaches; a person must look at it"
-    else:
-        new = case.view.unknown_contacts(operation.recipient_ids)
-        if not new:
-            return None
-        reason = f"first message to {_some(new)}; a person must look at it"
     answer = _deny if case.settings.gate.first_contact == "deny" else _hold
-    return msgspec.structs.replace(answer(case, Rule.FIRST_CONTACT, reason), is_first_contact=True)
+    decision = answer(case, Rule.FIRST_CONTACT, f"{reason}; a person must look at it")
+    return msgspec.structs.replace(decision, is_first_contact=True)
+
+
+def _reaches_new_people(case: _Case) -> str:
+    """Whom it reaches for the first time, in words; "" when nobody."""
+    operation = case.operation
+    if not operation.recipients or case.view is None:
+        return ""
+    if operation.names_no_recipient or operation.recipients > len(operation.recipient_ids):
+        return "it does not say whom it reaches"
+    new = case.view.unknown_contacts(operation.recipient_ids)
+    return f"first message to {_some(new)}" if new else ""
 
 
 RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (

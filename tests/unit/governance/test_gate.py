@@ -351,7 +351,9 @@ def test_a_setting_refuses_first_messages() -> None:
 
 def test_an_agent_may_be_declared_to_write_first_messages() -> None:
     mail = ask("email.send", records=0, object="Email", recipient_ids=["c1"])
-    assert answer(mail, settings=parse_settings(CONFIG + 'irreversible = ["first_contact"]')).decision == "allow"
+    decision = answer(mail, settings=parse_settings(CONFIG + 'irreversible = ["first_contact"]'))
+    assert (decision.decision, decision.is_first_contact) == ("allow", True)
+    assert answer(mail, AgentView(known={"c1"})).is_first_contact is False
 
 
 def test_a_mail_that_does_not_say_whom_it_reaches_counts_as_a_first_message() -> None:
