@@ -21,7 +21,7 @@ class Bridge:
     """Awaits concurrent futures on one event loop, each for at most ``limit_secs`` (looked at every 0.25 s)."""
 
     def __init__(self, limit_secs: float) -> None:
-        self._limit_secs = limit_secs
+        self.limit_secs = limit_secs
         self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._is_woken = False
@@ -33,7 +33,7 @@ class Bridge:
             return future.result()
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((loop.time() + self._limit_secs, waiter))
+        self._waiting.append((loop.time() + self.limit_secs, waiter))
         if self._sweeper is None:
             self._sweeper = loop.call_later(SWEEP_SECS, self._sweep, loop)
         future.add_done_callback(partial(self._done, loop.call_soon_threadsafe, waiter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ def answer_of(model: Any) -> type[Operation]:
     (plain,), components = msgspec.json.schema_components([model])
     schema = as_schema(public_schema(plain), public_schema(components))
 
+    @dataclass
     class Documented(Operation):
         """An operation with this answer."""
 
@@ -76,6 +78,7 @@ def as_schema(plain: dict[str, Any], components: dict[str, Any]) -> Schema:
 def _operation(schemas: dict[str, Schema], example: Any) -> type[Operation]:
     content = {kind: OpenAPIMediaType(schema=schema, example=example) for kind, schema in schemas.items()}
 
+    @dataclass
     class Documented(Operation):
         """An operation with this body."""
 

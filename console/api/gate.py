@@ -89,7 +89,8 @@ def read_check(body: bytes, content_type: str, caller: Caller) -> GateRequest:
     try:
         asked = decode_request(body)
     except BadRequest as problem:
-        raise bad_request(str(problem), problem.field or None) from None
+        text = str(problem) if problem.field else f"the check is not readable JSON: {problem}"
+        raise bad_request(text, problem.field or None) from None
     token = caller.token
     if token is not None and token.agent_id is not None and token.agent_id != asked.agent_id:
         raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})

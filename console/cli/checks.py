@@ -105,7 +105,7 @@ def store(path: Path) -> Check:
             "store", "warning", f"its last record lies {ahead:,.0f} s ahead of the clock",
             "the log's time stands still until the clock gets there; was it a demo's store, or the clock set back?",
         )  # fmt: skip
-    note = "" if revision == migrations.head() else "; it is brought up to date at the next start"
+    note = "" if revision == migrations.HEAD else "; it is brought up to date at the next start"
     return ok("store", f"{file}, {file.stat().st_size // MIB:,} MiB{note}")
 
 

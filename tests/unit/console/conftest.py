@@ -51,11 +51,15 @@ def auth(settings: Settings) -> AuthStore:
     return store
 
 
-@pytest.fixture
-def reader(settings: Settings) -> Iterator[Reader]:
-    with Store(settings.server.data_dir) as store:
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """A store with nothing in it; the fake runtime writes to none."""
+    with Store(tmp_path_factory.mktemp("store")) as store:
         store.migrate()
-        yield Reader(store.engine())
+        store.connect_projections().close()
+        opened = Reader.open(store.path)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture
