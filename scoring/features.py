@@ -11,7 +11,7 @@ change of currency starts the amount's history anew; a stage that nobody describ
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import insort
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
@@ -35,6 +35,7 @@ from scoring.state import (
     Person,
     Status,
 )
+from scoring.tables import FACTS
 
 BACKLOG_MS = 300_000
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -55,7 +56,7 @@ class Terms(Struct, frozen=True):
 def effect_ms(said: Any, event_time: str, at_ms: int) -> int:
     """From when a record counts: ``at_ms``, or its effect when that lies more than five minutes before."""
     try:
-        effect = parse_ms(said) if type(said) is str else parse_ms(event_time)
+        effect = parse_ms(said if type(said) is str else event_time)
     except BadTime:
         return at_ms
     return effect if effect < at_ms - BACKLOG_MS else at_ms
@@ -67,15 +68,20 @@ def effect_ms(said: Any, event_time: str, at_ms: int) -> int:
 EVERYTHING = -1
 """What ``apply_activity`` returns when the deal must be judged afresh."""
 COUNTED = 1 << len(Age)
-"""Beside the bits 1 << Age: the counts of recent contacts and people changed too."""
-_HEARD = 1 << Age.SILENCE | 1 << Age.BUYER | COUNTED
-_TOUCHED = 1 << Age.SILENCE | COUNTED
+"""Beside the bits 1 << Age: the counts of recent contacts changed."""
+PEOPLE = COUNTED << 1
+"""Beside them: somebody took part who had not in the last 30 days."""
+_SILENCE = 1 << Age.SILENCE
+_BUYER = 1 << Age.BUYER
+_EXECUTIVE = 1 << Age.EXECUTIVE
+_LONG_GAP_MS = int(next(table for table in FACTS if table.name == "longest_gap").cuts[0]) * DAY_MS
+_PEOPLE_WINDOW_MS = 30 * DAY_MS
 
 
-def apply_activity(state: DealState, data: CrmActivity, when_ms: int, at_ms: int) -> int:
+def apply_activity(state: DealState, data: CrmActivity, when_ms: int, at_ms: int) -> int:  # noqa: PLR0912 - the hot path
     """A mail, call, meeting, task or note. ``when_ms`` comes from ``effect_ms``, ``at_ms`` is knowledge time.
 
-    Returns which features it made fresh, as bits 1 << Age and ``COUNTED``, or ``EVERYTHING``.
+    Returns which features it made fresh, as bits 1 << Age, ``COUNTED`` and ``PEOPLE``, or ``EVERYTHING``.
     """
     if data.scheduled_for or data.status is not UNSET:
         if data.status == "cancelled":
@@ -87,26 +93,37 @@ def apply_activity(state: DealState, data: CrmActivity, when_ms: int, at_ms: int
             _sign(state, when_ms, data)
             return EVERYTHING
     if data.direction == "internal" or data.kind in ("task", "note"):
-        return _sign(state, when_ms, data) | _mention(state, data, when_ms)
-    fresh = _TOUCHED
+        fresh = _sign(state, when_ms, data) | _mention(state, data, when_ms)
+        return fresh if when_ms == at_ms else EVERYTHING
     touches, origins = state.touches, state.origins
-    if when_ms != at_ms or (touches and when_ms < touches[-1]):
+    if touches:
+        gap_ms = when_ms - touches[-1]
+        if when_ms != at_ms or gap_ms < 0:
+            return _late(state, data, when_ms)
+        if gap_ms > state.longest_gap_ms:
+            state.longest_gap_ms = gap_ms
+            if gap_ms >= _LONG_GAP_MS:
+                state.has_new_facts = True
+    elif when_ms != at_ms:
         return _late(state, data, when_ms)
-    if touches and when_ms - touches[-1] > state.longest_gap_ms:
-        state.longest_gap_ms = when_ms - touches[-1]
-        state.has_new_facts = True
-        fresh = EVERYTHING
     touches.append(when_ms)
     if len(touches) > MAX_TOUCHES:
         del touches[0]
     origins[0] = when_ms
+    fresh = _SILENCE | COUNTED
     if data.direction == "inbound":
         origins[1] = when_ms
         state.has_buyer = True
-        fresh |= _HEARD
+        fresh |= _BUYER
     if data.participants:
         for person in data.participants:
-            fresh |= _meet(state, person, when_ms)
+            if person.contact_id in state.people_ids and not person.executive:
+                place = state.people_ids.index(person.contact_id)
+                if state.people_ms[place] <= when_ms - _PEOPLE_WINDOW_MS:
+                    fresh |= PEOPLE
+                state.people_ms[place] = when_ms
+            else:
+                fresh |= _meet(state, person, when_ms)
     return fresh | _mention(state, data, when_ms) if data.mentions else fresh
 
 
@@ -139,7 +156,7 @@ def _sign(state: DealState, when_ms: int, data: CrmActivity) -> int:
     by = data.logged_by
     if by is UNSET or by.kind == "human":
         _end_silence(state, when_ms)
-        return EVERYTHING
+        return _SILENCE
     return 0
 
 
@@ -155,29 +172,24 @@ def _meet(state: DealState, person: Participant, when_ms: int) -> int:
         origin = state.origins[Age.EXECUTIVE]
         if when_ms > origin or origin == FAR_FUTURE:
             state.origins[Age.EXECUTIVE] = when_ms
-        fresh = 1 << Age.EXECUTIVE
-    contact_id = person.contact_id
-    if contact_id:
-        people, times = state.people, state.people_ms
-        if people and people[-1].contact_id == contact_id:
-            times[-1] = max(times[-1], when_ms)
-        else:
-            _place(people, times, _person(person), when_ms)
-    return fresh
-
-
-def _place(people: list[Person], times: list[int], person: Person, when_ms: int) -> None:
-    for at, known in enumerate(people):
-        if known.contact_id == person.contact_id:
-            when_ms = max(when_ms, times[at])
-            person = person if person.role or person.name or person.executive else known
-            del people[at], times[at]
-            break
-    at = bisect_right(times, when_ms)
-    people.insert(at, person)
-    times.insert(at, when_ms)
-    if len(people) > MAX_PEOPLE:
-        del people[0], times[0]
+        fresh = _EXECUTIVE
+    contact_id = _text(person.contact_id, 64)
+    if not contact_id:
+        return fresh
+    ids, times = state.people_ids, state.people_ms
+    if contact_id in ids:
+        place = ids.index(contact_id)
+        times[place] = max(times[place], when_ms)
+        if person.role or person.name or person.executive:
+            state.people[place] = _person(person)
+    else:
+        ids.append(contact_id)
+        times.append(when_ms)
+        state.people.append(_person(person))
+        if len(ids) > MAX_PEOPLE:
+            oldest = times.index(min(times))
+            del ids[oldest], times[oldest], state.people[oldest]
+    return fresh | PEOPLE
 
 
 def _person(person: Participant) -> Person:

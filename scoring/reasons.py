@@ -102,7 +102,8 @@ def whom(state: DealState) -> str:
     """The person of the buyer to talk to: "Petra Vogel (economic buyer)", or "the buyer" when nobody is known."""
     if not state.people:
         return "the buyer"
-    person = min(reversed(state.people), key=_standing)
+    latest_first = sorted(range(len(state.people)), key=lambda at: -state.people_ms[at])
+    person = min((state.people[at] for at in latest_first), key=_standing)
     role = person.role.replace("_", " ") or ("executive" if person.executive else "")
     said = person.name or person.contact_id
     return f"{said} ({role})" if role else said

@@ -20,9 +20,9 @@ from typing import Literal
 from msgspec import Struct
 
 from events.times import DAY_MS
-from scoring.features import COUNTED, roll_meetings
+from scoring.features import COUNTED, PEOPLE, roll_meetings
 from scoring.stages import Process, StageNorm
-from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState
+from scoring.state import FAR_FUTURE, FAR_PAST, MAX_TOUCHES, Age, DealState
 from scoring.tables import (
     AGES,
     COUNTS,
@@ -43,11 +43,15 @@ HIGH, WATCH = 0.6, 0.35
 NEVER_MS = FAR_FUTURE * 2
 _COUNT_WINDOWS_MS = (7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS)
 _MAX_REMEMBERED = 50_000
+_PEOPLE_PLACE = len(AGES) + 2
+_TOUCH_STEPS = tuple(
+    (len(AGES) + at, (*(int(cut) for cut in COUNTS[at].cuts), MAX_TOUCHES + 1), _COUNT_WINDOWS_MS[at]) for at in (0, 1)
+)
+"""The counts of contacts: their place, how many contacts the next bin needs, and the window."""
 _CLOSE_UNKNOWN, _CLOSE_PAST = 0, 5
 _AGE_BITS = (1 << len(AGES)) - 1
 _FRESH_AGES = tuple(tuple(at for at in range(len(AGES)) if bits >> at & 1) for bits in range(_AGE_BITS + 1))
 """The places of the set bits of every combination of ages."""
-_FULL_COUNTS = tuple(len(table.cuts) for table in COUNTS)
 _FIRST_COUNT = len(AGES)
 _FIRST_FACT = _FIRST_COUNT + len(COUNTS)
 
@@ -146,68 +150,52 @@ class Scorecard:
         return self._plans.get(stage) or self._plan(stage)
 
     def judge(self, state: DealState, now_ms: int) -> Scores:
-        """Bring the deal's bins, points and ``next_ms`` to ``now_ms`` and return its scores."""
+        """Bring all of the deal's bins to ``now_ms`` and return its scores."""
         plan = self._plans.get(state.stage) or self._plan(state.stage)
-        if state.origins[Age.MEETING] <= now_ms and state.meetings:
-            roll_meetings(state, now_ms)
-        bins: list[int] = []
-        points = 0
-        next_ms = NEVER_MS
-        for origin, (cuts, packed) in zip(state.origins, plan.ages, strict=True):
-            found = bisect_right(cuts, now_ms - origin)
-            bins.append(found)
-            points += packed[found]
-            change_ms = origin + cuts[found]
-            if change_ms < next_ms:  # noqa: PLR1730 - min() costs a call a feature
-                next_ms = change_ms
-        for at, times in enumerate((state.touches, state.touches, state.people_ms)):
-            found, change_ms = _count(COUNTS[at].cuts, times, _COUNT_WINDOWS_MS[at], state.opened_ms, now_ms)
-            bins.append(found)
-            points += plan.points[_FIRST_COUNT + at][found]
-            if change_ms < next_ms:  # noqa: PLR1730 - min() costs a call a feature
-                next_ms = change_ms
+        if len(state.bins) != len(plan.points):
+            state.bins, state.due_ms = [0] * len(plan.points), [0] * _FIRST_FACT
+        bins, points = state.bins, 0
+        for at in range(_FIRST_FACT):
+            _rebin(state, plan, at, now_ms)
+            points += plan.points[at][bins[at]]
         if state.has_new_facts:
             facts = fact_bins(state, plan)
+            bins[_FIRST_FACT:] = facts
             state.fact_points = sum(plan.points[at][found] for at, found in enumerate(facts, _FIRST_FACT))
             state.has_new_facts = False
-        else:
-            facts = state.bins[_FIRST_FACT:]
-        points += state.fact_points
-        bins += facts
-        state.bins, state.points, state.next_ms = bins, points, next_ms
-        return plan.score(points, bins[Age.CLOSE])
-
-    def refresh(self, state: DealState, now_ms: int, fresh: int) -> Scores:
-        """What ``judge`` would return, when since the last one only the features in ``fresh`` began anew, now.
-
-        ``fresh`` is what ``features.apply_activity`` returned. ``next_ms`` may stay too early, never too late.
-        """
-        if fresh < 0 or now_ms >= state.next_ms or state.has_new_facts:
-            return self.judge(state, now_ms)
-        plan = self._plans.get(state.stage) or self._plan(state.stage)
-        bins = state.bins
-        for at in _FRESH_AGES[fresh & _AGE_BITS]:
-            found = plan.fresh[at]
-            if bins[at] != found:
-                packed = plan.points[at]
-                state.points += packed[found] - packed[bins[at]]
-                bins[at] = found
-                state.next_ms = min(state.next_ms, now_ms + plan.ages[at][0][found])
-        if fresh & COUNTED:
-            self._recount(state, now_ms, plan)
+        state.points = points + state.fact_points
+        state.next_ms = min(state.due_ms)
         return plan.score(state.points, bins[Age.CLOSE])
 
-    def _recount(self, state: DealState, now_ms: int, plan: Plan) -> None:
+    def refresh(self, state: DealState, now_ms: int, fresh: int = 0) -> bool:
+        """Do what ``judge`` does, looking only at what time has moved and at what began anew, now.
+
+        ``fresh`` is what ``features.apply_activity`` returned for a record at ``now_ms``. Times in ``due_ms`` may stay
+        too early, never too late. Returns whether ``scores`` may differ from before.
+        """
+        if fresh < 0 or state.has_new_facts:
+            self.judge(state, now_ms)
+            return True
+        points, close_bin = state.points, state.bins[Age.CLOSE]
+        plan = self._plans.get(state.stage) or self._plan(state.stage)
         bins = state.bins
-        for at, times in enumerate((state.touches, state.touches, state.people_ms)):
-            place = _FIRST_COUNT + at
-            if bins[place] == _FULL_COUNTS[at]:
-                continue
-            found, change_ms = _count(COUNTS[at].cuts, times, _COUNT_WINDOWS_MS[at], state.opened_ms, now_ms)
-            state.next_ms = min(state.next_ms, change_ms)
-            if found != bins[place]:
-                state.points += plan.points[place][found] - plan.points[place][bins[place]]
-                bins[place] = found
+        if now_ms >= state.next_ms:
+            _pass_time(state, plan, now_ms)
+        if fresh:
+            for at in _FRESH_AGES[fresh & _AGE_BITS]:
+                found = plan.fresh[at]
+                if bins[at] != found:
+                    _move(state, plan, at, found, now_ms + plan.ages[at][0][found])
+            if fresh & COUNTED:
+                touches = state.touches
+                count = len(touches)
+                for at, wanted, window_ms in _TOUCH_STEPS:
+                    needed = wanted[bins[at]]
+                    if needed <= count and touches[-needed] > now_ms - window_ms:
+                        _recount(state, plan, at, now_ms)
+            if fresh & PEOPLE:
+                _recount(state, plan, _PEOPLE_PLACE, now_ms)
+        return points != state.points or close_bin != bins[Age.CLOSE]
 
     def scores(self, state: DealState) -> Scores:
         """The scores of the last ``judge``."""
@@ -230,6 +218,51 @@ class Scorecard:
         if len(self._plans) < _MAX_REMEMBERED:
             self._plans[stage] = plan
         return plan
+
+
+def _rebin(state: DealState, plan: Plan, at: int, now_ms: int) -> None:
+    """Find the bin of one feature that time moves, and when it changes next."""
+    if at >= _FIRST_COUNT:
+        times = state.touches if at != _PEOPLE_PLACE else sorted(state.people_ms)
+        window_ms = _COUNT_WINDOWS_MS[at - _FIRST_COUNT]
+        cuts = COUNTS[at - _FIRST_COUNT].cuts
+        state.bins[at], state.due_ms[at] = _count(cuts, times, window_ms, state.opened_ms, now_ms)
+        return
+    if at == Age.MEETING and state.meetings and state.meetings[0] <= now_ms:
+        roll_meetings(state, now_ms)
+    origin = state.origins[at]
+    steps = plan.ages[at][0]
+    found = bisect_right(steps, now_ms - origin)
+    state.bins[at], state.due_ms[at] = found, origin + steps[found]
+
+
+def _pass_time(state: DealState, plan: Plan, now_ms: int) -> None:
+    """Bring to ``now_ms`` the features that time has moved."""
+    due_ms, bins = state.due_ms, state.bins
+    next_ms = min(due_ms)  # not state.next_ms: that may be earlier than all of them
+    while next_ms <= now_ms:
+        at = due_ms.index(next_ms)
+        before = bins[at]
+        _rebin(state, plan, at, now_ms)
+        packed = plan.points[at]
+        state.points += packed[bins[at]] - packed[before]
+        next_ms = min(due_ms)
+    state.next_ms = next_ms
+
+
+def _recount(state: DealState, plan: Plan, at: int, now_ms: int) -> None:
+    before = state.bins[at]
+    _rebin(state, plan, at, now_ms)
+    packed = plan.points[at]
+    state.points += packed[state.bins[at]] - packed[before]
+    state.next_ms = min(state.next_ms, state.due_ms[at])
+
+
+def _move(state: DealState, plan: Plan, at: int, found: int, due_ms: int) -> None:
+    packed = plan.points[at]
+    state.points += packed[found] - packed[state.bins[at]]
+    state.bins[at], state.due_ms[at] = found, due_ms
+    state.next_ms = min(state.next_ms, due_ms)
 
 
 def next_change_ms(card: Scorecard, state: DealState, at_ms: int) -> int:

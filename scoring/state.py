@@ -67,10 +67,10 @@ def _never() -> list[int]:
 class DealState(Struct, array_like=True, gc=False):
     """One deal as of the last record about it. All times are milliseconds; money is in minor units.
 
-    ``touches`` are the times of the last 16 contacts, ascending; ``people`` and ``people_ms`` the last 8 buyers'
-    contacts, by when each last took part; ``meetings`` up to 8 that lie ahead. ``points``, ``bins`` and
-    ``next_ms`` are the scorecard's: the packed sum, the bin of each feature, and when time alone changes one, as of
-    ``judged_ms``, the last record or timer;
+    ``touches`` are the times of the last 16 contacts, ascending; ``people``, their ids and ``people_ms`` the last 8
+    contacts of the buyer and when each last took part; ``meetings`` up to 8 that lie ahead. ``points``, ``bins``,
+    ``due_ms`` and ``next_ms`` are the scorecard's: the packed sum, the bin of each feature, and when time alone
+    changes it, at the earliest; ``judged_ms`` is the last record or timer;
     ``has_new_facts`` tells it that a feature changed that only records change. ``counted_offset`` is the record
     whose closing counted for the win rates, ``told_manager`` whose portfolio holds the deal.
     """
@@ -92,6 +92,7 @@ class DealState(Struct, array_like=True, gc=False):
     has_buyer: bool = False
     touches: list[int] = []
     longest_gap_ms: int = 0
+    people_ids: list[str] = []
     people_ms: list[int] = []
     people: list[Person] = []
     meetings: list[int] = []
@@ -111,6 +112,7 @@ class DealState(Struct, array_like=True, gc=False):
     fact_points: int = 0
     has_new_facts: bool = True
     bins: list[int] = []
+    due_ms: list[int] = []
     next_ms: int = 0
     judged_ms: int = 0
     is_changed: bool = False

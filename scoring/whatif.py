@@ -51,7 +51,7 @@ def _answered(state: DealState, now_ms: int) -> DealState:
     state.has_buyer = True
     state.touches = [*state.touches[-15:], now_ms]
     if state.people_ms:
-        state.people_ms[-1] = now_ms
+        state.people_ms[state.people_ms.index(max(state.people_ms))] = now_ms
     return state
 
 

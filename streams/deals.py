@@ -92,28 +92,43 @@ class DealsStage(KeyedStage[Deal]):
         self._last_ms, self._last_text = -1, ""
         self._timers: list[tuple[int, str]] = []
         self._changed: set[str] = set()
+        self._default_tenant: dict[Any, Keyed[Deal]] = {}
 
     # --- the hot path -------------------------------------------------------------------------------------------
 
     def process(self, entries: Sequence[Entry]) -> list[Output]:
-        """Judge records in log order; changes and activities take the short way, everything else the general one."""
+        """Judge records in log order; activities take the short way, everything else the general one.
+
+        The short way is ``process_entry`` written out: calls cost more than the work here.
+        """
         out: list[Output] = []
-        keys = self.keys
+        known_deals = self._default_tenant
         for entry in entries:
-            offset, at_ms, event = entry
-            kind = type(event)
-            if kind is not ActivityEvent and kind is not ChangeEvent:
+            offset, at, event = entry
+            if type(event) is not ActivityEvent:
                 self.process_entry(entry, out)
                 continue
             if offset < self.next_offset:
                 continue
             self.next_offset = offset + 1
-            at = self.advance(at_ms)
-            key = self.key_of(event)
-            if key is None:
+            if at > self._free_until_ms or at < self.stream_ms:
+                at = self.advance(at)
+            else:
+                self.stream_ms = at
+            keyed = known_deals.get(event.data.deal_id) if event.tenant is UNSET else None
+            if keyed is None:
+                key = self.key_of(event)
+                if key is None:
+                    continue
+                keyed = self.keyed(key)
+                if event.tenant is UNSET:
+                    known_deals[event.data.deal_id] = keyed
+            if offset < keyed.next_offset:
                 continue
-            keyed = keys.get(key) or self.keyed(key)
-            if self.begin(keyed, offset) and not self.is_duplicate(offset, at, event, keyed, out):
+            keyed.next_offset = offset + 1
+            if not keyed.is_dirty:
+                self.mark(keyed)
+            if not self.is_duplicate(offset, at, event, keyed, out):
                 self.apply(offset, at, event, keyed, out)
         return out
 
@@ -134,22 +149,20 @@ class DealsStage(KeyedStage[Deal]):
         """Take one change or activity into the deal's state, and say it when that moves the score."""
         deal, data = keyed.body, event.data
         state = deal.state
-        state.judged_ms = at_ms
-        deal.reasons = None
         if type(event) is ActivityEvent:
             fresh = apply_activity(state, data, effect_ms(data.occurred_at, event.time, at_ms), at_ms)
         else:
             fresh = EVERYTHING
             self._change(offset, at_ms, event, keyed)
+        state.judged_ms = at_ms
+        deal.reasons = None
         if state.status != Status.OPEN:
             return
         if state.rates_day != at_ms // DAY_MS:
             self._rate(deal, at_ms // DAY_MS)
         if state.has_new_facts:
             deal.facts = None
-        scores = self.card.refresh(state, at_ms, fresh)
-        if scores is not deal.scores and scores != deal.scores:
-            deal.scores = scores
+        if self.card.refresh(state, at_ms, fresh) and self._is_moved(deal):
             cause = activity_cause(data) if type(event) is ActivityEvent else change_cause(data)
             out.append(self._risk(offset, at_ms, keyed, self._reasons(deal), cause))
             self._note(keyed)
@@ -194,6 +207,7 @@ class DealsStage(KeyedStage[Deal]):
         state.closed_ms = at_ms
         state.touches.clear()
         state.people.clear()
+        state.people_ids.clear()
         state.people_ms.clear()
         state.meetings.clear()
         deal.scores = deal.facts = deal.reasons = None
@@ -239,17 +253,23 @@ class DealsStage(KeyedStage[Deal]):
 
     def _pass_time(self, offset: int, tick_ms: int, keyed: Keyed[Deal], out: list[Output]) -> None:
         deal = keyed.body
-        before = deal.state.bins
+        before = list(deal.state.bins)
         deal.state.judged_ms = tick_ms
         deal.reasons = None
-        scores = self.card.judge(deal.state, tick_ms)
-        if scores != deal.scores:
-            deal.scores = scores
+        if self.card.refresh(deal.state, tick_ms) and self._is_moved(deal):
             reasons = self._reasons(deal)
             cause = time_cause(self.card, deal.state, before, reasons)
             out.append(self._risk(offset, tick_ms, keyed, reasons, cause))
             deal.state.is_changed = True
         self._arm(deal, keyed.key)
+
+    def _is_moved(self, deal: Deal) -> bool:
+        """Whether the deal's scores are others than those last said; remembers them."""
+        scores = self.card.scores(deal.state)
+        if scores == deal.scores:
+            return False
+        deal.scores = scores
+        return True
 
     def _reasons(self, deal: Deal) -> list[Reason]:
         """The deal's reasons as of its last record or timer."""
@@ -397,6 +417,7 @@ class DealsStage(KeyedStage[Deal]):
         """Set the timers again, and count closings that lie beyond the resume offset (they are not read again)."""
         self._timers.clear()
         self._changed.clear()
+        self._default_tenant.clear()
         self._rolled_day = -1
         for key in sorted(self.keys):
             deal = self.keys[key].body

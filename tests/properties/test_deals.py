@@ -273,9 +273,10 @@ def test_judging_only_what_is_fresh_gives_what_judging_everything_gives(plan: li
             fresh = EVERYTHING
         else:
             fresh = apply_activity(state, data, now, now)
-        scores = card.refresh(state, now, fresh)
+        card.refresh(state, now, fresh)
         check = load(dump(state))
         check.has_new_facts = True
-        assert card.judge(check, now) == scores
+        assert card.judge(check, now) == card.scores(state)
         assert (check.bins, check.points) == (state.bins, state.points)
         assert state.next_ms <= check.next_ms
+        assert all(mine <= full for mine, full in zip(state.due_ms, check.due_ms, strict=True))

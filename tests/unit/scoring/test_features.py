@@ -97,12 +97,12 @@ def test_the_longest_pause_between_contacts_is_kept() -> None:
     assert state.longest_gap_ms == 18 * DAY
 
 
-def test_people_are_kept_by_when_they_last_took_part() -> None:
+def test_people_are_kept_with_when_they_last_took_part() -> None:
     state = opened()
     for hour, contact in enumerate(("a", "b", "a", "c")):
         take(state, START_MS + hour * HOUR, participants=[Participant(contact_id=contact)])
-    assert [person.contact_id for person in state.people] == ["b", "a", "c"]
-    assert state.people_ms == [START_MS + HOUR, START_MS + 2 * HOUR, START_MS + 3 * HOUR]
+    assert [person.contact_id for person in state.people] == state.people_ids == ["a", "b", "c"]
+    assert state.people_ms == [START_MS + 2 * HOUR, START_MS + HOUR, START_MS + 3 * HOUR]
 
 
 def test_an_executive_is_remembered() -> None:
