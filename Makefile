@@ -26,7 +26,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 setup: $(VENV)/.test ## everything for work on Tripline, in .venv
 
 demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends it)
-	@PYTHONPATH=. $(BIN)/python -m console.cli demo --seed $(SEED)
+	@PYTHONPATH=. $(BIN)/python -m console demo --seed $(SEED)
 
 test: $(VENV)/.test ## the whole suite
 	$(BIN)/python -m tests.components

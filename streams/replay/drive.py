@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from events.types import ChangeEvent
+from events.types import ActionEvent
 from streams.agents import QUARTER_MS
 from streams.engine import Topology
 from streams.keyed import AHEAD_OF_TICK_MS
 from streams.records import Entry, Output, Stage
 from streams.replay.reader import Item
-from streams.routing import topics_of
+from streams.routing import ACTIONS, topics_of
 from streams.ticks import tick_event
 
 _FLUSH = 20_000
@@ -62,28 +62,29 @@ class Drive:
         self.crm = Lane(topology.deals)
         self.portfolio = Lane(topology.portfolio)
         self.now_tick = -1
+        self._has_acted = False
 
     def feed(self, items: Iterable[Item]) -> None:
         """Take events in (time, source, id) order."""
         step, actions = self.step_ms, self.actions
         held, offset = actions.held, actions.offset
         next_ms = (self.now_tick + 1) * step if self.now_tick >= 0 else 0
-        for item in items:
-            at_ms, event = item[0], item[4]
+        for at_ms, _, _, _, event in items:
             if at_ms >= next_ms:
+                self._has_acted = self._has_acted or offset != actions.offset
                 actions.offset = offset
                 self.advance(at_ms // step)
                 held, offset = actions.held, actions.offset
                 next_ms = (self.now_tick + 1) * step
-            topics = topics_of(event)
-            if topics[0] == "agent.actions":
+            if type(event) is ActionEvent:
                 held.append((offset, at_ms, event))
                 offset += 1
                 continue
             self.crm.take(at_ms, event)
-            if type(event) is ChangeEvent and len(topics) > 1:
+            if ACTIONS in topics_of(event):
                 held.append((offset, at_ms, event))
                 offset += 1
+        self._has_acted = self._has_acted or offset != actions.offset
         actions.offset = offset
         if len(held) >= _FLUSH:
             self.sink(actions.flush())
@@ -125,8 +126,10 @@ class Drive:
         """The first tick from ``first`` on that matters to the agents; ``last + 1`` when none does."""
         if self.deliver_all:
             return first
-        per_quarter = max(1, QUARTER_MS // self.step_ms)
-        wanted = -(-first // per_quarter) * per_quarter
+        wanted = last + 1
+        if self._has_acted or self.topology.agents.shared.factor != 1.0:
+            per_quarter = max(1, QUARTER_MS // self.step_ms)
+            wanted = -(-first // per_quarter) * per_quarter
         if wanted > last and self._is_behind(self.actions, last):
             return last
         return min(wanted, last + 1)
@@ -138,6 +141,7 @@ class Drive:
     def _read_back(self, at_ms: int) -> None:
         """At a quarter hour: judge what is held; the common load that comes of it is the next record."""
         outputs = self.actions.flush()
+        self._has_acted = False
         self.sink(outputs)
         for output in outputs:
             if output.kind == "report":
