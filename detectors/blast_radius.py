@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
-from msgspec import Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct
 
 from detectors.base import Action, Evidence, Shared, Wanted
 from detectors.distinct import DistinctCounter
@@ -124,8 +124,8 @@ class BlastRadius:
         if not kind.is_write and not is_external:
             return None
         listed, said = data.record_ids, data.records
-        count = 0 if isinstance(listed, UnsetType) else len(listed)
-        if not isinstance(said, UnsetType) and said > count:
+        count = 0 if listed is UNSET else len(listed)
+        if said is not UNSET and said > count:
             count = said
         records, limits, at_ms = state.records, state.limits, action.at_ms
         recent = records.add(at_ms, data.object, listed, count or 1)

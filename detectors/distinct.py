@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from struct import iter_unpack, pack
 from typing import Any
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 from xxhash import xxh3_64_intdigest
 
 _MINUTES = 11
@@ -42,7 +42,7 @@ class DistinctCounter:
         minute = at_ms // 60_000
         if minute > self._minute:
             self._advance(minute)
-        if isinstance(ids, UnsetType):
+        if ids is UNSET:
             self._count(count)
             return self.recent
         for one in ids:
