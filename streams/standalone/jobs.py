@@ -66,7 +66,7 @@ class Call(Generic[T]):
 class Delivery:
     """A batch of events of one caller, taken in slices over one or more rounds."""
 
-    __slots__ = ("after", "future", "items", "open_slices", "received", "results", "taken")
+    __slots__ = ("after", "future", "has_failed", "items", "open_slices", "received", "results", "taken")
 
     def __init__(
         self, items: Sequence[Prepared], received: float, after: Callable[[Round], None] | None = None
@@ -78,6 +78,7 @@ class Delivery:
         self.results: list[ItemResult] = [ACCEPTED] * len(items)
         self.taken = 0
         self.open_slices = 0
+        self.has_failed = False
 
     def next_slice(self, most: int) -> Slice:
         """The next piece of at most ``most`` events."""
@@ -108,8 +109,10 @@ class Slice:
         return self.end - self.start
 
     def run(self, round_: Round) -> None:
-        """Append what is new, answer what is not."""
+        """Append what is new, answer what is not; nothing when an earlier slice of the delivery failed."""
         self._found = []
+        if self.delivery.has_failed:
+            return
         if self.is_poison:
             self._give_up(round_)
             return
@@ -164,7 +167,7 @@ class Slice:
     def fail(self, problem: BaseException) -> None:
         """The whole delivery fails; what of it is durable is a duplicate when it comes again."""
         self.delivery.open_slices -= 1
-        self.delivery.taken = len(self.delivery.items)
+        self.delivery.has_failed = True
         refuse(self.delivery.future, problem)
 
     def split(self) -> Sequence[Job]:

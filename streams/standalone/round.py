@@ -237,6 +237,11 @@ class Round:
         if confirmed.changed:
             self._apply_alone(confirmed)
 
+    def confirm_open_releases(self) -> None:
+        """After a start: everything in the log is judged, so a release that was under way is done."""
+        for row in [row for row in self.core.control.values() if row.state == "releasing"]:
+            self.confirm(row)
+
     def expire_throttles(self) -> None:
         """End the throttles whose time is over."""
         for row in [row for row in self.core.control.values() if row.state == "throttled"]:

@@ -330,6 +330,7 @@ class Runtime:
         found = settings_hash(self.settings)
 
         def record(round_: Round) -> None:
+            round_.confirm_open_releases()
             link = round_.core.link
             known = dict(link.execute("SELECT name, value FROM meta WHERE name IN ('policy_hash', 'policy_version')"))
             if known.get("policy_hash") == found:

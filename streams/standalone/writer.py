@@ -88,6 +88,7 @@ class Writer:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_secs)
+        self._refuse_waiting()  # what came between the last look and the end
 
     @property
     def is_running(self) -> bool:
@@ -170,6 +171,10 @@ class Writer:
         found: list[Job] = []
         while self.deliveries and room > 0:
             delivery = self.deliveries[0]
+            if delivery.has_failed:
+                self.queued_events -= len(delivery.items) - delivery.taken
+                self.deliveries.popleft()
+                continue
             if self._in_hand is None:
                 self._in_hand = delivery.received
             slice_ = delivery.next_slice(room)

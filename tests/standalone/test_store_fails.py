@@ -232,3 +232,34 @@ def test_retention_drops_whole_segments_below_the_states_and_keeps_offsets(start
     assert log.bounds(link, ACTIONS) == (6, 8)
     assert log.bounds(link, CRM)[1] == 1
     link.close()
+
+
+def test_a_delivery_that_fails_half_way_does_not_run_what_was_to_follow_it(start: Start) -> None:
+    """Else a followed file's position would be stored beyond lines that were never taken."""
+    runtime = start(limit=10**9)
+    other = sqlite3.connect(runtime.store.path, isolation_level=None, check_same_thread=False)
+    finished: list[int] = []
+
+    def lock_once(_: object) -> None:
+        if not finished:
+            finished.append(0)
+            other.execute("BEGIN IMMEDIATE")
+
+    runtime.subscribe(lock_once)
+    with pytest.raises(StoreUnavailable):
+        runtime.ingest(batch("a", 0, 20_000, NOW_MS), after=lambda _: finished.append(1), may_wait=True).result(60)
+    other.execute("ROLLBACK")
+    other.close()
+    until(lambda: runtime.check(REQUEST).result(10).decision == "allow")
+    assert finished == [0]
+    assert runtime.status().queue == 0
+
+
+def test_a_release_that_was_under_way_is_done_at_the_next_start(start: Start) -> None:
+    runtime = start()
+    runtime.suspend("bot", "eva", "x").result(10)
+    runtime.close()
+    edit(runtime, "UPDATE control SET state = 'releasing', epoch = 2")
+    runtime = start()
+    assert runtime.check(REQUEST).result(10).decision == "allow"
+    assert runtime.status().control_counts == {"active": 1}
