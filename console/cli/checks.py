@@ -195,6 +195,12 @@ def agents(settings: Settings) -> Iterator[Check]:
 
 def notifications(settings: Settings) -> Check:
     """Does anybody hear of a stop?"""
+    from streams.sinks.senders import unusable_targets
+
+    unusable = unusable_targets(settings.notifications) if settings.notifications.targets else []
+    if unusable:
+        message = f"apprise does not know the address of {', '.join(unusable)}"
+        return Check("notifications", "problem", message, "mend notifications.targets[].url")
     if settings.notifications.targets:
         return ok("notifications", ", ".join(target.name for target in settings.notifications.targets))
     return Check("notifications", "warning", "go to the log only", "add [[notifications.targets]] with an apprise url")
