@@ -21,6 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from events import codec
 from events.types import (
+    ActionEvent,
     By,
     Event,
     Mute,
@@ -157,13 +158,27 @@ class Runtime:
         the last of them. ``may_wait`` skips the check for Busy (a file can wait, a network client should be told).
         """
         if not may_wait:
-            self._check_load()
+            self.check_load()
         delivery = Delivery(prepare(events), time.monotonic(), after)
         if not events:
             delivery.future.set_result([])
             return delivery.future
         self._writer.deliver(delivery)
         return delivery.future
+
+    def check_load(self) -> None:
+        """Raise Busy when a producer should wait; cheap, so ask before reading a large body."""
+        engine, writer = self.settings.engine, self._writer
+        self._look_at_disk()
+        oldest = writer.oldest_unjudged_secs()
+        if oldest is not None and oldest * 1000 > engine.max_unjudged_ms:
+            raise Busy(f"the oldest unjudged event has waited {oldest * 1000:.0f} ms", 0.25)
+        if writer.queued_events > MAX_QUEUED:
+            raise Busy(f"{writer.queued_events} events wait to be judged", 0.25)
+        if self._wal_bytes > engine.max_wal_bytes:
+            raise Busy(f"the store's write-ahead log is {self._wal_bytes >> 20} MiB large", 2.0)
+        if self._free_bytes < engine.min_free_bytes:
+            raise Busy(f"only {self._free_bytes >> 20} MiB of disk are free", 30.0)
 
     def dead_letter(
         self,
@@ -363,20 +378,6 @@ class Runtime:
             self._wal_bytes, self._free_bytes = self.store.wal_bytes(), self.store.free_bytes()
             self._log_bytes = self.store.file_bytes()
 
-    def _check_load(self) -> None:
-        """Raise Busy when a producer should wait."""
-        engine, writer = self.settings.engine, self._writer
-        self._look_at_disk()
-        oldest = writer.oldest_unjudged_secs()
-        if oldest is not None and oldest * 1000 > engine.max_unjudged_ms:
-            raise Busy(f"the oldest unjudged event has waited {oldest * 1000:.0f} ms", 0.25)
-        if writer.queued_events > MAX_QUEUED:
-            raise Busy(f"{writer.queued_events} events wait to be judged", 0.25)
-        if self._wal_bytes > engine.max_wal_bytes:
-            raise Busy(f"the store's write-ahead log is {self._wal_bytes >> 20} MiB large", 2.0)
-        if self._free_bytes < engine.min_free_bytes:
-            raise Busy(f"only {self._free_bytes >> 20} MiB of disk are free", 30.0)
-
     def _troubles(self, oldest: float | None) -> dict[str, str]:
         """What is wrong, by its short name, in words."""
         engine, writer = self.settings.engine, self._writer
@@ -408,12 +409,19 @@ def prepare(events: Sequence[tuple[bytes, Event]]) -> list[Prepared]:
     """Events as the writer takes them: hashed and routed."""
     pack, time_ms, encode = _pack.encode, codec.time_ms, codec.encode
     found = []
+    only_actions = (ACTIONS,)
     for raw, event in events:
         id_ = id_hash(event)
         content = xxh3_64_intdigest(pack(event.data))  # type: ignore[attr-defined]
         found.append(
             Prepared(
-                raw or encode(event), event, time_ms(event), id_, content, pack_ids(id_, content), topics_of(event)
+                raw or encode(event),
+                event,
+                time_ms(event),
+                id_,
+                content,
+                pack_ids(id_, content),
+                only_actions if type(event) is ActionEvent else topics_of(event),
             )
         )
     return found

@@ -69,6 +69,7 @@ class Writer:
         self._last_gate = 0.0
         self._last_snapshot = time.monotonic()
         self._snapshot_cost = 0.0
+        self._snapshots = 0
         self._retry_secs = _FIRST_RETRY_SECS
         self._kept_counts: dict[str, int] = {}
         self._in_hand: float | None = None
@@ -199,6 +200,8 @@ class Writer:
                 job.run(round_)
             round_.judge()
             entries = _entries(core)
+            if self._snapshots:
+                round_.count("snapshot", number=self._snapshots)
             changed = round_.commit()
         except sqlite3.Error as problem:
             self._lose(problem)
@@ -214,7 +217,7 @@ class Writer:
     def _committed(
         self, core: Core, round_: Round, jobs: Sequence[Job], changed: Changes, entries: list[Entry]
     ) -> None:
-        self.trouble, self._retry_secs = "", _FIRST_RETRY_SECS
+        self.trouble, self._retry_secs, self._snapshots = "", _FIRST_RETRY_SECS, 0
         for lane in core.lanes.values():
             core.events_since_snapshot += len(lane.appended_times)
             lane.committed()
@@ -341,6 +344,7 @@ class Writer:
         for lane in core.lanes.values():
             lane.resume_offset = lane.next_offset
         core.events_since_snapshot = 0
+        self._snapshots += 1
         self._last_snapshot = time.monotonic()
         self._snapshot_cost = self._last_snapshot - began
 
