@@ -45,27 +45,23 @@ class DistinctCounter:
         if ids is UNSET:
             self._count(count)
             return self.recent
+        seen, now = self._seen, self._minute
         for one in ids:
-            self._see(xxh3_64_intdigest(f"{kind}\x1f{one}".encode("utf-8", "surrogatepass")))
+            digest = xxh3_64_intdigest(f"{kind}\x1f{one}".encode("utf-8", "surrogatepass"))
+            last = seen.pop(digest, -1)
+            seen[digest] = now
+            if last < 0:
+                self._minutes[now % _MINUTES] += 1
+                self._hours[now // 60 % _HOURS] += 1
+                self.recent += 1
+                self.day += 1
+                if len(seen) > self.cap:
+                    del seen[next(iter(seen))]
+            elif last != now:
+                self._move(last, now)
         if count > len(ids):
             self._count(count - len(ids))
         return self.recent
-
-    def _see(self, digest: int) -> None:
-        seen, now = self._seen, self._minute
-        last = seen.pop(digest, -1)
-        seen[digest] = now
-        if last == now:
-            return
-        if last >= 0:
-            self._move(last, now)
-            return
-        self._minutes[now % _MINUTES] += 1
-        self._hours[now // 60 % _HOURS] += 1
-        self.recent += 1
-        self.day += 1
-        if len(seen) > self.cap:
-            del seen[next(iter(seen))]
 
     def _move(self, last: int, now: int) -> None:
         """An id seen before counts from now on with this minute and hour."""
