@@ -44,6 +44,7 @@ NEVER_MS = FAR_FUTURE * 2
 _COUNT_WINDOWS_MS = (7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS)
 _MAX_REMEMBERED = 50_000
 _PEOPLE_PLACE = len(AGES) + 2
+_PEOPLE_MOST = len(COUNTS[2].cuts)
 _TOUCH_STEPS = tuple(
     (len(AGES) + at, (*(int(cut) for cut in COUNTS[at].cuts), MAX_TOUCHES + 1), _COUNT_WINDOWS_MS[at]) for at in (0, 1)
 )
@@ -193,7 +194,7 @@ class Scorecard:
                     needed = wanted[bins[at]]
                     if needed <= count and touches[-needed] > now_ms - window_ms:
                         _recount(state, plan, at, now_ms)
-            if fresh & PEOPLE:
+            if fresh & PEOPLE and bins[_PEOPLE_PLACE] < _PEOPLE_MOST:
                 _recount(state, plan, _PEOPLE_PLACE, now_ms)
         return points != state.points or close_bin != bins[Age.CLOSE]
 
