@@ -93,11 +93,16 @@ def _order(row: ActionRow) -> tuple[int, int, int, str]:
 
 
 def _parse(cursor: str) -> tuple[int, int, str]:
-    parts = cursor.split(".", 2)
-    try:
-        return int(parts[0]), int(parts[1]), parts[2]
-    except (ValueError, IndexError):
-        raise BadCursor(f"{cursor[:80]!r} is not a cursor of an answer of ours") from None
+    at_ms, kind, place = [*cursor.split(".", 2), "", ""][:3]
+    is_ours = is_count(at_ms) and (is_count(place) if kind == "1" else kind == "0" and place != "")
+    if not is_ours:
+        raise BadCursor(f"{cursor[:80]!r} is not a cursor of an answer of ours")
+    return int(at_ms), int(kind), place
+
+
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number that the store can hold."""
+    return text.isascii() and text.isdigit() and len(text) <= 18
 
 
 def _where(

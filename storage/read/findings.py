@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from storage import tables as t
 from storage.read import rows
-from storage.read.actions import BadCursor
+from storage.read.actions import BadCursor, is_count
 from storage.read.types import DeadLetterRow, FindingPage, FindingRow
 
 as_row = rows.finding_row
@@ -49,7 +49,7 @@ def findings(
 
 def _parse(cursor: str) -> tuple[int, str]:
     at_ms, dot, id_ = cursor.partition(".")
-    if not dot or not at_ms.isdigit():
+    if not dot or not is_count(at_ms):
         raise BadCursor(f"{cursor[:80]!r} is not a cursor of an answer of ours")
     return int(at_ms), id_
 

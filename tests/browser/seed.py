@@ -97,7 +97,8 @@ class Seed:
             with engine.begin() as connection:
                 for table, rows in self._rows.items():
                     if bool(table.info.get("projected")) is is_projected:
-                        connection.execute(insert(table), rows)
+                        for row in rows:
+                            connection.execute(insert(table), row)
             engine.dispose()
         self._rows.clear()
         return self.store.path
