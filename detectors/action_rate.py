@@ -174,6 +174,8 @@ class ActionRate:
         return self._hit_window(action, state)
 
     def _open_minute(self, s: RateState, at_ms: int) -> None:
+        if s.first_ms < 0:
+            self._begin(s, at_ms)
         minute = at_ms // MINUTE_MS
         last = s.minute
         total = s.total
@@ -196,8 +198,9 @@ class ActionRate:
         if minute - last < _RING:
             for passed in range(last + 1, minute + 1):
                 ring[passed & 63] = total
-        else:
-            self._start_ring(s, at_ms)
+        else:  # nothing happened for longer than the longest window
+            s.ring = array("q", [total] * _RING)
+            ring = s.ring
         if minute // 5 != last // 5:
             count = total - s.base_5
             s.square_5 += count * count
@@ -214,15 +217,13 @@ class ActionRate:
         room = min(room, left)
         s.room = room if room > 0 else self._room(s)
 
-    def _start_ring(self, s: RateState, at_ms: int) -> None:
-        """Nothing happened for longer than the longest window, or this is the first action ever."""
-        s.ring[:] = array("q", [s.total] * _RING)
-        if s.first_ms < 0:
-            s.first_ms = at_ms
-            s.minute = at_ms // MINUTE_MS
-            for slot in range(s.minute // 60 % SLOTS):
-                s.day.hours[slot] = -1
-            self._take_limits(s, at_ms)
+    def _begin(self, s: RateState, at_ms: int) -> None:
+        """The first action ever: nothing is known of the hours of this day before it."""
+        s.first_ms = at_ms
+        s.minute = at_ms // MINUTE_MS
+        for slot in range(s.minute // 60 % SLOTS):
+            s.day.hours[slot] = -1
+        self._take_limits(s, at_ms)
 
     def _close_quarter(self, s: RateState, last: int, minute: int, total: int) -> None:
         count = total - s.base_15

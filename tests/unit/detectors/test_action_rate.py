@@ -186,6 +186,16 @@ def test_an_hours_outage_of_a_connector_gives_no_opinion() -> None:
     assert [detector.observe(act(at_ms, effect_ms=effect), state) for effect in late] == [None] * 30
 
 
+def test_the_hours_before_the_first_action_are_not_learnt_as_empty() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    feed(detector, state, steady(12, 60, START + 14 * HOUR))
+    weights = list(state.season.weights)
+    # Slot 3 was seen on eleven whole days, slot 20 on the first day too, the oldest with decay .93 a day.
+    assert weights[3] == pytest.approx(sum(0.93**age for age in range(11)), rel=1e-4)
+    assert weights[20] == pytest.approx(sum(0.93**age for age in range(12)), rel=1e-4)
+
+
 def test_denied_actions_are_not_counted() -> None:
     detector, state = grown()
     at_ms = START + 10 * DAY
