@@ -48,7 +48,6 @@ def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:
         yield (*path, "contacts_per_day"), "must not be less than contacts_per_10_min"
     if agent.reads_per_day < agent.reads_per_10_min:
         yield (*path, "reads_per_day"), "must not be less than reads_per_10_min"
-    yield from _zone((*path, "time_zone"), agent.time_zone)
 
 
 def _irreversible(path: Path, action: str, agent: AgentSettings, known: set[str]) -> Found:

@@ -57,10 +57,6 @@ class Engine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     snapshot_events: Annotated[
         int, Meta(ge=1, le=10_000_000, description="… and after this many events, whichever comes first.")
     ] = 5_000
-    backlog_secs: Annotated[
-        int,
-        Meta(ge=10, le=86_400, description="An event older than this when the log takes it may warn, never suspend."),
-    ] = 300
     stale_request_hours: Annotated[
         int,
         Meta(ge=1, le=720, description="A detector's request older than this (log time) is recorded, not acted on."),
@@ -126,9 +122,6 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reads_per_day: Annotated[Budget, Meta(description="Records that it may read through the gate in any 24 hours.")] = (
         20_000
     )
-    time_zone: Annotated[
-        str, Meta(min_length=1, description="IANA zone of its working hours; the seasonal limits count in it.")
-    ] = "UTC"
     notify: Annotated[
         list[Name],
         Meta(
@@ -288,12 +281,6 @@ class Notifications(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     retry_secs: Annotated[
         float, Meta(gt=0, le=3600, description="Wait after the first failure; doubled each time, at most an hour.")
     ] = 2.0
-    bulk_records: Annotated[
-        int,
-        Meta(
-            ge=1, le=100_000, description="More records than this in one operation, or distinct in 10 minutes, notify."
-        ),
-    ] = 5
 
 
 class Auth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -112,7 +112,6 @@ def _agent_lines(agent: AgentSpec) -> list[str]:
         "records_per_day = 5000",
         "contacts_per_10_min = 30",
         "contacts_per_day = 200",
-        f'time_zone = "{ZONE}"',
     ]
 
 

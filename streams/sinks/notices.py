@@ -14,6 +14,8 @@ from storage.outbox import OutboxRow
 
 _DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent)
 _MAX_CHARS = 2_000
+FAULTS = "failures"
+"""The unit of findings about a detector of ours that failed."""
 MOST_LINES = 10
 """Of how many notices a message for several tells each."""
 _SAFE = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "ʼ"})
@@ -77,6 +79,8 @@ def _control(row: OutboxRow, data: Control) -> Notice:
 def _finding(row: OutboxRow, data: Finding) -> Notice | None:
     if data.mode == "shadow" or data.action_taken == "none":
         return None
+    if data.evidence.unit == FAULTS:
+        return _notice(row, "fault", f"{neutral(data.agent_id)}: {neutral(data.evidence.summary)}", "")
     if data.mode == "enforce" and data.action_taken != "notify":
         return None
     kind: NotificationKind = "finding"

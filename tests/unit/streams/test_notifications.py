@@ -86,6 +86,12 @@ def second(server: Server) -> Iterator[Server]:
     made.server_close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def apprise_is_loaded() -> None:
+    """Loading its plugins takes seconds; the notifier does it in the background when it starts."""
+    unusable_targets(settings_for('name = "any"\nurl = "json://h"').notifications)
+
+
 class Desk:
     """A store, what puts rows into its outbox, and a notifier on it."""
 
@@ -216,6 +222,12 @@ def test_many_records_and_messages_outside_are_told_under_their_kinds() -> None:
     )  # fmt: skip
     assert words(finding_event(unit="people/operation"))[0] == "external"
     assert words(finding_event(detector="action_rate", severity="warning"))[0] == "finding"
+
+
+def test_a_detector_that_failed_is_told_as_a_fault_of_ours() -> None:
+    summary = "The detector action_rate failed on this agent (KeyError) and is off for it."
+    event = finding_event("hold", unit="failures", detector="action_rate", severity="critical", summary=summary)
+    assert words(event) == ("fault", f"bot: {summary}", "")
 
 
 @pytest.mark.parametrize(
