@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from governance.gate import GateDecision, GateRequest, Remembered
+from governance.gate import GateDecision, GateRequest, Remembered, Rule, content_hash
 from governance.operation import Operation, describe
 from storage.projections import to_json
 from storage.sql import insert, upsert
-from storage.tables import gate_agent, gate_decision, known_contact, request_id
+from storage.tables import gate_agent, gate_decision, known_contact
 
 _DECISION = insert(gate_decision)
 _SEQ = upsert(gate_agent)
-_REQUEST = upsert(request_id)
 _CONTACT = insert(known_contact, or_ignore=True)
-_decision_decoder = msgspec.json.Decoder(GateDecision)
+_REMEMBERED = (
+    "SELECT content_hash, at_ms, decision_id, decision, rule, reason, epoch FROM gate_decision "
+    "WHERE key = ? AND request_id = ? AND rule <> ? ORDER BY at_ms DESC LIMIT 1"
+)
 _ids_decoder = msgspec.json.Decoder(list[str])
 
 
@@ -31,7 +33,7 @@ def store_decision(
     offset: int | None = None,
     seq: int | None = None,
 ) -> None:
-    """Keep a decision; ``offset`` and ``seq`` are those of its admission."""
+    """Keep a decision; ``offset`` and ``seq`` are those of its admission. Its request id is known from then on."""
     link.execute(
         _DECISION,
         (
@@ -55,6 +57,7 @@ def store_decision(
             request.authorized_by,
             to_json(request.trigger) if request.trigger is not None else None,
             request.request_id,
+            content_hash(request) if request.request_id is not None else None,
         ),
     )
 
@@ -82,19 +85,14 @@ def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[t
         yield when, describe(action, listed, {}, reached, records, recipients)
 
 
-def remember(link: sqlite3.Connection, key: str, id_: str, content: str, decision: GateDecision, at_ms: int) -> None:
-    """Keep the answer given under a request id."""
-    link.execute(_REQUEST, (key, id_, content, decision.decision_id, to_json(decision), at_ms))
-
-
 def remembered(link: sqlite3.Connection, key: str, id_: str) -> Remembered | None:
-    """The answer given under a request id of an agent."""
-    row = link.execute(
-        "SELECT content_hash, decision, at_ms FROM request_id WHERE key = ? AND request_id = ?", (key, id_)
-    ).fetchone()
+    """The answer last given under a request id of an agent, not counting refusals of the id itself."""
+    row = link.execute(_REMEMBERED, (key, id_, str(Rule.REQUEST_ID))).fetchone()
     if row is None:
         return None
-    return Remembered(content_hash=row[0], decision=_decision_decoder.decode(row[1]), at_ms=row[2])
+    content, at_ms, decision_id, decision, rule, reason, epoch = row
+    answer = GateDecision(decision=decision, reason=reason, rule=Rule(rule), epoch=epoch, decision_id=decision_id)
+    return Remembered(content_hash=content, decision=answer, at_ms=at_ms)
 
 
 def unknown_contacts(link: sqlite3.Connection, tenant: str, contact_ids: Sequence[str]) -> list[str]:
@@ -108,17 +106,12 @@ def know_contacts(link: sqlite3.Connection, found: Iterable[tuple[str, str, int]
     link.executemany(_CONTACT, found)
 
 
-def drop_before(link: sqlite3.Connection, decisions_ms: int, request_ids_ms: int, most: int = 200) -> None:
-    """Drop some of the oldest decisions and request ids."""
-    link.execute(
-        "DELETE FROM request_id WHERE (key, request_id) IN "
-        "(SELECT key, request_id FROM request_id WHERE at_ms < ? ORDER BY at_ms LIMIT ?)",
-        (request_ids_ms, most),
-    )
+def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 200) -> None:
+    """Drop some of the oldest decisions."""
     link.execute(
         "DELETE FROM gate_decision WHERE decision_id IN "
         "(SELECT decision_id FROM gate_decision WHERE decision_id < ? ORDER BY decision_id LIMIT ?)",
-        (decision_prefix(decisions_ms), most),
+        (decision_prefix(at_ms), most),
     )
 
 

@@ -124,8 +124,9 @@ class Store:
 
     def _open_projections(self, path: Path) -> sqlite3.Connection:
         link = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
-        for pragma in ("page_size=16384", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
+        for pragma in ("page_size=8192", "journal_mode=WAL", "synchronous=NORMAL", "cache_size=-65536"):
             link.execute(f"PRAGMA {pragma}")
+        link.execute("PRAGMA wal_autocheckpoint=4000")
         return link
 
     def engine(self, *, pool_size: int = 4) -> Engine:

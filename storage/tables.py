@@ -223,7 +223,10 @@ gate_decision = Table(
     Column("authorized_by", Text),
     Column("trigger", Json),
     Column("request_id", Text),
+    Column("content_hash", Text, comment="of the request, where it has a request id"),
     Index(None, "key", "at_ms"),
+    Index(None, "key", "request_id"),
+    **_CLUSTERED,
 )
 
 gate_agent = Table(
@@ -231,18 +234,6 @@ gate_agent = Table(
     metadata,
     _key("key"),
     Column("seq", BigInteger, nullable=False, comment="admissions so far"),
-)
-
-request_id = Table(
-    "request_id",
-    metadata,
-    _key("key"),
-    _key("request_id"),
-    Column("content_hash", Text, nullable=False),
-    Column("decision_id", Text, nullable=False),
-    Column("decision", Json, nullable=False),
-    Column("at_ms", Ms, nullable=False),
-    Index(None, "at_ms"),
     **_CLUSTERED,
 )
 

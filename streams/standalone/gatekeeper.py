@@ -17,7 +17,7 @@ from xxhash import xxh3_128_hexdigest
 from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import Admission, AdmissionEvent, EvidenceData, Finding, FindingEvent
 from governance.control import ControlRow, stop_all_key
-from governance.gate import GateDecision, GateRequest, Remembered, check, content_hash, operation_of
+from governance.gate import GateDecision, GateRequest, Remembered, check, operation_of
 from governance.limits import Budgets
 from governance.operation import Operation
 from governance.settings import Settings
@@ -103,9 +103,6 @@ class GateCheck:
             self._admit(round_, operation, decision)
         else:
             self._refuse(round_, operation, decision)
-        if request.request_id is not None and not decision.finding:
-            content = content_hash(request)
-            gate_store.remember(core.link, request.key, request.request_id, content, decision, round_.now_ms)
         if decision.finding:
             _report(round_, request, decision)
         self._decision = decision

@@ -16,7 +16,7 @@ from typing import Any
 
 import structlog
 
-from events.times import DAY_MS, HOUR_MS
+from events.times import DAY_MS
 from storage import gate as gate_store
 from storage import log, snapshots
 from storage.errors import StoreError, StoreUnavailable
@@ -34,8 +34,8 @@ GATES_AT_ONCE = 100
 _GATE_LULL_SECS = 1.0
 _IDLE_SECS = 0.5
 _FIRST_RETRY_SECS, _LAST_RETRY_SECS = 0.2, 5.0
-_SNAPSHOT_SHARE = 20
-"""Snapshots take at most 1/20 of the thread's time."""
+_SNAPSHOT_SHARE = 40
+"""Snapshots take at most 1/40 of the thread's time."""
 _log = structlog.get_logger("tripline.writer")
 
 
@@ -353,8 +353,7 @@ class Writer:
         before_ms = core.last_ms - core.settings.engine.retention_days * DAY_MS
         for lane in core.lanes.values():
             log.drop_before(core.link, lane.topic, before_ms, lane.resume_offset)
-        remember_ms = core.settings.gate.remember_hours * HOUR_MS
-        gate_store.drop_before(core.link, before_ms, core.last_ms - remember_ms)
+        gate_store.drop_before(core.link, before_ms)
 
 
 def _entries(core: Core) -> list[Entry]:

@@ -141,7 +141,8 @@ def upgrade() -> None:
     op.create_table('gate_agent',
     sa.Column('key', sa.Text(), nullable=False),
     sa.Column('seq', sa.BigInteger(), nullable=False, comment='admissions so far'),
-    sa.PrimaryKeyConstraint('key', name=op.f('pk_gate_agent'))
+    sa.PrimaryKeyConstraint('key', name=op.f('pk_gate_agent')),
+    sqlite_with_rowid=False
     )
     op.create_table('gate_decision',
     sa.Column('decision_id', sa.Text(), nullable=False),
@@ -164,9 +165,12 @@ def upgrade() -> None:
     sa.Column('authorized_by', sa.Text(), nullable=True),
     sa.Column('trigger', sa.Text(), nullable=True),
     sa.Column('request_id', sa.Text(), nullable=True),
-    sa.PrimaryKeyConstraint('decision_id', name=op.f('pk_gate_decision'))
+    sa.Column('content_hash', sa.Text(), nullable=True, comment='of the request, where it has a request id'),
+    sa.PrimaryKeyConstraint('decision_id', name=op.f('pk_gate_decision')),
+    sqlite_with_rowid=False
     )
     op.create_index(op.f('ix_gate_decision_key_at_ms'), 'gate_decision', ['key', 'at_ms'], unique=False)
+    op.create_index(op.f('ix_gate_decision_key_request_id'), 'gate_decision', ['key', 'request_id'], unique=False)
     op.create_table('known_contact',
     sa.Column('tenant', sa.Text(), nullable=False),
     sa.Column('contact_id', sa.Text(), nullable=False),
@@ -220,17 +224,6 @@ def upgrade() -> None:
     sa.UniqueConstraint('id', name=op.f('uq_outbox_id'))
     )
     op.create_index(op.f('ix_outbox_state_next_try_ms'), 'outbox', ['state', 'next_try_ms'], unique=False)
-    op.create_table('request_id',
-    sa.Column('key', sa.Text(), nullable=False),
-    sa.Column('request_id', sa.Text(), nullable=False),
-    sa.Column('content_hash', sa.Text(), nullable=False),
-    sa.Column('decision_id', sa.Text(), nullable=False),
-    sa.Column('decision', sa.Text(), nullable=False),
-    sa.Column('at_ms', sa.BigInteger(), nullable=False),
-    sa.PrimaryKeyConstraint('key', 'request_id', name=op.f('pk_request_id')),
-    sqlite_with_rowid=False
-    )
-    op.create_index(op.f('ix_request_id_at_ms'), 'request_id', ['at_ms'], unique=False)
     op.create_table('snapshot',
     sa.Column('stage', sa.Text(), nullable=False),
     sa.Column('partition', sa.Integer(), autoincrement=False, nullable=False),
@@ -267,14 +260,13 @@ def downgrade() -> None:
     op.drop_table('watermark')
     op.drop_table('top')
     op.drop_table('snapshot')
-    op.drop_index(op.f('ix_request_id_at_ms'), table_name='request_id')
-    op.drop_table('request_id')
     op.drop_index(op.f('ix_outbox_state_next_try_ms'), table_name='outbox')
     op.drop_table('outbox')
     op.drop_table('notification')
     op.drop_table('meta')
     op.drop_table('log_segment')
     op.drop_table('known_contact')
+    op.drop_index(op.f('ix_gate_decision_key_request_id'), table_name='gate_decision')
     op.drop_index(op.f('ix_gate_decision_key_at_ms'), table_name='gate_decision')
     op.drop_table('gate_decision')
     op.drop_table('gate_agent')
