@@ -140,6 +140,8 @@ class Guard:
             await _answer(outgoing, refused, head, scope)
 
     async def _admit(self, scope: HTTPScope, head: Head) -> Caller:
+        if not scope["path"].isprintable():
+            raise Refused(400, "bad_request", "the path has a control character")
         host = head.get(b"host")
         name = host_name(host)
         if name not in LOOPBACK_NAMES and not {name, host.lower()} & self._config.allowed_hosts:

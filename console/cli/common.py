@@ -15,6 +15,7 @@ import msgspec
 from console.text import plain
 
 if TYPE_CHECKING:
+    from console.auth import AuthStore
     from governance.settings_types import Settings
 
 PROBLEM, USAGE, NOT_FOUND, REFUSED, UNREACHABLE = 1, 2, 3, 4, 5
@@ -140,6 +141,18 @@ def load_settings(config: str | None, overrides: dict[str, Any] | None = None) -
         return parse_settings(text, os.environ, overrides or {}, str(path))
     except SettingsError as problem:
         raise Failed(str(problem)) from None
+
+
+def people_of(settings: Settings) -> AuthStore:
+    """The people of the data folder. Ends the command (exit code 1) when it can't be used."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from console.app import open_auth
+
+    try:
+        return open_auth(settings)
+    except (OSError, SQLAlchemyError) as problem:
+        raise Failed(f"the data folder {settings.server.data_dir} can't be used: {problem}") from None
 
 
 def segment(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from console.cli.common import Failed, load_settings, settings_options
+from console.cli.common import Failed, load_settings, people_of, settings_options
 
 if TYPE_CHECKING:
     from litestar import Litestar
@@ -68,7 +68,7 @@ def command(
 
 def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow: tuple[Path, ...] = ()) -> None:
     """Start everything, serve, and close everything in the reverse order."""
-    from console.app import create_app, open_auth
+    from console.app import create_app
     from console.server import CannotListen, Server, listen
     from storage.errors import StoreError
     from storage.read import Reader
@@ -76,6 +76,8 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
     from streams.standalone.follow import Follower
     from streams.standalone.runtime import Runtime
 
+    auth = people_of(settings)
+    check_exposure(settings, auth)
     with ExitStack() as stack:
         try:
             bound = stack.enter_context(listen(settings.server.host, settings.server.port))
@@ -84,8 +86,6 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             runtime.start()
         except (CannotListen, StoreError) as problem:
             raise Failed(str(problem)) from None
-        auth = open_auth(settings)
-        check_exposure(settings, auth)
         reader = Reader.open(runtime.store.path)
         stack.callback(reader.close)
         for path in follow:

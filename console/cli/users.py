@@ -13,6 +13,7 @@ from console.cli.common import (
     Failed,
     load_settings,
     moment,
+    people_of,
     print_json,
     print_table,
     settings_options,
@@ -117,15 +118,8 @@ def disable(name: str, config: str | None, data_dir: str | None) -> None:
 
 def opened(config: str | None, data_dir: str | None) -> tuple[Settings, AuthStore]:
     """The settings, and the people of their data folder."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from console.app import open_auth
-
     settings = load_settings(config, {"server.data_dir": data_dir})
-    try:
-        return settings, open_auth(settings)
-    except (OSError, SQLAlchemyError) as problem:
-        raise Failed(f"the data folder {settings.server.data_dir} can't be used: {problem}") from None
+    return settings, people_of(settings)
 
 
 def _password() -> str:
