@@ -225,7 +225,7 @@ gate_decision = Table(
     Column("request_id", Text),
     Column("content_hash", Text, comment="of the request, where it has a request id"),
     Index(None, "key", "at_ms"),
-    Index(None, "key", "request_id"),
+    Index(None, "key", "request_id", "at_ms"),
     **_CLUSTERED,
 )
 

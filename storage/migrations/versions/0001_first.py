@@ -170,7 +170,7 @@ def upgrade() -> None:
     sqlite_with_rowid=False
     )
     op.create_index(op.f('ix_gate_decision_key_at_ms'), 'gate_decision', ['key', 'at_ms'], unique=False)
-    op.create_index(op.f('ix_gate_decision_key_request_id'), 'gate_decision', ['key', 'request_id'], unique=False)
+    op.create_index(op.f('ix_gate_decision_key_request_id_at_ms'), 'gate_decision', ['key', 'request_id', 'at_ms'], unique=False)
     op.create_table('known_contact',
     sa.Column('tenant', sa.Text(), nullable=False),
     sa.Column('contact_id', sa.Text(), nullable=False),
@@ -266,7 +266,7 @@ def downgrade() -> None:
     op.drop_table('meta')
     op.drop_table('log_segment')
     op.drop_table('known_contact')
-    op.drop_index(op.f('ix_gate_decision_key_request_id'), table_name='gate_decision')
+    op.drop_index(op.f('ix_gate_decision_key_request_id_at_ms'), table_name='gate_decision')
     op.drop_index(op.f('ix_gate_decision_key_at_ms'), table_name='gate_decision')
     op.drop_table('gate_decision')
     op.drop_table('gate_agent')
