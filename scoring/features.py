@@ -173,9 +173,9 @@ def _meet(state: DealState, person: Participant, when_ms: int) -> int:
         if when_ms > origin or origin == FAR_FUTURE:
             state.origins[Age.EXECUTIVE] = when_ms
         fresh = _EXECUTIVE
-    contact_id = _text(person.contact_id, 64)
-    if not contact_id:
+    if not person.contact_id:
         return fresh
+    contact_id = person.contact_id[:64]
     ids, times = state.people_ids, state.people_ms
     if contact_id in ids:
         place = ids.index(contact_id)
@@ -193,8 +193,12 @@ def _meet(state: DealState, person: Participant, when_ms: int) -> int:
 
 
 def _person(person: Participant) -> Person:
+    contact_id, role, name = person.contact_id, person.role, person.name
     return Person(
-        _text(person.contact_id, 64), _text(person.role, 40), _text(person.name, 80), person.executive is True
+        contact_id[:64] if contact_id else "",
+        role[:40] if role else "",
+        name[:80] if name else "",
+        person.executive is True,
     )
 
 
@@ -254,9 +258,12 @@ def apply_change(state: DealState, data: CrmChange, when_ms: int, terms: Terms) 
             after[known] = change[1] if type(change) is tuple else change.after  # type: ignore[union-attr]
             if known == "stage" and type(change) is tuple and not state.stage and type(change[0]) is str:
                 state.stage = change[0][:80]
-    for name, handle in _HANDLERS:
-        if name in after:
-            handle(state, after[name], when_ms, terms)
+    if "currency" in after:  # before the amount that is in it, whatever their order in the record
+        _set_currency(state, after["currency"])
+    for name, value in after.items():
+        handle = _HANDLERS.get(name)
+        if handle is not None:
+            handle(state, value, when_ms, terms)
     _settle(state, data.op, after, terms)
     if after and (data.actor is UNSET or data.actor.kind == "human"):
         _end_silence(state, when_ms)
@@ -301,7 +308,7 @@ def _set_stage(state: DealState, value: Any, when_ms: int, terms: Terms) -> None
     state.origins[Age.STAGE] = when_ms
 
 
-def _set_currency(state: DealState, value: Any, _when_ms: int, _terms: Terms) -> None:
+def _set_currency(state: DealState, value: Any) -> None:
     currency = _text(value, 3).upper()
     if currency != state.currency and state.currency:
         state.amount_minor = state.first_minor = state.peak_minor = None
@@ -354,27 +361,38 @@ def _text_setter(name: str, limit: int) -> Callable[[DealState, Any, int, Terms]
     return set_text
 
 
-_HANDLERS: tuple[tuple[str, Callable[[DealState, Any, int, Terms], None]], ...] = (
-    ("name", _text_setter("name", 160)),
-    ("account", _text_setter("account", 160)),
-    ("account_id", _set_account_id),
-    ("segment", _text_setter("segment", 80)),
-    ("manager_id", _text_setter("manager_id", 128)),
-    ("owner_id", _set_owner),
-    ("stage", _set_stage),
-    ("currency", _set_currency),
-    ("amount", _set_amount),
-    ("close_date", _set_close_date),
-    ("next_step", _set_next_step),
-)
-"""In this order, whatever the order in the record: the currency before the amount."""
+_HANDLERS: dict[str, Callable[[DealState, Any, int, Terms], None]] = {
+    "name": _text_setter("name", 160),
+    "account": _text_setter("account", 160),
+    "account_id": _set_account_id,
+    "segment": _text_setter("segment", 80),
+    "manager_id": _text_setter("manager_id", 128),
+    "owner_id": _set_owner,
+    "stage": _set_stage,
+    "amount": _set_amount,
+    "close_date": _set_close_date,
+    "next_step": _set_next_step,
+}
 
-NAMES: dict[str, str] = {name: name for name, _ in _HANDLERS} | {
-    "is_closed": "is_closed", "is_won": "is_won", "Name": "name", "StageName": "stage", "Amount": "amount",
-    "CurrencyIsoCode": "currency", "CloseDate": "close_date", "OwnerId": "owner_id", "NextStep": "next_step",
-    "AccountId": "account_id", "IsClosed": "is_closed", "IsWon": "is_won", "dealname": "name",
-    "dealstage": "stage", "closedate": "close_date", "hubspot_owner_id": "owner_id",
-}  # fmt: skip
+NAMES: dict[str, str] = {name: name for name in _HANDLERS} | {
+    "currency": "currency",
+    "is_closed": "is_closed",
+    "is_won": "is_won",
+    "Name": "name",
+    "StageName": "stage",
+    "Amount": "amount",
+    "CurrencyIsoCode": "currency",
+    "CloseDate": "close_date",
+    "OwnerId": "owner_id",
+    "NextStep": "next_step",
+    "AccountId": "account_id",
+    "IsClosed": "is_closed",
+    "IsWon": "is_won",
+    "dealname": "name",
+    "dealstage": "stage",
+    "closedate": "close_date",
+    "hubspot_owner_id": "owner_id",
+}
 """Field name → canonical name; besides our own, the usual ones of Salesforce and HubSpot."""
 
 

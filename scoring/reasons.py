@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import neg
 from typing import NamedTuple
 
 from events.times import DAY_MS
@@ -102,8 +103,9 @@ def whom(state: DealState) -> str:
     """The person of the buyer to talk to: "Petra Vogel (economic buyer)", or "the buyer" when nobody is known."""
     if not state.people:
         return "the buyer"
-    latest_first = sorted(range(len(state.people)), key=lambda at: -state.people_ms[at])
-    person = min((state.people[at] for at in latest_first), key=_standing)
+    person = state.people[0]
+    if len(state.people) > 1:
+        person = min(zip(map(_standing, state.people), map(neg, state.people_ms), state.people, strict=True))[2]
     role = person.role.replace("_", " ") or ("executive" if person.executive else "")
     said = person.name or person.contact_id
     return f"{said} ({role})" if role else said

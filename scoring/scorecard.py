@@ -44,6 +44,8 @@ NEVER_MS = FAR_FUTURE * 2
 _COUNT_WINDOWS_MS = (7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS)
 _MAX_REMEMBERED = 50_000
 _PEOPLE_PLACE = len(AGES) + 2
+_TOUCHES = len(AGES)
+_TOUCHES_MOST = len(COUNTS[0].cuts)
 _PEOPLE_MOST = len(COUNTS[2].cuts)
 _TOUCH_STEPS = tuple(
     (len(AGES) + at, (*(int(cut) for cut in COUNTS[at].cuts), MAX_TOUCHES + 1), _COUNT_WINDOWS_MS[at]) for at in (0, 1)
@@ -55,6 +57,7 @@ _FRESH_AGES = tuple(tuple(at for at in range(len(AGES)) if bits >> at & 1) for b
 """The places of the set bits of every combination of ages."""
 _FIRST_COUNT = len(AGES)
 _FIRST_FACT = _FIRST_COUNT + len(COUNTS)
+_COUNT_PLACES = range(_FIRST_COUNT, _FIRST_FACT)
 
 
 class Scores(Struct, frozen=True, gc=False):
@@ -155,14 +158,22 @@ class Scorecard:
         plan = self._plans.get(state.stage) or self._plan(state.stage)
         if len(state.bins) != len(plan.points):
             state.bins, state.due_ms = [0] * len(plan.points), [0] * _FIRST_FACT
-        bins, points = state.bins, 0
-        for at in range(_FIRST_FACT):
+        bins, due_ms, origins, points = state.bins, state.due_ms, state.origins, 0
+        if state.meetings and state.meetings[0] <= now_ms:
+            roll_meetings(state, now_ms)
+        for at, (cuts, packed) in enumerate(plan.ages):
+            origin = origins[at]
+            bins[at] = found = bisect_right(cuts, now_ms - origin)
+            due_ms[at] = origin + cuts[found]
+            points += packed[found]
+        for at in _COUNT_PLACES:
             _rebin(state, plan, at, now_ms)
             points += plan.points[at][bins[at]]
         if state.has_new_facts:
-            facts = fact_bins(state, plan)
-            bins[_FIRST_FACT:] = facts
-            state.fact_points = sum(plan.points[at][found] for at, found in enumerate(facts, _FIRST_FACT))
+            state.fact_points, at = 0, _FIRST_FACT
+            for bins[at] in fact_bins(state, plan):
+                state.fact_points += plan.points[at][bins[at]]
+                at += 1
             state.has_new_facts = False
         state.points = points + state.fact_points
         state.next_ms = min(state.due_ms)
@@ -187,7 +198,7 @@ class Scorecard:
                 found = plan.fresh[at]
                 if bins[at] != found:
                     _move(state, plan, at, found, now_ms + plan.ages[at][0][found])
-            if fresh & COUNTED:
+            if fresh & COUNTED and (bins[_TOUCHES] < _TOUCHES_MOST or bins[_TOUCHES + 1] < _TOUCHES_MOST):
                 touches = state.touches
                 count = len(touches)
                 for at, wanted, window_ms in _TOUCH_STEPS:

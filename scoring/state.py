@@ -49,7 +49,7 @@ class Age(IntEnum):
     OWNER = 10
 
 
-class Person(Struct, frozen=True, array_like=True, gc=False):
+class Person(Struct, frozen=True, array_like=True, gc=False, order=True):
     """Somebody on the buyer's side."""
 
     contact_id: str

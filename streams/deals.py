@@ -30,6 +30,7 @@ from events.types import (
     Reason,
     RiskEvent,
     ScoreEvent,
+    tenant_of,
 )
 from governance.settings import Deals
 from scoring.causes import activity_cause, change_cause, time_cause
@@ -97,15 +98,17 @@ class DealsStage(KeyedStage[Deal]):
     # --- the hot path -------------------------------------------------------------------------------------------
 
     def process(self, entries: Sequence[Entry]) -> list[Output]:
-        """Judge records in log order; activities take the short way, everything else the general one.
+        """Judge records in log order; changes and activities take the short way, everything else the general one.
 
         The short way is ``process_entry`` written out: calls cost more than the work here.
         """
         out: list[Output] = []
         known_deals = self._default_tenant
         for entry in entries:
-            offset, at, event = entry
-            if type(event) is not ActivityEvent:
+            offset, at = entry[0], entry[1]
+            event: Any = entry[2]
+            kind = type(event)
+            if kind is not ActivityEvent and kind is not ChangeEvent:
                 self.process_entry(entry, out)
                 continue
             if offset < self.next_offset:
@@ -115,14 +118,14 @@ class DealsStage(KeyedStage[Deal]):
                 at = self.advance(at)
             else:
                 self.stream_ms = at
-            keyed = known_deals.get(event.data.deal_id) if event.tenant is UNSET else None
+            name = event.data.deal_id if kind is ActivityEvent else _changed_deal(event.data)
+            if not name:
+                continue
+            keyed = known_deals.get(name) if event.tenant is UNSET else None
             if keyed is None:
-                key = self.key_of(event)
-                if key is None:
-                    continue
-                keyed = self.keyed(key)
+                keyed = self.keyed(make_key(tenant_of(event), name))
                 if event.tenant is UNSET:
-                    known_deals[event.data.deal_id] = keyed
+                    known_deals[name] = keyed
             if offset < keyed.next_offset:
                 continue
             keyed.next_offset = offset + 1
@@ -141,9 +144,7 @@ class DealsStage(KeyedStage[Deal]):
             name = _changed_deal(event.data)
         else:
             return None
-        if not name:
-            return None
-        return f"default/{name}" if event.tenant is UNSET else f"{event.tenant}/{name}"
+        return make_key(tenant_of(event), name) if name else None
 
     def apply(self, offset: int, at_ms: int, event: Any, keyed: Keyed[Deal], out: list[Output]) -> None:
         """Take one change or activity into the deal's state, and say it when that moves the score."""
