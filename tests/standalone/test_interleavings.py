@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from tests.standalone.conftest import NOW_MS, SETTINGS
 from tests.standalone.fakes import CountingStage, action_event, tiny_stages
 
 LIMIT = 8
+pytestmark = pytest.mark.timeout(300)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("events"), st.lists(st.integers(0, 30), min_size=1, max_size=12)),
