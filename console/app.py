@@ -21,7 +21,7 @@ from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
 from console.observe import Observer, listener
 from console.ports import Runtime
-from console.security import Guard, GuardConfig, is_loopback
+from console.security import Guard, GuardConfig, is_loopback, restore_slashes
 from console.services import STATE_KEY, Services
 from console.sse import Hub
 from console.two import TwoPeople
@@ -58,6 +58,7 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
         logging_config=None,
         debug=False,
         template_config=_template_config(),
+        middleware=[restore_slashes],
     )
     config = GuardConfig(
         is_open=services.is_open,

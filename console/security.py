@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import cast
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
@@ -25,6 +25,7 @@ from console.errors import Refused, forbidden
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+STAND_IN = "\ue000"  # for private use, so that it can't be part of a path that comes in
 SMALL_BODY_BYTES = 256 * 1024
 ONCE = frozenset({b"host", b"origin", b"content-length", b"content-type", b"authorization", b"x-csrf-token"})
 READ = ONCE | {
@@ -130,6 +131,7 @@ class Guard:
         head = Head({})
         try:
             head = read_head(scope["headers"])
+            keep_slashes(scope)
             caller = await self._admit(scope, head)
             if scope["method"] in SAFE_METHODS:
                 await self._app(scope, receive, outgoing)
@@ -140,8 +142,6 @@ class Guard:
             await _answer(outgoing, refused, head, scope)
 
     async def _admit(self, scope: HTTPScope, head: Head) -> Caller:
-        if not scope["path"].isprintable():
-            raise Refused(400, "bad_request", "the path has a control character")
         host = head.get(b"host")
         name = host_name(host)
         if name not in LOOPBACK_NAMES and not {name, host.lower()} & self._config.allowed_hosts:
@@ -202,6 +202,34 @@ def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     if values.get(b"content-encoding", "identity").lower() != "identity":
         raise Refused(415, "unsupported_media_type", "send the body without a Content-Encoding")
     return Head(values)
+
+
+def keep_slashes(scope: HTTPScope) -> None:
+    """Let an escaped slash (%2F) in a path be part of a name, such as an agent's id, and not divide the path.
+
+    Routing sees a stand-in character; ``restore_slashes`` puts the slash back into the path's parameters.
+    """
+    if not scope["path"].isprintable():
+        raise Refused(400, "bad_request", "the path has a character that can't be shown")
+    raw = scope.get("raw_path") or b""
+    if b"%2f" in raw.lower():
+        escaped = quote(STAND_IN).encode()
+        raw = raw.partition(b"?")[0].replace(b"%2F", escaped).replace(b"%2f", escaped)
+        scope["path"] = unquote(raw.decode("ascii", "replace"))
+
+
+def restore_slashes(app: ASGIApp) -> ASGIApp:
+    """Litestar middleware, which runs after routing: see ``keep_slashes``."""
+
+    async def restored(scope: Scope, receive: Receive, send: Send) -> None:
+        if STAND_IN in scope["path"]:
+            parameters = scope.get("path_params", {})
+            for name, value in parameters.items():
+                if isinstance(value, str):
+                    parameters[name] = value.replace(STAND_IN, "/")
+        await app(scope, receive, send)
+
+    return restored
 
 
 def check_origin(head: Head, host: str) -> None:

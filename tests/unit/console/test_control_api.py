@@ -104,3 +104,11 @@ def test_too_many_wrong_passwords_have_to_wait(client: Client) -> None:
 
 def state_of_all(runtime: FakeRuntime) -> str:
     return runtime.rows["default/*"].state
+
+
+def test_an_agents_id_may_have_a_slash(client: Client, runtime: FakeRuntime) -> None:
+    answer = client.post("/v1/agents/acme%2Fenrich-bot/suspend", json={"reason": "x"}, auth=MAYA)
+    assert answer.json()["agent_id"] == "acme/enrich-bot"
+    assert list(runtime.rows) == ["default/acme/enrich-bot"]
+    assert client.get("/v1/agents/acme%2Fother").json()["message"] == "no agent 'acme/other' was ever seen"
+    assert client.post("/v1%2Fstop-all", json={"reason": "x"}, auth=MAYA).status_code == 404
