@@ -51,7 +51,7 @@ class Traffic:
         count = len(agent.times)
         self.names = rng.choice(4, count, p=weights)
         self.types = rng.choice(4, count, p=types)
-        self.records = rng.integers(0, 5_000, count)
+        self.records = rng.integers(0, 1_000, count)
         self.main_type = int(np.argmax(types))
         self.fails = self._failures(rng, count)
         self.kinds = [kind_of(name) for name in _NAMES]

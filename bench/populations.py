@@ -58,7 +58,7 @@ def make_agent(
     rate = rate * _autocorrelated(rng, len(rate), spread)
     gamma = rng.uniform(0.02, 0.15) * harshness
     rate = rate * rng.gamma(1 / gamma, gamma, len(rate))
-    times = _actions(rng, rate, kind, harshness)
+    times = _actions(rng, rate, harshness)
     details: dict[str, float] = {}
     if kind == "batch":
         details["job_hour"] = rng.uniform(0, 24)
@@ -101,9 +101,9 @@ def _autocorrelated(rng: np.random.Generator, hours: int, spread: float) -> np.n
     return np.exp(out - spread * spread / 2)
 
 
-def _actions(rng: np.random.Generator, rate: np.ndarray, kind: str, harshness: float) -> np.ndarray:
+def _actions(rng: np.random.Generator, rate: np.ndarray, harshness: float) -> np.ndarray:
     """Actions in small clusters (a run does several things in a row), uniformly within the hour."""
-    mean_cluster = 1.0 if kind == "trickle" else rng.uniform(1.0, 1.0 + 0.8 * harshness)
+    mean_cluster = rng.uniform(1.0, 1.0 + 0.8 * harshness)
     runs = rng.poisson(rate / mean_cluster)
     starts = np.repeat(np.arange(len(rate)), runs) * HOUR_MS + rng.uniform(0, HOUR_MS, runs.sum())
     sizes = rng.geometric(1.0 / mean_cluster, len(starts))

@@ -20,7 +20,7 @@ WINDOWS_MIN = (1, 5, 10, 15, 30, 60)
 W1, W5, W10, W15, W30, W60 = range(6)
 EXPONENTS = (18.0, 11.0, 9.5, 9.5, 7.5, 7.5)
 """Chernoff exponents by window; larger is safer and slower."""
-FLOORS = (15, 7, 7, 7, 7, 7)
+FLOORS = (15, 10, 11, 12, 12, 13)
 """The least limits by window, in actions."""
 MARGIN = 1.35
 """How far the mean may drift above the largest of its neighbours before it counts as unusual (1 + delta)."""
@@ -28,9 +28,9 @@ MEDIAN_SHARE = 0.8
 """Each slot's mean is at least this share of the median active slot's."""
 MEAN_DECAY = 0.93
 PEAK_DECAY = 0.985
-PEAK_LEAST, PEAK_LEAST_ROOT, PEAK_LEAST_PLUS = 1.4, 2.0, 2.0
+PEAK_LEAST, PEAK_LEAST_ROOT, PEAK_LEAST_PLUS = 1.6, 2.5, 4.0
 """A limit is at least this many times the most that was seen lately in the slots around, plus …"""
-PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 1.8, 4.0, 3.0, 3.0
+PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 2.0, 4.0, 3.0, 6.0
 """… and at most this many times that, where no job is remembered; the first number is larger while few days (the
 second, divided by them) are known."""
 PEAK_GROWTH = 1.5
