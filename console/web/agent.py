@@ -220,7 +220,7 @@ def _stops(row: AgentRow, page: AgentPage, frame: Frame) -> list[Stop]:
     stops = []
     if row.stop is not None:
         said = row.finding.finding.evidence if row.finding else None
-        peak = f"{w.number(said.observed)} {plain(said.unit, 40)}" if said else ""
+        peak = f"{w.number(said.observed)} {plain(said.unit, 40).replace('/', ' in ')}" if said else ""
         detail = w.many(row.stop.records_before, "record")
         stops.append(Stop(row.stop.stopped_ms, peak, detail, row.stop.refused_after, row.stop.admitted_after))
     first_ms = page.bins[0].start_ms if page.bins else frame.clock.now_ms
@@ -260,7 +260,7 @@ def because(row: FindingRow, frame: Frame) -> Because:
 
 def _details(row: FindingRow, frame: Frame) -> list[tuple[str, str]]:
     f, said = row.finding, row.finding.evidence
-    unit = plain(said.unit, 40)
+    unit = plain(said.unit, 40).replace("/", " in ")
     shown = [
         ("Observed", f"{w.number(said.observed)} {unit}"),
         ("Usual", f"{w.number(said.expected)} {unit}"),

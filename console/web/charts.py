@@ -77,7 +77,7 @@ def sparkline(
     y = Scale(0, peak, 31.5, 4)
     shown = [b for b in bins if blind_from_ms is None or b.start_ms < blind_from_ms]
     if stopped_ms is not None:
-        shown = _up_to_stop(shown, stopped_ms)
+        shown = up_to_stop(shown, stopped_ms)
     parts = [f'<path class="band" d="{path}"/>' for path in _band(bins, x, y)]
     if blind_from_ms is not None:
         left = x(blind_from_ms)
@@ -95,7 +95,7 @@ def sparkline(
     )
 
 
-def _up_to_stop(bins: Sequence[Bin], stopped_ms: int) -> list[Bin]:
+def up_to_stop(bins: Sequence[Bin], stopped_ms: int) -> list[Bin]:
     """The bins up to the burst: that of the stop, or the one before when the stop came early in its own."""
     before = [b for b in bins if b.start_ms <= stopped_ms]
     if len(before) >= 2 and before[-1].start_ms + BIN_MS > stopped_ms and before[-2].actions > before[-1].actions:
@@ -223,7 +223,7 @@ def _expected_note(bins: Sequence[Bin], x: Scale, y: Scale, stops: Sequence[Stop
 
 def _bin_of(at_ms: int, bins: Sequence[Bin]) -> int:
     """The bin that holds the burst of a stop: its own, or the one before when its own is nearly empty."""
-    near = _up_to_stop([b for b in bins if at_ms - 2 * BIN_MS < b.start_ms], at_ms)
+    near = up_to_stop([b for b in bins if at_ms - 2 * BIN_MS < b.start_ms], at_ms)
     return near[-1].start_ms if near else -1
 
 
@@ -236,7 +236,7 @@ def _stop(stop: Stop, bins: Sequence[Bin], x: Scale, y: Scale, top: float, botto
     peak = next((b for b in bins if b.start_ms == _bin_of(stop.at_ms, bins)), None)
     if peak is not None and stop.peak:
         left_of = x(peak.start_ms) - 6
-        level = max(y(peak.actions) + 10, top + 22)
+        level = max(min(y(peak.actions) + 10, _clear_of(bins, peak, y) - 22), top + 12)
         parts.append(
             f'<text class="t-ink" x="{left_of:.1f}" y="{level:.1f}" text-anchor="end">{escape(stop.peak)}</text>'
         )
@@ -248,6 +248,12 @@ def _stop(stop: Stop, bins: Sequence[Bin], x: Scale, y: Scale, top: float, botto
         parts.append(f'<text class="t-2" x="{side:.1f}" y="{level:.1f}">{number(stop.refused)} refused</text>')
         parts.append(f'<text class="t-2" x="{side:.1f}" y="{level + 15:.1f}">{number(stop.admitted)} admitted</text>')
     return parts
+
+
+def _clear_of(bins: Sequence[Bin], peak: Bin, y: Scale) -> float:
+    """The height above which nothing is drawn to the left of a bar, for about the length of its words."""
+    near = [b for b in bins if peak.start_ms - 10 * BIN_MS <= b.start_ms < peak.start_ms]
+    return min((y(max(b.actions + b.refused, usual(b) or 0)) for b in near), default=y(0))
 
 
 def _timeline_words(bins: Sequence[Bin], clock: Clock, stops: Sequence[Stop]) -> str:

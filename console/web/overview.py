@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from console.text import plain
 from console.web import words as w
-from console.web.charts import sparkline
+from console.web.charts import sparkline, up_to_stop
 from console.web.look import Engine, Frame, joined, owner_of, person_name
 from storage.read.types import AgentRow, DealRow, Overview, TopDeals
 
@@ -154,7 +154,7 @@ def agent_line(row: AgentRow, frame: Frame) -> AgentLine:
     stopped_ms = row.stop.stopped_ms if row.stop else None
     near = row.bins[-2:]
     last = near[-1] if near else None
-    peak = row.finding.finding.evidence.observed if stopped_ms is not None and row.finding else None
+    peak = _peak(row, stopped_ms) if stopped_ms is not None else None
     blind = engine.blind_from_ms if row.state == "active" else None
     count = w.number(peak) if peak is not None else w.number(last.actions if last else None)
     hot = peak is not None or bool(last and last.limit is not None and last.actions > last.limit)
@@ -173,6 +173,14 @@ def agent_line(row: AgentRow, frame: Frame) -> AgentLine:
         last=clock.time(row.last_write_ms),
         last_iso=clock.iso(row.last_write_ms) if row.last_write_ms is not None else "",
     )
+
+
+def _peak(row: AgentRow, stopped_ms: int) -> float | None:
+    """How much it did in the five minutes before its stop: as the finding counted it, else as drawn."""
+    said = row.finding.finding.evidence if row.finding else None
+    if said is not None and said.details.get("window_min") == 5:
+        return said.observed
+    return up_to_stop(row.bins, stopped_ms)[-1].actions if row.bins else None
 
 
 def _detail(row: AgentRow, look: w.State, frame: Frame) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery
+from msgspec import structs
 
 from console.errors import not_found
 from console.services import services_of
@@ -19,7 +20,7 @@ from console.web.frame import frame_of
 from console.web.look import Frame, monday_of
 from console.web.overview import agent_line, deal_line, deals_view, overview_view, sorted_rows
 from console.web.render import page
-from console.web.whatif import what_ifs
+from console.web.whatif import NOTHING, ask_engine
 from console.web.words import many
 from events.times import DAY_MS
 from storage.read.types import ActionRow
@@ -28,7 +29,7 @@ _Request = Request[Any, Any, Any]
 T = TypeVar("T")
 
 TWO_DAYS_MS = 2 * DAY_MS
-SHOWN_AFTER, SHOWN_BURST, SHOWN_BEFORE = 4, 8, 8
+SHOWN, SHOWN_AFTER, SHOWN_BURST, SHOWN_BEFORE = 20, 4, 8, 8
 PAGE_ROWS = 100
 MAX_DEALS = 200
 
@@ -107,11 +108,11 @@ async def agent_view_of(request: _Request, agent_id: str, frame: Frame) -> Agent
     def deeds() -> tuple[list[ActionRow], str | None]:
         reader, since = services.reader, now_ms - TWO_DAYS_MS
         if stop is None:
-            newest = reader.actions(agent_id, since, now_ms, limit=SHOWN_AFTER + SHOWN_BURST + SHOWN_BEFORE)
+            newest = reader.actions(agent_id, since, now_ms, without_reads=True, limit=SHOWN)
             return newest.rows, newest.next_cursor
-        after = reader.actions(agent_id, stop.stopped_ms + 1, now_ms, limit=SHOWN_AFTER)  # those at the stop: below
-        burst = reader.actions(agent_id, stop.burst_from_ms, stop.stopped_ms, limit=SHOWN_BURST)
-        before = reader.actions(agent_id, since, stop.burst_from_ms - 1, limit=SHOWN_BEFORE)
+        after = reader.actions(agent_id, stop.stopped_ms + 1, now_ms, without_reads=True, limit=SHOWN_AFTER)
+        burst = reader.actions(agent_id, stop.burst_from_ms, stop.stopped_ms, without_reads=True, limit=SHOWN_BURST)
+        before = reader.actions(agent_id, since, stop.burst_from_ms - 1, without_reads=True, limit=SHOWN_BEFORE)
         more = after.next_cursor or burst.next_cursor or before.next_cursor
         return [*after.rows, *burst.rows, *before.rows], more
 
@@ -217,8 +218,10 @@ async def _deal(request: _Request, deal_id: str, template: str) -> Response[str]
         raise not_found(f"no deal {deal_id[:100]!r} is known")
     points = await read(lambda: reader.deal_scores(deal_id))
     touched = await read(lambda: reader.touches(deal_id, now_ms - TWO_DAYS_MS, now_ms))
-    ifs = await what_ifs(services, reader.key(deal_id)) if row.is_open else []
-    view = deal_view(row, points, touched, ifs, frame)
+    live = await ask_engine(services, reader.key(deal_id)) if row.is_open else NOTHING
+    if live.reasons:
+        row = structs.replace(row, reasons=live.reasons)
+    view = deal_view(row, points, touched, live.ifs, frame)
     return page(template, frame=frame, clock=frame.clock, view=view)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
+from events.catalogue import CATALOGUE
 from storage import tables as t
 from storage.read import rows
 from storage.read.types import ActionPage, ActionRow
 
 MAX_LIMIT = 5_000
+READS = tuple(name for name, kind in CATALOGUE.items() if not kind.is_write)
 
 
 class BadCursor(ValueError):
@@ -28,13 +30,15 @@ def actions(
     action: str | None = None,
     record: str | None = None,
     deal_id: str | None = None,
+    without_reads: bool = False,
     limit: int = 50,
     cursor: str | None = None,
 ) -> ActionPage:
     """A page of actions with at_ms in [since_ms, until_ms].
 
     ``object`` and ``action`` are exact names; an action that ends in ``.*`` stands for all of its noun. ``record``
-    is an id among those that the operation names.
+    is an id among those that the operation names. ``without_reads`` leaves out what changed nothing by its nature,
+    unless the gate refused it.
     """
     limit = max(1, min(limit, MAX_LIMIT))
     after = _parse(cursor) if cursor else None
@@ -45,6 +49,8 @@ def actions(
     refusals.append(
         ~exists(select(a.c.key).where(a.c.key == g.c.key, a.c.at_ms >= g.c.at_ms, a.c.decision_id == g.c.decision_id))
     )
+    if without_reads:
+        reports.append(a.c.action.not_in(READS))
     if deal_id is not None:
         reports.append(a.c.deal_id == deal_id)
     by_report = connection.execute(

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS
 from storage import tables as t
 from storage.read import rows
+from storage.read.actions import READS
 from storage.read.types import AgentRow, Bin, ControlEntry, FindingRow, StopCounts
 
 BIN_MS = 5 * MINUTE_MS
@@ -198,9 +199,6 @@ def _wrote() -> ColumnElement[bool]:
     a = t.action
     went = or_(a.c.outcome == "ok", a.c.kind == "admission")
     return and_(went, a.c.action.not_in(READS), a.c.records + a.c.recipients > 0)
-
-
-READS = ("record.read", "report.run", "suggestion.make", "brief.write", "call.summarize", "email.draft")
 
 
 def burst_start(stopped_ms: int, finding: FindingRow | None) -> int:

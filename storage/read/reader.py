@@ -121,6 +121,7 @@ class Reader:
         action: str | None = None,
         record: str | None = None,
         deal_id: str | None = None,
+        without_reads: bool = False,
         limit: int = 50,
         cursor: str | None = None,
     ) -> ActionPage:
@@ -136,6 +137,7 @@ class Reader:
                 action=action,
                 record=record,
                 deal_id=deal_id,
+                without_reads=without_reads,
                 limit=limit,
                 cursor=cursor,
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from events.codec import decode
 from events.times import HOUR_MS
 from events.types import By
 from governance.control import ControlRequest
@@ -185,6 +186,35 @@ def test_text_that_agents_wrote_can_neither_reorder_nor_script_a_page(site_of: S
     assert '<img src=x onerror="document.title=1">\ufffdgpj.exe' in shown
     assert "\u202e" not in shown
     assert "quote-helper" in page.title()
+
+
+def test_a_deals_page_asks_the_engine_what_would_change_its_score(site_of: SiteOf, open_page: Open) -> None:
+    site = site_of("calm")
+    told = {
+        "specversion": "1.0", "id": "c-1", "source": "/crm", "type": "tripline.crm.change.v1",
+        "time": "2026-02-20T09:00:00Z", "data": {
+            "object": "Opportunity", "record_id": "006Z9", "op": "create", "deal_id": "006Z9", "changes": {
+                "name": [None, "Harbour cranes"], "account": [None, "Quay & Sons"], "stage": [None, "Proposal"],
+                "amount": [None, "90000.00"], "currency": [None, "EUR"], "close_date": [None, "2026-03-20"],
+                "owner_id": [None, "user:005LH"], "manager_id": [None, "m-berger"], "is_closed": [None, False],
+            },
+        },
+    }  # fmt: skip
+    raw = msgspec.json.encode(told)
+    assert site.runtime.ingest([(raw, decode(raw))]).result(10)[0].status == "accepted"
+    site.runtime.tick().result(10)
+    page = open_page(site.url + "/deals/006Z9")
+    assert "Quay & Sons" in page.get_by_role("heading", level=1).inner_text()
+    rows = page.locator("table.whatif tbody tr")
+    assert rows.locator("td:first-child").all_inner_texts() == [
+        "Now",
+        "A buyer answers today",
+        "A meeting is booked",
+        "Both",
+        "Nothing happens for 7 days",
+        "The close date moves by 30 days",
+    ]
+    assert rows.first.locator(".risk").inner_text() == page.locator(".hero .risk").inner_text()
 
 
 def test_thirty_agents_keep_the_overview_short_and_long_names_whole_on_hover(site_of: SiteOf, open_page: Open) -> None:
