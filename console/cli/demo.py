@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 EXAMPLES = """
@@ -40,6 +42,10 @@ def demo(port: int | None, speed: float, seed: int, rogue_after: float, no_brows
 
     from console.demo.show import Options, run
 
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     auto_secs = rogue_after if rogue_after > 0 else None
     run(Options(port=port, speed=speed, seed=seed, auto_secs=auto_secs, opens_browser=not no_browser))

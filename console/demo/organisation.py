@@ -18,13 +18,13 @@ PERSON = "Maya Lindqvist"
 LIVE_FROM_MS = parse_ms("2026-03-04T08:00:00Z")
 """A Wednesday, 09:00 in Berlin: everybody is at work."""
 AGENT_DAYS = 8
-DEAL_DAYS = 63
+DEAL_DAYS = 42
 ZONE = "Europe/Berlin"
 
 _AGENTS: tuple[AgentSpec, ...] = (
     AgentSpec(
-        agent_id=ROGUE, role="enrich", actions_per_hour=158, owner="Tomas Reuter", authorizers=("Ines Faber",),
-        office_hours=(5, 23), weekend_factor=0.7, noise_sd=0.03, noise_hours=6, run_actions=1.0, read_share=0.0,
+        agent_id=ROGUE, role="enrich", actions_per_hour=162, owner="Tomas Reuter", authorizers=("Ines Faber",),
+        office_hours=(5, 23), weekend_factor=0.4, noise_sd=0.03, noise_hours=6, run_actions=1.0, read_share=0.0,
         error_probability=0.004,
     ),
     AgentSpec(
@@ -36,11 +36,11 @@ _AGENTS: tuple[AgentSpec, ...] = (
         office_hours=(7, 21), noise_sd=0.12, error_probability=0.006,
     ),
     AgentSpec(
-        agent_id="stage-sync", role="stage", actions_per_hour=45, owner="Jo Berger", authorizers=("Jo Berger",),
+        agent_id="stage-sync", role="stage", actions_per_hour=32, owner="Jo Berger", authorizers=("Jo Berger",),
         office_hours=(5, 23), weekend_factor=0.4, noise_sd=0.1, error_probability=0.006,
     ),
     AgentSpec(
-        agent_id="lead-router", role="route", actions_per_hour=75, owner="Jo Berger", authorizers=("Jo Berger",),
+        agent_id="lead-router", role="route", actions_per_hour=60, owner="Jo Berger", authorizers=("Jo Berger",),
         office_hours=(6, 22), noise_sd=0.1, error_probability=0.004,
     ),
     AgentSpec(

@@ -69,7 +69,7 @@ class Demo:
     @property
     def can_go_rogue(self) -> bool:
         """Whether the button does something now."""
-        return not self._is_rogue and not self.is_stopped
+        return not (self._is_rogue or self.is_stopped or self._asked_to.is_set())
 
     @property
     def rogue_in_s(self) -> int | None:

@@ -219,7 +219,7 @@ def _curl(url: str, token: str, body: dict[str, Any]) -> str:
 
 def _write_past(runtime: Runtime, simulation: Simulation) -> None:
     begin, end = simulation.start_ms, LIVE_FROM_MS
-    with click.progressbar(length=100, label="Simulating nine weeks of a sales team", file=sys.stderr) as bar:
+    with click.progressbar(length=100, label="Simulating six weeks of a sales team", file=sys.stderr) as bar:
         shown = 0
 
         def progress(at_ms: int) -> None:

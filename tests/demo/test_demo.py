@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-START_SECS, STORY_SECS, END_SECS = 120.0, 90.0, 30.0
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+START_SECS, STORY_SECS, END_SECS = 240.0, 120.0, 60.0
 AGENT = "enrich-bot"
 
 
