@@ -20,7 +20,7 @@ WINDOWS_MIN = (1, 5, 10, 15, 30, 60)
 W1, W5, W10, W15, W30, W60 = range(6)
 EXPONENTS = (18.0, 11.0, 9.5, 9.5, 7.5, 7.5)
 """Chernoff exponents by window; larger is safer and slower."""
-FLOORS = (15, 10, 11, 12, 12, 13)
+FLOORS = (15, 11, 12, 13, 14, 17)
 """The least limits by window, in actions."""
 MARGIN = 1.35
 """How far the mean may drift above the largest of its neighbours before it counts as unusual (1 + delta)."""
@@ -30,7 +30,7 @@ MEAN_DECAY = 0.93
 PEAK_DECAY = 0.985
 PEAK_LEAST, PEAK_LEAST_ROOT, PEAK_LEAST_PLUS = 1.6, 2.5, 4.0
 """A limit is at least this many times the most that was seen lately in the slots around, plus …"""
-PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 2.0, 4.0, 3.0, 6.0
+PEAK_TIMES, PEAK_TIMES_NEW, PEAK_ROOT, PEAK_PLUS = 2.4, 4.0, 3.0, 6.0
 """… and at most this many times that, where no job is remembered; the first number is larger while few days (the
 second, divided by them) are known."""
 PEAK_GROWTH = 1.5
@@ -242,11 +242,11 @@ class SeasonalLimits:
         slack = PEAK_TIMES + PEAK_TIMES_NEW / self.days
         for w in range(len(rows) - 1, -1, -1):
             row, peaks = rows[w], own[w]
-            fifth_peak = sorted(peaks)[-5]
+            ordinary = sorted(peaks)[-1 - _JOB_SLOTS]
             fifth = sorted([peak / limit for peak, limit in zip(peaks, row, strict=True)])[-5]
             start = min(_RAMP_FROM_MOST, max(_RAMP_FROM_LEAST, _TAIL * fifth))
             wide = [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
-            shares = [_job_share(peak, fifth_peak) for peak in wide]
+            shares = [_job_share(peak, ordinary) for peak in wide]
             jobs = [
                 1.0 + share * (_job_factor(peak / limit, start) - 1.0) if share > 0.0 else 1.0
                 for peak, limit, share in zip(wide, row, shares, strict=True)
@@ -254,7 +254,7 @@ class SeasonalLimits:
             longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
             tail = max(1.0, _TAIL * fifth)
             final[w] = [
-                max(FLOORS[w], _bounded(limit * job * tail, max(peak, fifth_peak), job > 1.0, slack, share))
+                max(FLOORS[w], _bounded(limit * job * tail, max(peak, ordinary), job > 1.0, slack, share))
                 for limit, job, peak, share in zip(row, longer, wide, shares, strict=True)
             ]
         return final
@@ -327,9 +327,9 @@ def _all_windows(peaks: Sequence[Sequence[float]]) -> list[list[float]]:
     return [p_1, p_5, p_10, p_15, p_30, p_60]
 
 
-def _job_share(near: float, fifth: float) -> float:
+def _job_share(near: float, ordinary: float) -> float:
     """How far a slot's peak stands out from ordinary ones: 0 not at all, 1 it holds a recurring job."""
-    return max(0.0, min((near / max(fifth, 1.0) - _JOB_FROM) / (_JOB_TO - _JOB_FROM), 1.0))
+    return max(0.0, min((near / max(ordinary, 1.0) - _JOB_FROM) / (_JOB_TO - _JOB_FROM), 1.0))
 
 
 def _bounded(limit: float, peak: float, is_job: bool, times: float, job_share: float) -> float:
