@@ -115,6 +115,10 @@ class ActionRows:
     def __len__(self) -> int:
         return self._count
 
+    def agents(self) -> frozenset[str]:
+        """Ids of the agents of which something is gathered."""
+        return frozenset(key.partition("/")[2] for key in self._agents)
+
     def take(self, offset: int, at_ms: int, event: Event) -> None:
         """Take one record of agent.actions; what is no action only moves the position."""
         self.next_offset = offset + 1

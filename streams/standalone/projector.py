@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -25,7 +25,8 @@ from streams.routing import ACTIONS
 from streams.standalone.bands import Band
 
 ROWS_AT_ONCE = 10_000
-GATHER_SECS = 0.25
+PAUSE_SECS = 0.1
+"""Between two writes: what comes meanwhile is written together. The first after a lull is written at once."""
 MAX_WAITING = 50_000
 _KEEP_MS = 8 * DAY_MS
 """How long rows are kept: the pages show 48 hours, a stop is looked into for some days."""
@@ -37,11 +38,12 @@ Denial = tuple[str, int]
 
 
 class Projector:
-    """Follows the log. Parameters: the store, the topic's id, and where the log ends now."""
+    """Follows the log. Parameters: the store, the topic's id, and who hears of which agents there are new rows."""
 
-    def __init__(self, store: Store, topic_id: str) -> None:
+    def __init__(self, store: Store, topic_id: str, on_written: Callable[[frozenset[str]], None]) -> None:
         self.store = store
         self.topic_id = topic_id
+        self._on_written = on_written
         self.position = 0
         self.trouble = ""
         self._waiting: deque[list[Entry]] = deque()
@@ -51,6 +53,7 @@ class Projector:
         self._missed = False
         self._wake = threading.Event()
         self._idle = threading.Event()
+        self._pause = threading.Event()
         self._stop = False
         self._now_ms = 0
         self._cleaned = time.monotonic()
@@ -92,6 +95,7 @@ class Projector:
     def stop(self, timeout_secs: float = 10.0) -> None:
         """Write what is gathered and end the thread."""
         self._stop = True
+        self._pause.set()
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_secs)
@@ -129,13 +133,14 @@ class Projector:
                 if self._waiting or self._missed:
                     self._wake.set()
                     continue
-                if not (self._denials or self._bands):
-                    self._idle.set()
+                self._idle.set()
+                if self._waiting or self._denials or self._bands:
+                    self._idle.clear()  # it came just now
+                    continue
                 if self._stop:
                     return
-                if self._waiting_records > ROWS_AT_ONCE // 4:
-                    time.sleep(GATHER_SECS)
-                elif time.monotonic() - self._cleaned > _CLEAN_SECS:
+                self._pause.wait(PAUSE_SECS)
+                if time.monotonic() - self._cleaned > _CLEAN_SECS:
                     self._clean(out)
         finally:
             out.close()
@@ -177,9 +182,13 @@ class Projector:
             rows.band(*self._bands.popleft())
 
     def _write(self, out: sqlite3.Connection, rows: ActionRows) -> None:
-        if rows.next_offset is not None or len(rows):
-            rows.write(out, ACTIONS, self.topic_id)
-            rows.next_offset = None
+        if rows.next_offset is None and not len(rows):
+            return
+        agents = rows.agents()
+        rows.write(out, ACTIONS, self.topic_id)
+        rows.next_offset = None
+        if agents:
+            self._on_written(agents)
 
     def _clean(self, out: sqlite3.Connection) -> None:
         """Drop some rows that are too old; when there were many, go on soon."""

@@ -56,6 +56,7 @@ MAX_QUEUED = 20_000
 _SWITCH_SECS = 0.001
 _DISK_CHECK_SECS = 0.5
 _BACKLOG_SECS = 10
+_ROWS = frozenset({"rows"})
 _GC_ALLOCATIONS = 100_000
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
@@ -123,7 +124,7 @@ class Runtime:
         _tune_interpreter()
         core = self._writer.core
         if core is not None:
-            self.projector = Projector(self.store, core.lanes[ACTIONS].topic_id)
+            self.projector = Projector(self.store, core.lanes[ACTIONS].topic_id, self._rows_written)
             self.projector.start()
         self._checkpointer.start()
         if self._ticker is not None:
@@ -323,6 +324,13 @@ class Runtime:
                 self.projector.take_denials(round_.denials)
             if round_.bands:
                 self.projector.take_bands(round_.bands)
+        self._tell(changes)
+
+    def _rows_written(self, agents: frozenset[str]) -> None:
+        """A page that looked right after the commit may have missed the rows; now they are there."""
+        self._tell(Changes(agents=agents, deals=frozenset(), kinds=_ROWS, counts={}, wrong_records=[]))
+
+    def _tell(self, changes: Changes) -> None:
         for subscriber in self._subscribers:
             try:
                 subscriber(changes)

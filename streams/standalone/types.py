@@ -43,8 +43,9 @@ DUPLICATE = ItemResult("duplicate")
 class Changes(Struct, frozen=True, kw_only=True):
     """What one round changed: ids of agents and deals, sorts of news, and how often what happened.
 
-    ``counts`` by (what, labels…), such as ("finding", detector, mode) or ("control", state). ``wrong_records``: for
-    each stop that a detector caused, the detector and how much it had counted until then.
+    ``kinds``: agent, control, finding, deal, alert, top, tick; "rows" comes by itself when the rows of what agents did
+    have followed. ``counts`` by (what, labels…), such as ("finding", detector, mode) or ("control", state).
+    ``wrong_records``: for each stop that a detector caused, the detector and how much it had counted until then.
     """
 
     agents: frozenset[str]

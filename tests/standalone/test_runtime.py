@@ -234,12 +234,23 @@ def test_subscribers_hear_what_changed(start: Start) -> None:
     runtime.ingest(batch("bot", 0, 3, NOW_MS)).result(10)
     end()
     runtime.ingest(batch("bot", 3, 3, NOW_MS)).result(10)
+    heard = [changes for changes in heard if changes.kinds != {"rows"}]
     assert len(heard) == 1
     assert heard[0].agents == {"bot"}
     assert {"finding", "control"} <= heard[0].kinds
     assert heard[0].counts["action",] == 3
     assert heard[0].counts["finding", "count", "enforce"] == 1
     assert heard[0].wrong_records == [("count", 3)]
+
+
+def test_subscribers_hear_again_when_the_rows_are_there(start: Start) -> None:
+    runtime = start(limit=100)
+    heard: list[Changes] = []
+    runtime.subscribe(heard.append)
+    runtime.ingest(batch("bot", 0, 3, NOW_MS)).result(10)
+    assert runtime.projector is not None
+    assert runtime.projector.wait_until_idle(10)
+    assert [changes.agents for changes in heard if "rows" in changes.kinds] == [{"bot"}]
 
 
 def test_a_finding_older_than_a_day_stops_nobody_and_tells_nobody(start: Start, clock: ManualClock) -> None:
