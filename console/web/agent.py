@@ -217,7 +217,7 @@ def _stop_reason(row: AgentRow) -> str:
 
 def _stops(row: AgentRow, page: AgentPage, frame: Frame) -> list[Stop]:
     """The stop that lasts (with what was refused since), then earlier ones in the drawing's span."""
-    stops = []
+    stops = _past_stops(page.history)
     if row.stop is not None:
         said = row.finding.finding.evidence if row.finding else None
         peak = f"{w.number(said.observed)} {plain(said.unit, 40).replace('/', ' in ')}" if said else ""
@@ -225,6 +225,19 @@ def _stops(row: AgentRow, page: AgentPage, frame: Frame) -> list[Stop]:
         stops.append(Stop(row.stop.stopped_ms, peak, detail, row.stop.refused_after, row.stop.admitted_after))
     first_ms = page.bins[0].start_ms if page.bins else frame.clock.now_ms
     return [stop for stop in stops if stop.at_ms >= first_ms]
+
+
+def _past_stops(history: Sequence[ControlEntry]) -> list[Stop]:
+    """Stops that are over, oldest first."""
+    found: list[Stop] = []
+    stopped_ms: int | None = None
+    for entry in reversed(history):
+        if entry.state == "suspended":
+            stopped_ms = entry.at_ms if stopped_ms is None else stopped_ms
+        elif entry.state == "active" and stopped_ms is not None:
+            found.append(Stop(stopped_ms, "", "", 0, 0, entry.at_ms))
+            stopped_ms = None
+    return found
 
 
 def _chart_note(page: AgentPage) -> str:

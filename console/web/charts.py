@@ -104,13 +104,14 @@ def up_to_stop(bins: Sequence[Bin], stopped_ms: int) -> list[Bin]:
 
 
 class Stop(Struct, frozen=True, gc=False):
-    """What the timeline writes at the stop."""
+    """What the timeline writes at a stop; at one that is over only that it was, and until when."""
 
     at_ms: int
     peak: str
     detail: str
     refused: int
     admitted: int
+    released_ms: int | None = None
 
 
 def timeline(bins: Sequence[Bin], clock: Clock, name: str, stops: Sequence[Stop] = ()) -> Markup:
@@ -121,7 +122,7 @@ def timeline(bins: Sequence[Bin], clock: Clock, name: str, stops: Sequence[Stop]
     peak = max(*(b.actions + b.refused for b in bins), *(usual(b) or 0 for b in bins)) * 1.08
     high, step = nice_top(peak)
     end_ms = bins[-1].start_ms + BIN_MS
-    if stops and end_ms - stops[-1].at_ms < 4 * BIN_MS:
+    if stops and end_ms - max(stops[-1].at_ms, stops[-1].released_ms or 0) < 4 * BIN_MS:
         end_ms += 4 * BIN_MS  # room to write beside the line
     x = Scale(bins[0].start_ms, end_ms, left, right)
     y = Scale(0, high, bottom, top)
@@ -165,7 +166,10 @@ def _limit_line(run: Sequence[Bin], x: Scale, y: Scale) -> str:
 
 
 def _is_hot(item: Bin) -> bool:
-    most = usual(item) if item.limit is None else item.limit
+    """Whether it reached the count at which it is stopped; without one, whether it left the band."""
+    if item.limit is not None:
+        return item.actions >= item.limit
+    most = usual(item)
     return most is not None and item.actions > most
 
 
@@ -232,6 +236,13 @@ def _stop(stop: Stop, bins: Sequence[Bin], x: Scale, y: Scale, top: float, botto
     parts = [f'<path class="trip" d="M{at:.1f} 6V{bottom}"/>']
     room = at < right - 70
     side, anchor = (at + 7, "start") if room else (at - 7, "end")
+    if stop.released_ms is not None:
+        end = x(stop.released_ms)
+        parts.append(f'<path class="released" d="M{end:.1f} 6V{bottom}"/>')
+        parts.append(f'<text class="t-red" x="{at - 7:.1f}" y="15" text-anchor="end">Stopped</text>')
+        side, anchor = (end + 7, "start") if end < right - 60 else (end, "middle")
+        parts.append(f'<text class="t-2" x="{side:.1f}" y="15" text-anchor="{anchor}">Released</text>')
+        return parts
     parts.append(f'<text class="t-red" x="{side:.1f}" y="15" text-anchor="{anchor}">Stopped</text>')
     peak = next((b for b in bins if b.start_ms == _bin_of(stop.at_ms, bins)), None)
     if peak is not None and stop.peak:
@@ -263,6 +274,9 @@ def _timeline_words(bins: Sequence[Bin], clock: Clock, stops: Sequence[Stop]) ->
     if over:
         text += f" More than expected from {clock.hm(over[0].start_ms)} on."
     for stop in stops:
+        if stop.released_ms is not None:
+            text += f" Stopped at {clock.clock(stop.at_ms)}, released at {clock.clock(stop.released_ms)}."
+            continue
         text += (
             f" Stopped at {clock.clock(stop.at_ms)}; since then {number(stop.refused)} refused"
             f" and {number(stop.admitted)} admitted."

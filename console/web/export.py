@@ -12,9 +12,10 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.params import FromPath
 
+from console.api.queries import read
 from console.services import Services, services_of
 from console.text import cell as safe_cell
-from console.web.pages import TWO_DAYS_MS, read
+from console.web.pages import TWO_DAYS_MS
 from events.times import format_ms
 from storage.read.types import ActionRow
 

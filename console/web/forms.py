@@ -9,11 +9,11 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
 from console.api.control import ALL, ask, operator
+from console.api.queries import read
 from console.auth import Person
 from console.errors import Refused, bad_request, forbidden
 from console.services import services_of
 from console.web.frame import frame_of
-from console.web.pages import read
 from console.web.render import page
 
 _Request = Request[Any, Any, Any]

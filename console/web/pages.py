@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery
 from msgspec import structs
 
+from console.api.queries import read
 from console.errors import not_found
 from console.services import services_of
 from console.web.agent import AgentView, agent_view, deed, folded
@@ -26,17 +25,11 @@ from events.times import DAY_MS
 from storage.read.types import ActionRow
 
 _Request = Request[Any, Any, Any]
-T = TypeVar("T")
 
 TWO_DAYS_MS = 2 * DAY_MS
 SHOWN, SHOWN_AFTER, SHOWN_BURST, SHOWN_BEFORE = 20, 4, 8, 8
 PAGE_ROWS = 100
 MAX_DEALS = 200
-
-
-async def read(query: Callable[[], T]) -> T:
-    """Run a query in a thread."""
-    return await asyncio.to_thread(query)
 
 
 # --- overview ----------------------------------------------------------------------------------------------------

@@ -45,9 +45,16 @@ def test_the_description_says_when_it_was_stopped_and_what_came_through() -> Non
     bins = _bins([20, 61, 0])
     stop = charts.Stop(START + 2 * STEP, "61 updates in 5 min", "58 records", 37, 0)
     drawn = charts.timeline(bins, _clock(3), "bot", [stop])
-    assert "More than expected from 08:05 on." not in drawn  # 61 is the limit, not above it
+    assert "More than expected from 08:05 on." in drawn  # 61 is the count at which it stops
     assert "Stopped at 08:10:00; since then 37 refused and 0 admitted." in drawn
     assert drawn.count('class="trip"') == 1
+
+
+def test_a_stop_that_is_over_is_drawn_with_its_release() -> None:
+    stop = charts.Stop(START + STEP, "", "", 0, 0, START + 3 * STEP)
+    drawn = charts.timeline(_bins([20, 61, 0, 5, 6, 7, 8]), _clock(7), "bot", [stop])
+    assert drawn.count('class="released"') == 1
+    assert "Stopped at 08:05:00, released at 08:15:00." in drawn
 
 
 def test_the_line_of_a_stopped_agent_ends_at_its_burst() -> None:
