@@ -206,6 +206,9 @@ class DealsStage(KeyedStage[Deal]):
     def _close(self, offset: int, at_ms: int, deal: Deal) -> None:
         state = deal.state
         state.closed_ms = at_ms
+        if deal.scores is not None and not state.told_manager:
+            # Opened and closed between two ticks: its risk was said, so it must be said that it is over.
+            state.told_manager = self._manager(state) or UNASSIGNED
         state.touches.clear()
         state.people.clear()
         state.people_ids.clear()

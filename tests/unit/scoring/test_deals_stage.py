@@ -89,10 +89,20 @@ def test_a_deal_that_closes_leaves_the_open_set_at_the_next_tick() -> None:
     assert kinds(life.tick(START_MS + 90 * DAY)) == ["marker"]
 
 
-def test_a_deal_that_opens_and_closes_between_two_ticks_is_never_told() -> None:
+def test_a_deal_that_opens_and_closes_between_two_ticks_is_told_as_closed() -> None:
     life = Life()
-    life.open()
+    assert len(risks(life.open())) == 1
     life.add(START_MS + 1, change(stage="Closed Lost"))
+    said = life.tick(START_MS + 10_000)
+    assert kinds(said) == ["score", "marker"]
+    assert (said[0].event.data.is_open, said[0].event.data.manager_id) == (False, "unassigned")  # type: ignore[attr-defined]
+    assert kinds(life.tick(START_MS + 90 * DAY)) == ["marker"]
+    assert life.tops() == []
+
+
+def test_a_deal_that_is_closed_when_first_heard_of_is_never_told() -> None:
+    life = Life()
+    assert life.open(stage="Closed Lost") == []
     assert kinds(life.tick(START_MS + 10_000)) == ["marker"]
 
 
