@@ -16,7 +16,6 @@ from events.types import (
     CrmChange,
     Event,
     FieldChanges,
-    Participant,
     Trigger,
 )
 from simulator import names
@@ -165,7 +164,7 @@ class Worker:
             kind="email",
             deal_id=deal.id,
             direction="outbound",
-            participants=[Participant(contact_id=contact_id) for contact_id in step.recipients],
+            participants=[contact.participant() for contact in deal.contacts if contact.id in step.recipients],
             occurred_at=self.envelope.time_text(at_ms),
             logged_by=self._actor,
             system=SYSTEM,
