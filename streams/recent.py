@@ -1,8 +1,9 @@
 """The last 1,024 event ids of one key, so that a producer's retry is not judged twice.
 
 Ids are kept as 64-bit hashes in a ring, with 32 bits of the content's hash beside each: the same id with another
-content is told apart from a retry. A table of counts by the hash's low bits answers "never seen" (the usual case)
-without searching the ring. About 28 kB for a key that has filled its ring, less before.
+content is told apart from a retry. A short ring is searched; from 64 ids on a table of counts by the hash's low bits
+answers "never seen" (the usual case) without a search. About 28 kB for a key that has filled its ring, under 2 kB for
+one that has seen fewer than 64 events.
 
 Limits: a retry after more than 1,024 other events of its key is taken for new, unless the producer numbers its
 events (CloudEvents ``sequence``). The hash is fast, not cryptographic: who can choose ids freely can make two of
@@ -19,6 +20,8 @@ _ID_BYTES = 8
 _CONTENT_BYTES = 4
 _SLOTS = 8192
 _FULL = CAPACITY * _ID_BYTES
+_SHORT = 64 * _ID_BYTES
+_NO_FILTER = array("H")
 
 
 class Seen(IntEnum):
@@ -37,18 +40,20 @@ class Recent:
     def __init__(self) -> None:
         self._ids = bytearray()
         self._contents = bytearray()
-        self._filter = array("H", bytes(2 * _SLOTS))
+        self._filter = _NO_FILTER
         self._next = 0
 
     def admit(self, id_hash: int, content_hash: int) -> int:
         """Remember an id (64-bit hash) with its content (32 bits of it are kept) and say whether it was known."""
+        counts, ids = self._filter, self._ids
+        if not counts:
+            return self._admit_short(id_hash, content_hash)
         slot = id_hash & (_SLOTS - 1)
-        counts = self._filter
         if counts[slot]:
             known = self._known(id_hash, content_hash)
             if known:
                 return known
-        ids, place = self._ids, self._next
+        place = self._next
         if len(ids) < _FULL:
             ids += id_hash.to_bytes(_ID_BYTES, "little")
             self._contents += (content_hash & 0xFFFFFFFF).to_bytes(_CONTENT_BYTES, "little")
@@ -76,9 +81,28 @@ class Recent:
         split = 2 + count * _ID_BYTES
         recent._ids += blob[2:split]
         recent._contents += blob[split:]
-        for at in range(0, len(recent._ids), _ID_BYTES):
-            recent._filter[(recent._ids[at] | recent._ids[at + 1] << 8) & (_SLOTS - 1)] += 1
+        if len(recent._ids) >= _SHORT:
+            recent._count()
         return recent
+
+    def _admit_short(self, id_hash: int, content_hash: int) -> int:
+        ids = self._ids
+        if ids:
+            known = self._known(id_hash, content_hash)
+            if known:
+                return known
+        ids += id_hash.to_bytes(_ID_BYTES, "little")
+        self._contents += (content_hash & 0xFFFFFFFF).to_bytes(_CONTENT_BYTES, "little")
+        self._next += 1
+        if len(ids) >= _SHORT:
+            self._count()
+        return Seen.NEW
+
+    def _count(self) -> None:
+        ids = self._ids
+        self._filter = array("H", bytes(2 * _SLOTS))
+        for at in range(0, len(ids), _ID_BYTES):
+            self._filter[(ids[at] | ids[at + 1] << 8) & (_SLOTS - 1)] += 1
 
     def _known(self, id_hash: int, content_hash: int) -> int:
         needle = id_hash.to_bytes(_ID_BYTES, "little")
