@@ -121,5 +121,6 @@ def _jobs(rng: np.random.Generator, days: int, start_hour: float) -> np.ndarray:
         begin = day * DAY_MS + (start_hour * 60 + rng.normal(0, jitter)) * 60_000
         count = rng.poisson(size * math.exp(rng.normal(0, size_spread)))
         length = minutes * math.exp(rng.normal(0, 0.2)) * 60_000
-        parts.append(np.clip(begin + rng.uniform(0, length, count), 0, days * DAY_MS - 1))
-    return np.concatenate(parts) if parts else np.zeros(0)
+        parts.append(begin + rng.uniform(0, length, count))
+    times = np.concatenate(parts) if parts else np.zeros(0)
+    return times[(times >= 0) & (times < days * DAY_MS)]

@@ -59,8 +59,11 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float, Meta(gt=0, lt=0.5, description="Share of actions that fail at an agent of which nothing is known.")
     ] = 0.01
     prior_repeat_share: Annotated[
-        float, Meta(gt=0, lt=0.9, description="Share of errors that are followed by an error on the same record type.")
+        float, Meta(gt=0, lt=0.9, description="Share of errors followed by an error on another record of the type.")
     ] = 0.05
+    prior_retry_share: Annotated[
+        float, Meta(gt=0, lt=0.9, description="Share of errors followed by an error on the same record (a retry).")
+    ] = 0.15
 
 
 class Cell:
@@ -204,7 +207,8 @@ class RepeatedErrors:
         return shrunk_probability(kind.errors, kind.trials, self.config.prior_error_share, 100.0)
 
     def _usual_repeat(self, kind: Kind, retry: int) -> float:
-        usual = shrunk_probability(kind.repeats[retry], kind.after[retry], self.config.prior_repeat_share, 8.0)
+        prior = self.config.prior_retry_share if retry else self.config.prior_repeat_share
+        usual = shrunk_probability(kind.repeats[retry], kind.after[retry], prior, 8.0)
         return min(usual, _MOST_LIKELY_ERROR)
 
     def _bet(self, kind: Kind, cell: Cell, retry: int, *, is_hit: bool) -> None:
