@@ -23,6 +23,8 @@ BIN_MS = 300_000
 MAX_RECORDS_INDEXED = 1_000
 """Records of one operation that are found by their own id; an operation on more is found by its agent and time."""
 VERSION = 1
+MOST = 10**9
+"""Records or recipients of one operation that a row shows at most; what an agent claims has no limit."""
 
 _json = msgspec.json.Encoder()
 _ids = msgspec.json.Decoder(list[str]).decode
@@ -150,9 +152,9 @@ class ActionRows:
         key = f"{tenant}/{data.agent_id}"
         kind = CATALOGUE.get(data.action) or kind_of(data.action)
         ids = data.record_ids or ()
-        records = max(len(ids), data.records or 0, 1 if kind.is_write else 0)
+        records = min(MOST, max(len(ids), data.records or 0, 1 if kind.is_write else 0))
         is_external = kind.is_external or data.external is True
-        recipients = max(len(data.recipient_ids or ()), data.recipients or 0, 1 if is_external else 0)
+        recipients = min(MOST, max(len(data.recipient_ids or ()), data.recipients or 0, 1 if is_external else 0))
         decision_id = data.decision_id or None
         was_admitted = decision_id is not None and self._close(decision_id)
         found = self._agents.get(key) or self._agent(key, at_ms)

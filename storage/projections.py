@@ -44,7 +44,13 @@ _RISK = _deal_upsert(_RISK_COLUMNS, ' WHERE "deal"."offset" IS NULL OR excluded.
 _NAMES = _deal_upsert(_NAME_COLUMNS)
 _DEAD_COLUMNS = ("at_ms", "reason", "message", "origin", "raw", "tenant", "agent_id")
 _DEAD = f"INSERT INTO {dead_letter.name} ({quoted(_DEAD_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+MOST = 10**15
 _json = msgspec.json.Encoder()
+
+
+def clamped(number: int | None) -> int | None:
+    """A number that the database and its sums can hold; nobody means more than a thousand billion of anything."""
+    return None if number is None else max(-MOST, min(MOST, number))
 
 
 def to_json(value: Any) -> str:
@@ -108,7 +114,7 @@ def store_names(link: sqlite3.Connection, scores: Sequence[tuple[str, int, Portf
         [
             (
                 f"{tenant}/{s.deal_id}", tenant, s.deal_id, s.manager_id or None, s.owner_id or None, s.deal or None,
-                s.account or None, s.amount_minor, s.currency or None, s.stage or None, s.close_date or None,
+                s.account or None, clamped(s.amount_minor), s.currency or None, s.stage or None, s.close_date or None,
                 s.link or None, s.is_open, s.recommended_action or None, at_ms,
             )
             for tenant, at_ms, s in scores

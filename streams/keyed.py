@@ -189,7 +189,10 @@ class KeyedStage(ABC, Generic[S]):
 
     def is_duplicate(self, offset: int, at_ms: int, event: Any, keyed: Keyed[S], out: list[Output]) -> bool:
         """Whether (source, id) was judged before; a re-used id with other content is reported, and judged."""
-        _canonical.encode_into(event.data, self._scratch)
+        try:
+            _canonical.encode_into(event.data, self._scratch)
+        except OverflowError:  # a field's value beyond 64 bits: JSON has room for it
+            self._scratch[:] = msgspec.json.encode(event.data, order="deterministic")
         known = xxh3_64_intdigest(f"{event.source}\0{event.id}".encode())
         seen = keyed.recent.admit(known, xxh3_64_intdigest(self._scratch))
         if seen == Seen.NEW:

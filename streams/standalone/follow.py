@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 from msgspec import Struct
 
-from events.codec import BadEvent, decode_input
+from events.codec import BadEvent, Limits, decode_input
 from events.types import Event
 from streams.standalone.round import Round
 from streams.standalone.runtime import Runtime
@@ -46,6 +46,7 @@ class Follower:
         self.runtime = runtime
         self.path = path.absolute()
         self.is_caught_up = threading.Event()
+        self._limits = Limits(max_event_bytes=runtime.settings.server.max_event_bytes)
         self.taken = 0
         self.refused = 0
         self.trouble = ""
@@ -112,7 +113,7 @@ class Follower:
             if not raw.strip():
                 continue
             try:
-                events.append((raw, decode_input(raw)))
+                events.append((raw, decode_input(raw, self._limits)))
             except BadEvent as problem:
                 bad.append((raw, problem, line))
         reached = Position(position.inode, position.byte_offset + len(piece), line)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from events.codec import decode
 from events.times import DAY_MS
 from storage import actions, log
 from storage.actions import ActionRows
@@ -23,6 +22,7 @@ from storage.store import Store
 from streams.records import Entry
 from streams.routing import ACTIONS
 from streams.standalone.bands import Band
+from streams.standalone.recovery import read_logged
 
 ROWS_AT_ONCE = 10_000
 PAUSE_SECS = 0.1
@@ -152,7 +152,7 @@ class Projector:
         while not self._stop:
             count = 0
             for record in log.read(source, ACTIONS, self.position):
-                rows.take(record.offset, record.at_ms, decode(record.raw))
+                rows.take(record.offset, record.at_ms, read_logged(ACTIONS, record))
                 count += 1
                 if count >= ROWS_AT_ONCE:
                     break

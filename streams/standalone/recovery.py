@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 import structlog
 
-from events.codec import BadEvent, decode
+from events.codec import BadEvent, Limits, decode
+from events.types import LogEvent
 from governance.settings import Settings
 from storage import control as control_store
 from storage import log, snapshots
@@ -28,6 +29,7 @@ from streams.standalone.recent import RecentEvents
 MakeStages = Callable[[Settings, str, Mapping[str, str]], Mapping[str, Stage]]
 """Makes the stage of each input topic; arguments: settings, engine id, topic ids."""
 _BATCH = 2_000
+_ANY_SIZE = Limits(max_event_bytes=1 << 40)
 _log = structlog.get_logger("tripline.recovery")
 
 
@@ -83,15 +85,21 @@ def _catch_up(link: sqlite3.Connection, lane: Lane, resume: int) -> None:
     """Bring the states up to date; what comes of it is stored already."""
     held: list[Entry] = []
     for record in log.read(link, lane.topic, resume):
-        try:
-            held.append((record.offset, record.at_ms, decode(record.raw)))
-        except BadEvent as problem:
-            raise StoreMismatch(f"record {record.offset} of {lane.topic} can't be read: {problem.message}") from problem
+        held.append((record.offset, record.at_ms, read_logged(lane.topic, record)))
         if len(held) >= _BATCH:
             lane.stage.process(held)
             held = []
     if held:
         lane.stage.process(held)
+
+
+def read_logged(topic: str, record: log.Record) -> LogEvent:
+    """A record of the log as an event, however large it is: its size was checked when it was taken."""
+    try:
+        event: LogEvent = decode(record.raw, _ANY_SIZE)
+    except BadEvent as problem:
+        raise StoreMismatch(f"record {record.offset} of {topic} can't be read: {problem.message}") from problem
+    return event
 
 
 def settings_hash(settings: Settings) -> str:

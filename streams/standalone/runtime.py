@@ -98,6 +98,7 @@ class Runtime:
         self._ticker = Ticker(self.clock, settings.engine.tick_secs * 1000, self._tick_due) if with_ticker else None
         self._checkpointer = Checkpointer(self.store)
         self._tick_waits = False
+        self._tick_trouble = ""
         self._disk_checked = 0.0
         self._wal_bytes = 0
         self._log_bytes = 0
@@ -345,7 +346,9 @@ class Runtime:
         job.future.add_done_callback(self._tick_done)
         self._writer.put(self._writer.calls, job)
 
-    def _tick_done(self, _: Future[None]) -> None:
+    def _tick_done(self, done: Future[None]) -> None:
+        problem = done.exception()
+        self._tick_trouble = "" if problem is None else str(problem) or type(problem).__name__
         self._tick_waits = False
 
     def _record_policy(self) -> Future[None]:
@@ -400,6 +403,8 @@ class Runtime:
             found["disk"] = f"only {self._free_bytes >> 20} MiB of disk are free"
         if oldest is not None and oldest > _BACKLOG_SECS:
             found["backlog"] = f"the oldest unjudged event has waited {oldest:.0f} s"
+        if self._tick_trouble:
+            found["ticks"] = f"the last tick failed: {self._tick_trouble}"
         if self.projector is not None and self.projector.trouble:
             found["projections"] = f"the record of actions can't be written: {self.projector.trouble}"
         return found
@@ -415,12 +420,16 @@ def _tune_interpreter() -> None:
 
 def prepare(events: Sequence[tuple[bytes, Event]]) -> list[Prepared]:
     """Events as the writer takes them: hashed and routed."""
-    pack, time_ms, encode = _pack.encode, codec.time_ms, codec.encode
+    pack, time_ms, encode, encode_json = _pack.encode, codec.time_ms, codec.encode, msgspec.json.encode
     found = []
     only_actions = (ACTIONS,)
     for raw, event in events:
         id_ = id_hash(event)
-        content = xxh3_64_intdigest(pack(event.data))  # type: ignore[attr-defined]
+        data = event.data  # type: ignore[attr-defined]
+        try:
+            content = xxh3_64_intdigest(pack(data))
+        except OverflowError:  # a field's value beyond 64 bits: JSON has room for it
+            content = xxh3_64_intdigest(encode_json(data))
         found.append(
             Prepared(
                 raw or encode(event),

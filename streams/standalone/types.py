@@ -70,9 +70,9 @@ class Prepared(Struct, gc=False):
 class RuntimeStatus(Struct, frozen=True, kw_only=True):
     """How the runtime is doing.
 
-    ``degraded_reasons``: store, disk, wal, backlog, writer, projections; empty when all is well, and ``troubles`` says
-    each in words. ``oldest_unjudged_ms`` is when the oldest event that waits arrived. ``projection_lag`` is by how
-    many records "what it did" is behind.
+    ``degraded_reasons``: store, disk, wal, backlog, ticks, writer, projections; empty when all is well, and
+    ``troubles`` says each in words. ``oldest_unjudged_ms`` is when the oldest event that waits arrived.
+    ``projection_lag`` is by how many records "what it did" is behind.
     """
 
     now_ms: int

@@ -152,3 +152,16 @@ def test_every_score_that_was_published_is_published_again(
 ) -> None:
     out, _, _, scores = told
     assert len(lines(out / "deal_risk.jsonl")) == scores > 0
+
+
+def test_a_value_beyond_64_bits_is_judged_by_the_real_engine_and_survives_a_restart(tmp_path: Path) -> None:
+    clock = ManualClock(MONDAY_MS)
+    events: list[tuple[bytes, Event]] = [
+        (b"", action_event("steady", n, MONDAY_MS, records=2**53, changes={"r": {"x": (0, 10**40 + n)}}))
+        for n in range(3)
+    ]
+    for _ in range(2):
+        with Runtime(SETTINGS, clock=clock, store=Store(tmp_path), with_ticker=False) as runtime:
+            answers = runtime.ingest(events).result(30)
+            runtime.tick().result(30)
+    assert [answer.is_duplicate for answer in answers] == [True] * 3

@@ -282,3 +282,27 @@ def test_batches_of_any_size_are_answered_in_order(start: Start, size: int) -> N
     assert [answer.status for answer in answers] == [
         "refused" if number == size // 2 else "accepted" for number in range(size)
     ]
+
+
+def test_numbers_beyond_the_databases_range_are_kept_and_stop_nothing(start: Start) -> None:
+    runtime = start(limit=10**9)
+    changes = {"r": {"amount": (1, 10**40)}}
+    event = action_event("a", 1, NOW_MS, records=2**53, recipients=2**53, changes=changes)
+    assert runtime.ingest([(b"", event)]).result(10)[0].status == "accepted"
+    assert runtime.projector is not None
+    assert runtime.projector.wait_until_idle(10)
+    assert runtime.status().degraded_reasons == []
+    assert runtime.ingest([(b"", event)]).result(10)[0].is_duplicate
+    link = runtime.store.connect_projections()
+    assert link.execute("SELECT records, recipients FROM action").fetchall() == [(10**9, 10**9)]
+    link.close()
+
+
+def test_an_event_larger_than_the_default_is_read_again_after_a_restart(start: Start) -> None:
+    runtime = start(limit=10**9)
+    event = action_event("a", 1, NOW_MS, changes={"r": {"text": ("", "x" * 3_000_000)}})
+    runtime.ingest([(b"", event)]).result(10)
+    runtime.store.connect().execute("DELETE FROM snapshot")
+    runtime.close()
+    runtime.store.connect().execute("DELETE FROM snapshot")
+    assert start(limit=10**9).status().offsets[ACTIONS] == 2

@@ -27,7 +27,11 @@ def test_required_and_described_fields_are_there() -> None:
     assert schema["$defs"]["AgentAction"]["required"] == ["agent_id", "action", "outcome"]
     assert all("description" in each for name, each in schema["properties"].items() if name != "data")
     assert schema["properties"]["time"]["format"] == "date-time"
-    assert schema["$defs"]["AgentAction"]["properties"]["records"] == {"type": "integer", "minimum": 0}
+    assert schema["$defs"]["AgentAction"]["properties"]["records"] == {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 2**53,
+    }
 
 
 def test_every_reference_has_its_definition() -> None:
