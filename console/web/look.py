@@ -93,7 +93,9 @@ def engine_of(status: Any, clock: Clock, speed: float = 1.0) -> Engine:
     troubles = [_DEGRADED.get(one, plain(str(one), 80)) for one in status.degraded_reasons]
     lag_ms = max(clock.now_ms - judged_to, 0)
     is_near = lag_ms / max(speed, 1.0) < 2_500
-    return Engine(judged_to, blind, "up to now" if is_near else f"{span(lag_ms)} behind", troubles)
+    if blind is not None:
+        return Engine(judged_to, blind, f"records wait for {span(clock.now_ms - blind)}", troubles)
+    return Engine(judged_to, None, "up to now" if is_near else f"{span(lag_ms)} behind", troubles)
 
 
 class Frame(Struct, frozen=True):
