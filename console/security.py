@@ -170,7 +170,8 @@ class Guard:
     async def _with_body(self, scope: HTTPScope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
         limit = self._config.max_body_bytes if scope["path"] == "/v1/events" else SMALL_BODY_BYTES
         reserved = _declared(head, limit)
-        if self._pending_bytes + reserved > self._config.max_pending_bytes:
+        is_large = limit > SMALL_BODY_BYTES  # large bodies may crowd one another out, never the gate's checks
+        if is_large and self._pending_bytes + reserved > self._config.max_pending_bytes:
             raise Refused(429, "busy", "too many large bodies at once", headers={"Retry-After": "1"})
         self._pending_bytes += reserved
         try:
