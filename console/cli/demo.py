@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -36,16 +37,21 @@ def demo(port: int | None, speed: float, seed: int, rogue_after: float, no_brows
 
     Everything lives in a temporary folder that is deleted at the end.
     """
-    import logging
+    auto_secs = rogue_after if rogue_after > 0 else None
+    try:
+        _run(port, speed, seed, auto_secs, not no_browser)
+    except KeyboardInterrupt:
+        click.echo("\nEnded before it began; nothing is left behind.")
 
+
+def _run(port: int | None, speed: float, seed: int, auto_secs: float | None, opens_browser: bool) -> None:
     import structlog
 
-    from console.demo.show import Options, run
+    from console.demo.show import Options, run  # only this command needs the whole engine
 
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    auto_secs = rogue_after if rogue_after > 0 else None
-    run(Options(port=port, speed=speed, seed=seed, auto_secs=auto_secs, opens_browser=not no_browser))
+    run(Options(port=port, speed=speed, seed=seed, auto_secs=auto_secs, opens_browser=opens_browser))
