@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
@@ -24,6 +25,7 @@ BANDS_HOURS = 5
 """For so long before the end the expected bands are noted, which pages draw."""
 CHUNK = 4_000
 _WAITING = 2
+_LONG_TURNS_SECS = 0.02  # nobody waits for an answer yet, so threads need not take turns quickly
 
 
 def fill(
@@ -34,10 +36,13 @@ def fill(
     ``progress`` hears how far it is (ms).
     """
     past = Past(simulation.start_ms, until_ms)
+    switch_secs = sys.getswitchinterval()
+    sys.setswitchinterval(_LONG_TURNS_SECS)
     gc.disable()  # nothing of the past is garbage yet: looking for it would cost a fifth of the time
     try:
         return _fill(runtime, simulation, until_ms, past, progress)
     finally:
+        sys.setswitchinterval(switch_secs)
         gc.enable()
         gc.freeze()
 
