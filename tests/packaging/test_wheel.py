@@ -86,7 +86,7 @@ def test_the_command_runs_from_an_empty_folder(tripline: Path, tmp_path: Path):
 def test_schemas_are_exported_from_the_wheel(tripline: Path, tmp_path: Path):
     exported = run(tripline, "schema", "export", "--out", "schemas", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
-    schema = json.loads((tmp_path / "schemas" / "tripline.agent.action.v1.json").read_text())
+    schema = json.loads((tmp_path / "schemas" / "tripline.agent.action.v1.schema.json").read_text())
     assert "agent_id" in json.dumps(schema)
 
 

@@ -5,10 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 
 from console.sse import MAX_LISTENERS, MAX_NAMES, Hub, Notice, TooManyListeners
+
+T = TypeVar("T")
+
+
+def alone(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in a thread of its own: the browser tests leave a running loop in the main one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def take(stream: object, count: int) -> list[bytes]:
@@ -32,7 +43,7 @@ def test_changes_from_another_thread_reach_a_listener_merged_into_one_notice() -
         hub.close()
         return messages
 
-    told = asyncio.run(run())
+    told = alone(run())
     assert told.startswith(b"event: overview\n")
     assert json.loads(told.split(b"data: ")[1].split(b"\n")[0])["kinds"] == ["finding"]
 
@@ -59,7 +70,7 @@ def test_silence_is_broken_by_a_heartbeat() -> None:
         hub = Hub(heartbeat_secs=0.01)
         return await take(hub.listen(), 2)
 
-    assert asyncio.run(run())[1].startswith(b": ")
+    assert alone(run())[1].startswith(b": ")
 
 
 def test_closing_ends_every_stream() -> None:
@@ -72,7 +83,7 @@ def test_closing_ends_every_stream() -> None:
         assert hub.listeners == 0
         return got
 
-    assert len(asyncio.run(run())) == 1
+    assert len(alone(run())) == 1
 
 
 def test_listeners_are_bounded() -> None:
@@ -84,4 +95,4 @@ def test_listeners_are_bounded() -> None:
         with pytest.raises(TooManyListeners):
             hub.listen()
 
-    asyncio.run(run())
+    alone(run())
