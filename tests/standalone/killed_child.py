@@ -23,6 +23,8 @@ from tests.standalone.fakes import batch, tiny_stages
 START_MS = 1_772_442_843_120
 AGENTS = 20
 ROGUE = "rogue"
+STOPPED_AFTER = 2_000
+"""With the real detectors: how many events are to be in the log before the rogue's bulk operation comes."""
 SETTINGS = """
 [engine]
 snapshot_secs = 1
@@ -35,6 +37,11 @@ actions = ["record.*"]
 def events(start: int, count: int) -> list[tuple[bytes, ActionEvent]]:
     """Events of number ``start`` on; the same number always gives the same event."""
     return [batch(f"agent{n % AGENTS}", n, 1, START_MS + n)[0] for n in range(start, start + count)]
+
+
+def bulk() -> list[tuple[bytes, ActionEvent]]:
+    """The operation that stops the rogue for good: more records at once than anybody may touch. Always the same."""
+    return batch(ROGUE, 999_999_999, 1, START_MS, records=500)
 
 
 def say(text: str) -> None:
@@ -50,6 +57,8 @@ def main(folder: str, first: int, topology: str, size: int) -> None:
         decision = runtime.check(request).result(30)
         say(f"gate {decision.decision} {decision.rule}")
         asked = 1
+        if topology == "real" and first >= STOPPED_AFTER:
+            runtime.ingest(bulk()).result(30)
         while True:
             try:
                 future = runtime.ingest(events(first, size))
