@@ -12,12 +12,15 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from events.codec import BadEvent, decode
+from events.structured import INPUT_CLASSES
 from events.times import parse_ms
-from events.types import Event
+from events.types import ChangeEvent, Event
 from streams.engine import Topology
 from streams.records import Entry
 from streams.replay.drive import Sink
 from streams.replay.reader import BadLine, blocks_of_lines, open_log
+from streams.replay.span import Span
+from streams.routing import CRM
 
 MANIFEST = "manifest.json"
 _BATCH = 5_000
@@ -54,11 +57,10 @@ def is_dump(path: Path) -> bool:
         return b'"logoffset"' in first
 
 
-def replay_dump(paths: Iterable[Path], topology: Topology, sink: Sink, bad: list[BadLine]) -> int:
-    """Give each topic's records to its stage at their own offsets and times; returns how many there were."""
+def replay_dump(paths: Iterable[Path], topology: Topology, sink: Sink, bad: list[BadLine], span: Span) -> None:
+    """Give each topic's records to its stage at their own offsets and times; ``span`` counts producers' events."""
     stages = topology.stages()
     reached = dict.fromkeys(stages, -1)
-    count = 0
     for path in paths:
         for topic, entries in _batches(path, bad):
             if topic not in stages:
@@ -68,8 +70,14 @@ def replay_dump(paths: Iterable[Path], topology: Topology, sink: Sink, bad: list
                     raise NotADump(f"{path.name}: offset {entry[0]} of {topic} stands after {reached[topic]}")
                 reached[topic] = entry[0]
             sink(stages[topic].process(entries))
-            count += len(entries)
-    return count
+            told = [at_ms for _, at_ms, event in entries if _is_told(topic, event)]
+            if told:
+                span.take(told[0], told[-1], len(told))
+
+
+def _is_told(topic: str, event: Event) -> bool:
+    """Whether a record is a producer's event; a change by an agent lies in two topics and counts once."""
+    return isinstance(event, INPUT_CLASSES) and (topic == CRM or not isinstance(event, ChangeEvent))
 
 
 def _batches(path: Path, bad: list[BadLine]) -> Iterator[tuple[str, list[Entry]]]:

@@ -26,6 +26,7 @@ from streams.replay.authority import Authority
 from streams.replay.drive import Drive
 from streams.replay.dump import is_dump, manifest_of, replay_dump
 from streams.replay.reader import BadLine, Item, OutOfOrder, first_time_ms, read
+from streams.replay.span import Span
 
 Progress = Callable[[int], None]
 
@@ -136,7 +137,7 @@ def _raw(
     stages = topology(settings, engine_id)
     writer = Writer(folder, engine_id, Authority(settings, engine_id))
     bad: list[BadLine] = []
-    span = _Span()
+    span = Span()
     try:
         drive = Drive(stages, engine_id, settings.engine.tick_secs * 1000, writer.take)
         for items in without_wrong_clocks(read(paths, bad, external=external), bad):
@@ -157,9 +158,9 @@ def _dump(paths: Sequence[Path], settings: Settings, folder: Path) -> ReplayResu
     stages = topology(settings, engine_id, manifest.topic_ids if manifest else None)
     writer = Writer(folder, engine_id, Authority(settings, engine_id))
     bad: list[BadLine] = []
-    span = _Span()
+    span = Span()
     try:
-        span.events = replay_dump(paths, stages, writer.take, bad)
+        replay_dump(paths, stages, writer.take, bad, span)
         _dead_letters(bad, writer)
     finally:
         writer.close()
@@ -214,20 +215,6 @@ def _ahead(item: Item, last_ms: int) -> BadLine:
     return BadLine("", item[3], _encode(item[4]), problem, last_ms)
 
 
-class _Span:
-    """How many events there were, and from when to when."""
-
-    def __init__(self) -> None:
-        self.events = 0
-        self.first_ms: int | None = None
-        self.last_ms: int | None = None
-
-    def take(self, first_ms: int, last_ms: int, count: int) -> None:
-        self.events += count
-        self.first_ms = first_ms if self.first_ms is None else self.first_ms
-        self.last_ms = last_ms
-
-
 def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:
     for line in bad:
         at_ms = first_time_ms(line.raw)
@@ -248,7 +235,7 @@ def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:
 
 
 def _result(
-    mode: str, writer: Writer, stages: Any, span: _Span, bad: Sequence[BadLine], settings: Settings
+    mode: str, writer: Writer, stages: Any, span: Span, bad: Sequence[BadLine], settings: Settings
 ) -> ReplayResult:
     return ReplayResult(
         engine_id=writer.engine_id,

@@ -127,7 +127,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes], l
         counts = runtime.dump(folder / "dump")
     assert all(count > 0 for count in counts.values())
     logs = sorted((folder / "dump").glob("*.jsonl"))
-    replay(logs, SETTINGS, folder / "out")
+    result = replay(logs, SETTINGS, folder / "out")
+    steps = list(story(clock := ManualClock(MONDAY_MS + 8 * HOUR_MS)))
+    assert result.events == sum(map(len, steps)), "ticks, admissions and scores are no producers' events"
+    assert result.first == format_ms(MONDAY_MS + 8 * HOUR_MS)
+    assert result.last == format_ms(clock.now_ms())
     return folder / "out", findings, alerts, scores
 
 
