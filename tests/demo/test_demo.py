@@ -154,11 +154,7 @@ def test_the_login_link_works_once(demo: Running, person: httpx.Client) -> None:
 def test_a_person_releases_it_with_a_reason_and_it_goes_on_working(
     demo: Running, person: httpx.Client, stopped: re.Match[str]
 ) -> None:
-    page = person.get(f"/agents/{AGENT}").text
-    form = dict(re.findall(r'name="(csrf_token|epoch)" value="([^"]+)"', page))
-    answer = person.post(
-        f"/agents/{AGENT}/release", data={**form, "looked": "yes", "reason": "The source list is mended."}
-    )
+    answer = release(person, "The source list is mended.")
     assert answer.status_code == 200, answer.text
     demo.wait_for(r"enrich-bot was released and works again", STORY_SECS)
     control = person.get(f"/v1/agents/{AGENT}").json()["row"]["control"]
@@ -186,9 +182,22 @@ def test_the_button_makes_it_go_rogue_again_and_it_is_stopped_again(demo: Runnin
     demo.wait_for(r"(?s)released and works again.*goes rogue.*admitted after", STORY_SECS)
 
 
+def release(person: httpx.Client, reason: str) -> httpx.Response:
+    page = person.get(f"/agents/{AGENT}").text
+    form = dict(re.findall(r'name="(csrf_token|epoch)" value="([^"]+)"', page))
+    return person.post(f"/agents/{AGENT}/release", data={**form, "looked": "yes", "reason": reason})
+
+
 def rogue_form(person: httpx.Client) -> str | None:
+    """The page with the button. On a starved machine simulated work is late and comes in bursts, for which the real
+    detectors may stop the agent once more before the button is there: then it is released again."""
     page = person.get("/").text
-    return page if 'action="/demo/rogue"' in page else None
+    if 'action="/demo/rogue"' in page:
+        return page
+    control = person.get(f"/v1/agents/{AGENT}").json()["row"]["control"]
+    if control["state"] == "suspended":
+        release(person, "It was late, not rogue.")
+    return None
 
 
 def test_ctrl_c_leaves_nothing_behind(demo: Running, url: str) -> None:
