@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, Struct
 
-from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase, Shared
+from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase, Shared, Wanted
 from events.catalogue import CATALOGUE, kind_of
 from events.times import parse_ms
 from events.types import (
@@ -177,35 +177,56 @@ class AgentsStage(KeyedStage[AgentBody]):
         if not body.heard.is_news(detector, evidence.topic, rank, action.at_ms):
             return
         version = action.data.agent_version
-        data = finding(
+        self._emit(
+            offset,
+            action.at_ms,
+            keyed,
             evidence,
-            finding_id=self.output_id(keyed.key, offset, "finding", detector, evidence.topic),
+            out,
             detector=detector,
             mode=mode,
-            agent_id=split_key(keyed.key)[1],
-            agent_version=version if isinstance(version, str) else None,
-            at_ms=action.at_ms,
-            action_taken=taken,
-            basis_epoch=body.epoch,
+            taken=taken,
             event=(action.source, action.event_id),
+            version=version if isinstance(version, str) else None,
         )
-        self._emit(keyed.key, action.at_ms, data.finding_id, data, out)
         if rank == WANTED_RANK["suspend"]:
-            self._stopped(body, action.at_ms)
+            self._tell_detectors("stopped", body, action.at_ms)
 
-    def _emit(self, key: str, at_ms: int, finding_id: str, data: Struct, out: list[Output]) -> None:
-        event = envelope(FindingEvent, self.partition.engine_id, finding_id, at_ms, key, data)
-        out.append(Output("finding", finding_id, key, at_ms, event))
+    def _emit(
+        self,
+        offset: int,
+        at_ms: int,
+        keyed: Keyed[AgentBody],
+        evidence: Evidence,
+        out: list[Output],
+        *,
+        detector: str,
+        mode: Mode,
+        taken: Wanted,
+        event: tuple[str, str],
+        version: str | None = None,
+    ) -> None:
+        key = keyed.key
+        finding_id = self.output_id(key, offset, "finding", detector, evidence.topic)
+        data = finding(
+            evidence,
+            finding_id=finding_id,
+            detector=detector,
+            mode=mode,
+            agent_id=split_key(key)[1],
+            agent_version=version,
+            at_ms=at_ms,
+            action_taken=taken,
+            basis_epoch=keyed.body.epoch,
+            event=event,
+        )
+        said = envelope(FindingEvent, self.partition.engine_id, finding_id, at_ms, key, data)
+        out.append(Output("finding", finding_id, key, at_ms, said))
 
-    def _stopped(self, body: AgentBody, at_ms: int) -> None:
+    def _tell_detectors(self, happened: Literal["stopped", "released"], body: AgentBody, at_ms: int) -> None:
+        """Tell the detectors that want to know (``detectors.base.Controlled``)."""
         for _, state, index in body.calls:
-            hook = getattr(self.detectors[index], "stopped", None)
-            if hook is not None:
-                hook(state, at_ms)
-
-    def _released(self, body: AgentBody, at_ms: int) -> None:
-        for _, state, index in body.calls:
-            hook = getattr(self.detectors[index], "released", None)
+            hook = getattr(self.detectors[index], happened, None)
             if hook is not None:
                 hook(state, at_ms)
 
@@ -243,19 +264,10 @@ class AgentsStage(KeyedStage[AgentBody]):
             unit="contents of one id",
             would_clear="Every event carries an id of its own.",
         )
-        data = finding(
-            evidence,
-            finding_id=self.output_id(keyed.key, offset, "finding", "event_identity"),
-            detector="event_identity",
-            mode="warn",
-            agent_id=split_key(keyed.key)[1],
-            agent_version=None,
-            at_ms=at_ms,
-            action_taken="notify",
-            basis_epoch=keyed.body.epoch,
-            event=(event.source, event.id),
+        source = (event.source, event.id)
+        self._emit(
+            offset, at_ms, keyed, evidence, out, detector="event_identity", mode="warn", taken="notify", event=source
         )
-        self._emit(keyed.key, at_ms, data.finding_id, data, out)
 
     # --- everything that is not a plain action -------------------------------------------------------------------
 
@@ -275,9 +287,9 @@ class AgentsStage(KeyedStage[AgentBody]):
         if isinstance(event, ReleaseEvent) or event.data.state == "active":
             body.heard.forget_requests()
             if isinstance(event, ReleaseEvent):
-                self._released(body, at_ms)
+                self._tell_detectors("released", body, at_ms)
         elif event.data.state == "suspended" and event.data.by.kind != "detector":
-            self._stopped(body, at_ms)
+            self._tell_detectors("stopped", body, at_ms)
 
     def _admission(
         self, offset: int, at_ms: int, event: AdmissionEvent, keyed: Keyed[AgentBody], out: list[Output]
