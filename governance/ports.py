@@ -1,4 +1,4 @@
-"""What the pure core needs from outside, as Protocols: a clock, a place for control rows, somebody to tell."""
+"""What the pure core needs from outside, as Protocols: a clock, what the gate looks at, somebody to tell."""
 
 from __future__ import annotations
 
@@ -12,24 +12,17 @@ from governance.gate_types import GateView, Remembered
 from governance.limits import Budgets, Counters
 from governance.settings_types import NotificationKind
 
-__all__ = ["AgentView", "Clock", "ControlStore", "Counters", "GateView", "Notice", "Notifier", "Remembered"]
+__all__ = ["AgentView", "Clock", "Counters", "GateView", "Notice", "Notifier", "Remembered"]
 
 
 class Clock(Protocol):
-    """The runtime's clock: wall time, or the simulator's in the demo."""
+    """The runtime's clock: wall time, or the simulator's in the demo. The log takes its records at its time."""
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970; never goes back."""
+        """Milliseconds since 1970."""
 
-
-class ControlStore(Protocol):
-    """Where control rows live; reading and writing happen in one transaction."""
-
-    def control_row(self, key: str) -> ControlRow | None:
-        """The row of ``tenant/agent`` or ``tenant/*``; None when there is none yet."""
-
-    def put_control_row(self, row: ControlRow) -> None:
-        """Write the row; its epoch is above the stored one."""
+    def wait_secs(self, until_ms: int) -> float:
+        """Real seconds until the clock shows ``until_ms``; 0 when it does already."""
 
 
 class Notice(Struct, frozen=True, kw_only=True):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from events.times import DAY_MS
-
 MAX_GROUPS = 8_192
 OWN_WEIGHT = 8.0
 """A group's own rate weighs as much as everybody's once this many of its deals have closed."""
@@ -90,11 +88,6 @@ def owner_group(tenant: str, owner: str) -> str:
 def segment_group(tenant: str, segment: str) -> str:
     """The group of a segment's deals."""
     return f"{tenant}/s/{segment}"
-
-
-def day_of(at_ms: int) -> int:
-    """Days since 1970-01-01 (UTC)."""
-    return at_ms // DAY_MS
 
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")

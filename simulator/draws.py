@@ -63,10 +63,6 @@ class Draws:
         draw = self.random
         return sum([draw() for _ in range(12)]) - 6.0
 
-    def lognormal(self, sd: float) -> float:
-        """A factor around 1 (median 1) whose logarithm has deviation ``sd``."""
-        return exp(sd * self.normal())
-
     def poisson(self, mean: float) -> int:
         """A count with this mean."""
         count = 0

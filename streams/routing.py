@@ -8,15 +8,12 @@ from events.types import (
     ActionEvent,
     AdmissionEvent,
     ChangeEvent,
-    ConsentEvent,
     ControlEvent,
     Event,
     MarkerEvent,
     ReleaseEvent,
     ScoreEvent,
-    tenant_of,
 )
-from streams.envelopes import make_key
 
 ACTIONS = "agent.actions"
 CRM = "crm.events"
@@ -39,16 +36,3 @@ def topics_of(event: Event) -> tuple[str, ...]:
         actor = event.data.actor
         return _BOTH if actor is not UNSET and actor.kind == "agent" else _CRM
     return _CRM
-
-
-def crm_key(event: Event) -> str:
-    """The key of a record in topic crm.events: its deal, else the record or the contact it is about."""
-    data = event.data  # type: ignore[attr-defined]
-    deal_id = getattr(data, "deal_id", None)
-    if deal_id:
-        return make_key(tenant_of(event), deal_id)
-    if isinstance(event, ChangeEvent):
-        return make_key(tenant_of(event), f"{event.data.object}:{event.data.record_id}")
-    if isinstance(event, ConsentEvent):
-        return make_key(tenant_of(event), f"contact:{event.data.contact_id}")
-    return make_key(tenant_of(event), "")

@@ -1,20 +1,9 @@
-"""The runtime's clock, as a port: the world's, one that runs faster, or one that tests move by hand."""
+"""The runtime's clocks (``governance.ports.Clock``): the world's, a faster one, and one that tests move by hand."""
 
 from __future__ import annotations
 
 import threading
 import time
-from typing import Protocol
-
-
-class Clock(Protocol):
-    """Tells what time the log takes its records at, in milliseconds since 1970."""
-
-    def now_ms(self) -> int:
-        """The time now."""
-
-    def wait_secs(self, until_ms: int) -> float:
-        """Real seconds until the clock shows ``until_ms``; 0 when it does already."""
 
 
 class SystemClock:

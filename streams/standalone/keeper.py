@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import structlog
 
+from governance.ports import Clock
 from storage.store import Store
-from streams.standalone.clock import Clock
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
 _CHECKPOINT_SECS = 0.5

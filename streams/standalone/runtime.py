@@ -24,20 +24,19 @@ from events.types import (
     ActionEvent,
     By,
     Event,
-    Mute,
-    MuteEvent,
     PolicyEvent,
     PolicyVersion,
 )
 from governance.control import ControlRequest, Decision, is_stop_all, stop_all_key
 from governance.gate import GateDecision, GateRequest
+from governance.ports import Clock
 from governance.settings import Settings
 from storage import projections
 from storage.store import Store
 from streams.envelopes import envelope, make_key
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
-from streams.standalone.clock import Clock, SystemClock
+from streams.standalone.clock import SystemClock
 from streams.standalone.core import Core
 from streams.standalone.dump import dump
 from streams.standalone.gatekeeper import GateCheck
@@ -236,19 +235,6 @@ class Runtime:
         """Two people end the stop of all; each agent's own row still holds."""
         request = self._human(stop_all_key(tenant), "*", "active", epoch, by, reason)
         return self.control(msgspec.structs.replace(request, second=By("human", second)))
-
-    def mute(
-        self, agent_id: str, detector: str, until: str, by: str, reason: str, tenant: str = "default"
-    ) -> Future[None]:
-        """Record that a person silenced a detector for an agent."""
-        data = Mute(agent_id=agent_id, detector=detector, until=until, by=by, reason=reason)
-
-        def record(round_: Round) -> None:
-            id_ = f"mute:{agent_id}:{detector}:{round_.now_ms}"
-            key = make_key(tenant, agent_id)
-            round_.append(ACTIONS, envelope(MuteEvent, round_.core.engine_id, id_, round_.now_ms, key, data))
-
-        return self.call(record)
 
     def tick(self, at_ms: int | None = None) -> Future[None]:
         """Append a tick now; for tests and simulations without a ticker."""
