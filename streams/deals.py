@@ -175,13 +175,13 @@ class DealsStage(KeyedStage[Deal]):
         """Fire the timers that are due, tell the portfolio what changed since the last tick, and mark the tick."""
         for key in sorted(self._due(tick_ms) | self._changed):
             keyed = self.keys[key]
-            if not self.begin(keyed, offset):
+            if not self.begin(keyed, offset):  # a state from after this tick: what it has to tell waits for the next
                 continue
+            self._changed.discard(key)
             if keyed.body.state.is_open and keyed.body.state.next_ms <= tick_ms:
                 self._pass_time(offset, tick_ms, keyed, out)
             if keyed.body.state.is_changed:
                 self._tell(offset, tick_ms, keyed, out)
-        self._changed.clear()
         out.append(self._marker(offset, tick_ms))
 
     def next_due_ms(self) -> int | None:
