@@ -69,7 +69,9 @@ class Live:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.turn(self._clock.now_ms())
+                now_ms = self._clock.now_ms()
+                self.turn(now_ms)
+                self._clock.kept_up(now_ms)
             except Closed:
                 return
             except Busy as problem:

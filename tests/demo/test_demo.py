@@ -176,7 +176,7 @@ def test_a_buyer_writes_and_a_score_moves_and_says_why(demo: Running, url: str, 
 
 
 def test_the_button_makes_it_go_rogue_again_and_it_is_stopped_again(demo: Running, person: httpx.Client) -> None:
-    page = until(lambda: rogue_form(person), STORY_SECS, lambda: f"the button\n{demo.said[-800:]}")
+    page = until(lambda: rogue_form(person), STORY_SECS, lambda: f"the button; it said:\n{demo.said}")
     token = re.findall(r'name="csrf_token" value="([^"]+)"', page)[0]
     assert person.post("/demo/rogue", data={"csrf_token": token}).status_code == 200
     demo.wait_for(r"(?s)released and works again.*goes rogue.*admitted after", STORY_SECS)

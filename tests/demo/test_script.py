@@ -10,7 +10,7 @@ from typing import Any
 import click
 import pytest
 
-from console.demo.clock import DemoClock
+from console.demo.clock import LEAD_SECS, DemoClock
 from console.demo.live import Live
 from console.demo.organisation import LIVE_FROM_MS, ROGUE, demo_org, demo_settings, start_ms
 from console.demo.script import ATTEMPTS_AFTER_STOP, FIRST_MAIL_MS, ROGUE_PER_MINUTE, Buyers, Demo
@@ -187,6 +187,22 @@ def test_the_clock_stands_until_it_runs_and_never_goes_back() -> None:
     clock.run(60.0)
     assert clock.now_ms() >= 5_000
     assert 0.0 < clock.wait_secs(5_000 + HOUR_MS) <= 60.0
+
+
+def test_the_clock_waits_for_what_it_drives(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = 100.0
+    monkeypatch.setattr("console.demo.clock.time.monotonic", lambda: real)
+    clock = DemoClock(0)
+    clock.run(60.0)
+    clock.kept_up(0)
+    real += 0.25
+    assert clock.now_ms() == 15_000
+    real += 60.0  # nobody kept up for a minute: it stands
+    assert clock.now_ms() == LEAD_SECS * 60_000
+    clock.kept_up(int(LEAD_SECS * 60_000))
+    assert clock.now_ms() == LEAD_SECS * 60_000
+    real += 0.125  # and goes on from there, without a jump
+    assert clock.now_ms() == LEAD_SECS * 60_000 + 7_500
 
 
 def test_a_taken_port_is_refused_when_it_was_asked_for_and_avoided_when_not() -> None:
