@@ -30,7 +30,7 @@ demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends
 
 test: $(VENV)/.test ## the whole suite
 	$(BIN)/python -m tests.components
-	$(BIN)/python -m pytest -q -n auto --dist loadgroup
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: $(VENV)/.test types imports ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

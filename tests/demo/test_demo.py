@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("demo")]  # one story, in its order
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 START_SECS, STORY_SECS, END_SECS = 240.0, 120.0, 60.0
 AGENT = "enrich-bot"
 
@@ -99,6 +99,16 @@ def person(demo: Running, url: str) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def released(demo: Running, person: httpx.Client, stopped: re.Match[str]) -> httpx.Response:
+    """The answer to a person's release of the stopped agent, once the agent works again."""
+    page = person.get(f"/agents/{AGENT}").text
+    form = dict(re.findall(r'name="(csrf_token|epoch)" value="([^"]+)"', page))
+    answer = person.post(f"/agents/{AGENT}/release", data={**form, "looked": "yes", "reason": "The list is mended."})
+    demo.wait_for(r"enrich-bot was released and works again", STORY_SECS)
+    return answer
+
+
 def pasted(demo: Running, which: int) -> httpx.Response:
     """Do what a printed curl line does."""
     words = shlex.split(re.findall(r"^\s+(curl .*)$", demo.said, re.MULTILINE)[which])
@@ -152,14 +162,12 @@ def test_the_login_link_works_once(demo: Running, person: httpx.Client) -> None:
 
 
 def test_a_person_releases_it_with_a_reason_and_it_goes_on_working(
-    demo: Running, person: httpx.Client, stopped: re.Match[str]
+    person: httpx.Client, released: httpx.Response
 ) -> None:
-    answer = release(person, "The source list is mended.")
-    assert answer.status_code == 200, answer.text
-    demo.wait_for(r"enrich-bot was released and works again", STORY_SECS)
+    assert released.status_code == 200, released.text
     control = person.get(f"/v1/agents/{AGENT}").json()["row"]["control"]
     assert control["state"] == "active"
-    assert control["reason"] == "The source list is mended."
+    assert control["reason"] == "The list is mended."
 
 
 def test_a_buyer_writes_and_a_score_moves_and_says_why(demo: Running, url: str, person: httpx.Client) -> None:
@@ -175,17 +183,13 @@ def test_a_buyer_writes_and_a_score_moves_and_says_why(demo: Running, url: str, 
     assert deal["account"]
 
 
-def test_the_button_makes_it_go_rogue_again_and_it_is_stopped_again(demo: Running, person: httpx.Client) -> None:
+def test_the_button_makes_it_go_rogue_again_and_it_is_stopped_again(
+    demo: Running, person: httpx.Client, released: httpx.Response
+) -> None:
     page = until(lambda: rogue_form(person), STORY_SECS, lambda: f"the button; it said:\n{demo.said}")
     token = re.findall(r'name="csrf_token" value="([^"]+)"', page)[0]
     assert person.post("/demo/rogue", data={"csrf_token": token}).status_code == 200
     demo.wait_for(r"(?s)released and works again.*goes rogue.*admitted after", STORY_SECS)
-
-
-def release(person: httpx.Client, reason: str) -> httpx.Response:
-    page = person.get(f"/agents/{AGENT}").text
-    form = dict(re.findall(r'name="(csrf_token|epoch)" value="([^"]+)"', page))
-    return person.post(f"/agents/{AGENT}/release", data={**form, "looked": "yes", "reason": reason})
 
 
 def rogue_form(person: httpx.Client) -> str | None:
