@@ -7,7 +7,7 @@ would allow the operation, where configuration could.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -25,7 +25,7 @@ from governance.gate_types import (
     content_hash,
     decode_request,
 )
-from governance.limits import Budget, budgets_of
+from governance.limits import Budget, budgets_of, limit_of
 from governance.operation import Operation, describe, is_known
 from governance.settings_checks import FIRST_CONTACT
 from governance.settings_types import AgentSettings, Settings
@@ -56,20 +56,11 @@ class _Case(Struct, frozen=True, kw_only=True):
     settings: Settings
     agent: AgentSettings
     control: ControlRow | None
+    stop_all: ControlRow | None
+    epoch: int
+    state: str
+    names: tuple[str, ...]
     now_ms: int
-
-    @property
-    def epoch(self) -> int:
-        row = self.view.control if self.view is not None else None
-        return row.epoch if row is not None else 0
-
-    @property
-    def state(self) -> str:
-        return self.control.state if self.control is not None else "active"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.request.action, *self.operation.implied)
 
 
 def operation_of(request: GateRequest) -> Operation:
@@ -84,17 +75,14 @@ def operation_of(request: GateRequest) -> Operation:
     )
 
 
-def check(request: GateRequest, view: GateView | None, settings: Settings, now_ms: int) -> GateDecision:
-    """Decide on one request. Writes nothing: an allowed operation is to be admitted before the answer leaves."""
-    case = _Case(
-        request=request,
-        operation=operation_of(request),
-        view=view,
-        settings=settings,
-        agent=settings.agents.get(request.agent_id) or AgentSettings(actions=["*"]),
-        control=effective(view.control, view.stop_all) if view is not None else None,
-        now_ms=now_ms,
-    )
+def check(
+    request: GateRequest, view: GateView | None, settings: Settings, now_ms: int, operation: Operation | None = None
+) -> GateDecision:
+    """Decide on one request. Writes nothing: an allowed operation is to be admitted before the answer leaves.
+
+    ``operation`` is ``operation_of(request)`` where the caller has it already.
+    """
+    case = _case(request, view, settings, now_ms, operation or operation_of(request))
     held: GateDecision | None = None
     for rule in RULES:
         answer = rule(case)
@@ -103,11 +91,30 @@ def check(request: GateRequest, view: GateView | None, settings: Settings, now_m
         if answer.decision != "hold":
             return answer
         held = held or answer
-    is_first = bool(_reaches_new_people(case))
-    allowed = GateDecision(
+    if held is not None:
+        return held
+    is_first = FIRST_CONTACT in case.agent.irreversible and bool(_reaches_new_people(case))
+    return GateDecision(
         decision="allow", reason="allowed", rule=Rule.ALLOWED, epoch=case.epoch, is_first_contact=is_first
     )
-    return held or allowed
+
+
+def _case(request: GateRequest, view: GateView | None, settings: Settings, now_ms: int, operation: Operation) -> _Case:
+    own, stop_all = (view.control, view.stop_all) if view is not None else (None, None)
+    control = effective(own, stop_all)
+    return _Case(
+        request=request,
+        operation=operation,
+        view=view,
+        settings=settings,
+        agent=settings.agents.get(request.agent_id) or AgentSettings(actions=["*"]),
+        control=control,
+        stop_all=stop_all,
+        epoch=own.epoch if own is not None else 0,
+        state=control.state if control is not None else "active",
+        names=(request.action, *operation.implied),
+        now_ms=now_ms,
+    )
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -126,7 +133,7 @@ def _control_unknown(case: _Case) -> GateDecision | None:
 
 
 def _stop_all(case: _Case) -> GateDecision | None:
-    row = case.view.stop_all if case.view is not None else None
+    row = case.stop_all
     if row is None or row.state != "suspended":
         return None
     return _deny(
@@ -143,7 +150,7 @@ def _suspended(case: _Case) -> GateDecision | None:
 
 def _malformed(case: _Case) -> GateDecision | None:
     request = case.request
-    fields: dict[str, Iterable[str]] = {
+    fields: dict[str, Sequence[str]] = {
         "agent_id": (request.agent_id,),
         "action": (request.action,),
         "object": (request.object or "-",),
@@ -151,7 +158,7 @@ def _malformed(case: _Case) -> GateDecision | None:
         "recipient_ids": request.recipient_ids,
     }
     for field, texts in fields.items():
-        if any(not text.isprintable() or not text.strip() for text in texts):
+        if not ("".join(texts).isprintable() and all(map(str.strip, texts))):
             return _deny(case, Rule.MALFORMED, f"{field} is blank or holds characters that do not print")
     return None
 
@@ -205,11 +212,14 @@ def _object(case: _Case) -> GateDecision | None:
 
 
 def _authorizer(case: _Case) -> GateDecision | None:
-    wanted, people = case.request.authorized_by, case.settings.people
-    active = {name: person.is_active for key, person in people.items() for name in (key, person.crm_user) if name}
-    if wanted and active.get(wanted) is False:
+    wanted, is_active = case.request.authorized_by, None
+    if wanted:
+        for key, person in case.settings.people.items():
+            if wanted in (key, person.crm_user):
+                is_active = person.is_active
+    if is_active is False:
         return _deny(case, Rule.AUTHORIZER, f"“{wanted}”, for whom it acts, is no longer active")
-    if case.settings.gate.unknown_authorizers == "allow" or (wanted and wanted in active):
+    if is_active or case.settings.gate.unknown_authorizers == "allow":
         return None
     return _deny(
         case,
@@ -269,16 +279,17 @@ def _irreversible(case: _Case) -> GateDecision | None:
 def _budget(case: _Case) -> GateDecision | None:
     if case.view is None:
         return None
-    is_throttled = case.state == "throttled"
-    for budget in budgets_of(case.agent, case.settings.gate, case.operation, is_throttled):
-        count = case.view.counters.would_be(budget.name, budget.window_ms, case.operation, case.now_ms)
-        if count > budget.limit:
+    is_throttled, counters = case.state == "throttled", case.view.counters
+    for budget in budgets_of(case.operation):
+        count = counters.would_be(budget.name, budget.window_ms, case.operation, case.now_ms)
+        limit = limit_of(budget, case.agent, case.settings.gate, is_throttled)
+        if count > limit:
             slowed = " while it is slowed down" if is_throttled else ""
             lines = "" if is_throttled else stanza.numbers(case.request.agent_id, _room(case, budget, count))
             return _deny(
                 case,
                 Rule.BUDGET,
-                f"this would make {count:,}; {_name(case)} may have at most {budget.words}{slowed}",
+                f"this would make {count:,}; {_name(case)} may have at most {budget.words(limit)}{slowed}",
                 lines,
             )
     return None

@@ -26,43 +26,37 @@ class Counters(Protocol):
         """The window's count after the operation: distinct ids for writes and contacts, volume for reads."""
 
 
-class Budget(Struct, frozen=True, kw_only=True):
-    """One limit: what is counted, over which time, and how much is allowed."""
+class Budget(Struct, frozen=True):
+    """One limit: what is counted, over which time, and the setting that says how much is allowed."""
 
     name: BudgetName
     window_ms: int
-    limit: int
     setting: str
 
-    @property
-    def words(self) -> str:
-        """The limit as a sentence has it: "150 records in 10 minutes"."""
+    def words(self, limit: int) -> str:
+        """A limit as a sentence has it: "150 records in 10 minutes"."""
         noun = {"records": "records", "contacts": "people", "reads": "records read"}[self.name]
-        return f"{self.limit:,} {noun} {WINDOW_WORDS[self.window_ms]}"
+        return f"{limit:,} {noun} {WINDOW_WORDS[self.window_ms]}"
 
 
-def budgets_of(agent: AgentSettings, gate: GateSettings, operation: Operation, is_throttled: bool) -> list[Budget]:
-    """The budgets that an operation draws on; a throttled agent has a tenth of each, at least 1 unless it is 0."""
-    names: list[tuple[BudgetName, int, str]] = []
-    if operation.is_write:
-        names += [
-            ("records", TEN_MINUTES_MS, "records_per_10_min"),
-            ("records", DAY_MS, "records_per_day"),
-        ]
-    else:
-        names += [("reads", TEN_MINUTES_MS, "reads_per_10_min"), ("reads", DAY_MS, "reads_per_day")]
-    if operation.is_external:
-        names += [
-            ("contacts", TEN_MINUTES_MS, "contacts_per_10_min"),
-            ("contacts", DAY_MS, "contacts_per_day"),
-        ]
-    return [
-        Budget(name=name, window_ms=window, limit=_limit(getattr(agent, setting), gate, is_throttled), setting=setting)
-        for name, window, setting in names
-    ]
+_WRITES = (Budget("records", TEN_MINUTES_MS, "records_per_10_min"), Budget("records", DAY_MS, "records_per_day"))
+_READS = (Budget("reads", TEN_MINUTES_MS, "reads_per_10_min"), Budget("reads", DAY_MS, "reads_per_day"))
+_CONTACTS = (Budget("contacts", TEN_MINUTES_MS, "contacts_per_10_min"), Budget("contacts", DAY_MS, "contacts_per_day"))
+_DRAWN_ON = {
+    (is_write, is_external): (_WRITES if is_write else _READS) + (_CONTACTS if is_external else ())
+    for is_write in (False, True)
+    for is_external in (False, True)
+}
 
 
-def _limit(limit: int, gate: GateSettings, is_throttled: bool) -> int:
+def budgets_of(operation: Operation) -> tuple[Budget, ...]:
+    """The budgets that an operation draws on, the first to be looked at first."""
+    return _DRAWN_ON[operation.is_write, operation.is_external]
+
+
+def limit_of(budget: Budget, agent: AgentSettings, gate: GateSettings, is_throttled: bool) -> int:
+    """How much an agent has of a budget; a throttled agent has a tenth of each, at least 1 unless it is 0."""
+    limit: int = getattr(agent, budget.setting)
     return max(1, limit // gate.throttle_divisor) if is_throttled and limit else limit
 
 
@@ -80,16 +74,19 @@ class Distinct:
         """Distinct ids in the window if these were added; ``count`` above the listed ones counts as new ones."""
         self._forget(now_ms)
         seen = self.recent if window_ms == TEN_MINUTES_MS else self.day
-        return len(seen) + sum(1 for each in ids if each not in seen) + max(0, count - len(ids))
+        known = sum([each in seen for each in ids])
+        return len(seen) - known + max(count, len(ids))
 
     def add(self, ids: tuple[str, ...], count: int, now_ms: int) -> None:
         """Debit the ids, and what is counted but not listed as ids of its own."""
         unnamed = max(0, count - len(ids))
-        for each in (*ids, *(f"\x00{self.unnamed + at}" for at in range(unnamed))):
-            for seen in (self.recent, self.day):
+        if unnamed:
+            ids += tuple([f"\x00{self.unnamed + at}" for at in range(unnamed)])
+            self.unnamed += unnamed
+        for seen in (self.recent, self.day):
+            for each in ids:
                 seen.pop(each, None)
                 seen[each] = now_ms
-        self.unnamed += unnamed
 
     def _forget(self, now_ms: int) -> None:
         for seen, window_ms in ((self.recent, TEN_MINUTES_MS), (self.day, DAY_MS)):

@@ -53,8 +53,8 @@ def describe(
 ) -> Operation:
     """The operation behind a request. Claims count where they are larger than what is listed."""
     kind = kind_of(action)
-    records = tuple(dict.fromkeys(canonical_id(each) for each in (*record_ids, *changes)))
-    recipients = tuple(dict.fromkeys(canonical_contact(each) for each in recipient_ids))
+    records = tuple(dict.fromkeys([canonical_id(each) for each in (*record_ids, *changes)]))
+    recipients = tuple(dict.fromkeys([canonical_contact(each) for each in recipient_ids]))
     is_reaching = kind.is_external and action != "contract.create"
     return Operation(
         kind=kind,
@@ -62,8 +62,8 @@ def describe(
         recipient_ids=recipients,
         records=max(len(records), claimed_records, 1),
         recipients=max(len(recipients), claimed_recipients, 1 if is_reaching else 0),
-        implied=("owner.reassign",) if action != "owner.reassign" and _changes_owner(kind, changes) else (),
-        names_no_record=kind.is_write and not records and not _makes_something_new(kind),
+        implied=("owner.reassign",) if changes and action != "owner.reassign" and _changes_owner(kind, changes) else (),
+        names_no_record=not records and kind.is_write and not _makes_something_new(kind),
         names_no_recipient=is_reaching and not recipients,
     )
 
@@ -103,8 +103,7 @@ def _makes_something_new(kind: ActionKind) -> bool:
 def _changes_owner(kind: ActionKind, changes: Mapping[str, Any]) -> bool:
     if not kind.is_write or kind.name == "record.create":
         return False
-    return any(isinstance(fields, Mapping) and _names_owner(fields) for fields in changes.values())
-
-
-def _names_owner(fields: Mapping[str, Any]) -> bool:
-    return any(field.casefold() in _OWNER_FIELDS for field in fields)
+    for fields in changes.values():
+        if isinstance(fields, Mapping) and not _OWNER_FIELDS.isdisjoint([field.casefold() for field in fields]):
+            return True
+    return False
