@@ -4,73 +4,102 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from governance.gate import GateDecision, GateRequest, Remembered, Rule, content_hash
+from governance.gate_types import Outcome
 from governance.operation import Operation, describe
 from storage.projections import to_json
-from storage.sql import insert, upsert
-from storage.tables import gate_agent, gate_decision, known_contact
+from storage.sql import insert, insert_many, quoted
+from storage.tables import gate_agent, gate_decision, gate_unfiled, known_contact
 
-_DECISION = insert(gate_decision)
-_SEQ = upsert(gate_agent)
+Row = tuple[Any, ...]
+"""A row of gate_decision, in the order of its columns."""
+
+_SEQ_TAIL = 'ON CONFLICT ("key") DO UPDATE SET "seq" = excluded."seq"'
 _CONTACT = insert(known_contact, or_ignore=True)
+_UNFILED = insert(gate_unfiled)
+_NAMES = [column.name for column in gate_decision.columns]
+_KEY, _SEQ, _RULE, _REQUEST_ID = map(_NAMES.index, ("key", "seq", "rule", "request_id"))
+_TOLD = ("content_hash", "at_ms", "decision_id", "decision", "rule", "reason", "epoch")
+_PLACES = [_NAMES.index(name) for name in _TOLD]
 _REMEMBERED = (
-    "SELECT content_hash, at_ms, decision_id, decision, rule, reason, epoch FROM gate_decision "
+    f"SELECT {quoted(_TOLD)} FROM gate_decision "  # noqa: S608 - names are our own
     "WHERE key = ? AND request_id = ? AND rule <> ? ORDER BY at_ms DESC LIMIT 1"
 )
 _ids_decoder = msgspec.json.Decoder(list[str])
+_rows_encoder = msgspec.msgpack.Encoder()
+_rows_decoder = msgspec.msgpack.Decoder(list[tuple[str | int | None, ...]])
 
 
-def store_decision(
-    link: sqlite3.Connection,
+def decision_row(
     request: GateRequest,
+    key: str,
     operation: Operation,
     decision: GateDecision,
     at_ms: int,
     *,
     offset: int | None = None,
     seq: int | None = None,
-) -> None:
-    """Keep a decision; ``offset`` and ``seq`` are those of its admission. Its request id is known from then on."""
-    link.execute(
-        _DECISION,
-        (
-            decision.decision_id,
-            request.key,
-            request.agent_id,
-            at_ms,
-            offset,
-            seq,
-            decision.decision,
-            str(decision.rule),
-            decision.reason,
-            decision.epoch,
-            request.action,
-            request.object,
-            to_json(operation.record_ids) if operation.record_ids else None,
-            to_json(request.changes) if request.changes else None,
-            to_json(operation.recipient_ids) if operation.recipient_ids else None,
-            operation.records,
-            operation.recipients,
-            request.authorized_by,
-            to_json(request.trigger) if request.trigger is not None else None,
-            request.request_id,
-            content_hash(request) if request.request_id is not None else None,
-        ),
+) -> Row:
+    """A decision as a row; ``offset`` and ``seq`` are those of its admission."""
+    return (
+        decision.decision_id,
+        key,
+        request.agent_id,
+        at_ms,
+        offset,
+        seq,
+        decision.decision,
+        decision.rule.value,
+        decision.reason,
+        decision.epoch,
+        request.action,
+        request.object,
+        to_json(operation.record_ids) if operation.record_ids else None,
+        to_json(request.changes) if request.changes else None,
+        to_json(operation.recipient_ids) if operation.recipient_ids else None,
+        operation.records,
+        operation.recipients,
+        request.authorized_by,
+        to_json(request.trigger) if request.trigger is not None else None,
+        request.request_id,
+        content_hash(request) if request.request_id is not None else None,
     )
+
+
+def file_decisions(link: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Put decisions, the oldest first, where they are looked for, and count the admissions among them."""
+    insert_many(link, gate_decision, rows)
+    seqs = {row[_KEY]: row[_SEQ] for row in rows if row[_SEQ] is not None}
+    insert_many(link, gate_agent, list(seqs.items()), _SEQ_TAIL)
+
+
+def keep_unfiled(link: sqlite3.Connection, number: int, rows: Sequence[Row]) -> None:
+    """Make decisions durable as one blob; ``number`` is above those of the blobs before it."""
+    link.execute(_UNFILED, (number, _rows_encoder.encode(rows)))
+
+
+def file_all(link: sqlite3.Connection) -> None:
+    """File what an earlier process left unfiled."""
+    link.execute("BEGIN IMMEDIATE")
+    for (blob,) in link.execute("SELECT blob FROM gate_unfiled ORDER BY seq").fetchall():
+        file_decisions(link, _rows_decoder.decode(blob))
+    forget_unfiled(link)
+    link.execute("COMMIT")
+
+
+def forget_unfiled(link: sqlite3.Connection) -> None:
+    """All blobs are filed."""
+    link.execute("DELETE FROM gate_unfiled")
 
 
 def seq_of(link: sqlite3.Connection, key: str) -> int:
     """How many operations of an agent were admitted so far."""
     row = link.execute("SELECT seq FROM gate_agent WHERE key = ?", (key,)).fetchone()
     return int(row[0]) if row else 0
-
-
-def store_seqs(link: sqlite3.Connection, seqs: Iterable[tuple[str, int]]) -> None:
-    """Keep how many operations of some agents were admitted."""
-    link.executemany(_SEQ, seqs)
 
 
 def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[tuple[int, Operation]]:
@@ -87,10 +116,24 @@ def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[t
 
 def remembered(link: sqlite3.Connection, key: str, id_: str) -> Remembered | None:
     """The answer last given under a request id of an agent, not counting refusals of the id itself."""
-    row = link.execute(_REMEMBERED, (key, id_, str(Rule.REQUEST_ID))).fetchone()
-    if row is None:
-        return None
-    content, at_ms, decision_id, decision, rule, reason, epoch = row
+    row = link.execute(_REMEMBERED, (key, id_, Rule.REQUEST_ID.value)).fetchone()
+    return None if row is None else _remembered(*row)
+
+
+def asked_as(row: Row) -> tuple[str, str] | None:
+    """Under which key and request id a decision is remembered; None when it is not."""
+    request_id = row[_REQUEST_ID]
+    return None if request_id is None or row[_RULE] == Rule.REQUEST_ID.value else (row[_KEY], request_id)
+
+
+def remembered_row(row: Row) -> Remembered:
+    """A decision that is not filed yet, as ``remembered`` gives it."""
+    return _remembered(*[row[place] for place in _PLACES])
+
+
+def _remembered(
+    content: str, at_ms: int, decision_id: str, decision: Outcome, rule: str, reason: str, epoch: int
+) -> Remembered:
     answer = GateDecision(decision=decision, reason=reason, rule=Rule(rule), epoch=epoch, decision_id=decision_id)
     return Remembered(content_hash=content, decision=answer, at_ms=at_ms)
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Table
 
 MAX_VARIABLES = 30_000
-_CHUNKS = (100, 10, 1)
+_CHUNKS = (100, 50, 20, 10, 5, 2, 1)
 
 
 def quoted(names: Iterable[str]) -> str:

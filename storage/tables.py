@@ -10,6 +10,8 @@ Columns that everybody must agree on:
 - ``agent_bin`` counts attempts: admissions, and reports that name no admission; ``changes`` counts feed changes.
 - ``action``, ``action_record``, ``agent`` and ``agent_bin`` are projections of the log: under load they follow it by a
   few seconds at most; their position is in ``projection``.
+- ``gate_decision`` and ``gate_agent`` follow the gate by some hundredths of a second under load; what is decided and
+  not there yet is in ``gate_unfiled``.
 - ``finding.status``: what the authority did with it, see ``governance.control``.
 """
 
@@ -227,6 +229,14 @@ gate_decision = Table(
     Index(None, "key", "at_ms"),
     Index(None, "key", "request_id", "at_ms"),
     **_CLUSTERED,
+)
+
+gate_unfiled = Table(
+    "gate_unfiled",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=False),
+    Column("blob", LargeBinary, nullable=False, comment="rows of gate_decision, see storage.gate"),
+    comment="under load: durable decisions that are not in gate_decision yet",
 )
 
 gate_agent = Table(

@@ -6,6 +6,7 @@ away and made again, so that memory never runs ahead of what is durable.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
@@ -15,9 +16,13 @@ from events.types import Event, LogEvent
 from governance.control import ControlRow
 from governance.limits import Budgets
 from governance.settings import Settings
+from storage.gate import decision_prefix
 from streams.records import Entry, Stage
+from streams.standalone.decided import Decided
 from streams.standalone.recent import RecentEvents
 from streams.standalone.types import Prepared
+
+_RANDOM_BYTES = 10
 
 
 class Lane:
@@ -103,6 +108,25 @@ class Gated:
         return self._kept <= most
 
 
+class DecisionIds:
+    """Ids of decisions: unique, not to be guessed, and growing with time, so that the store's index grows at its end.
+
+    Random bytes are fetched for many ids at once; asking the system costs more than the rest.
+    """
+
+    def __init__(self) -> None:
+        self._random = ""
+        self._at = 0
+
+    def next(self, now_ms: int) -> str:
+        """A new id."""
+        at = self._at
+        if at >= len(self._random):
+            self._random, at = secrets.token_hex(_RANDOM_BYTES * 100), 0
+        self._at = end = at + 2 * _RANDOM_BYTES
+        return decision_prefix(now_ms) + self._random[at:end]
+
+
 class Core:
     """Everything that the writer thread decides with, and its connection."""
 
@@ -124,6 +148,8 @@ class Core:
         self.control = control
         self.recent = recent
         self.gated: dict[str, Gated] = {}
+        self.decided = Decided()
+        self.ids = DecisionIds()
         self.last_ms = max((lane.last_at_ms for lane in lanes.values()), default=0)
         self._clock = clock
         self.events_since_snapshot = 0

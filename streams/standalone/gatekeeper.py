@@ -23,6 +23,7 @@ from governance.operation import Operation
 from governance.settings import Settings
 from storage import gate as gate_store
 from storage import projections
+from storage.gate import decision_row
 from streams.envelopes import envelope
 from streams.routing import ACTIONS
 from streams.standalone.core import Core, Gated
@@ -36,19 +37,19 @@ REFUSALS_KEPT_PER_MINUTE = 120
 class View:
     """What the gate may know of one agent, as of the open transaction. Implements ``governance.gate.GateView``."""
 
-    __slots__ = ("_core", "_request", "_tenant")
+    __slots__ = ("_core", "_key", "_tenant")
 
     is_control_known = True
 
-    def __init__(self, core: Core, request: GateRequest) -> None:
+    def __init__(self, core: Core, key: str, tenant: str) -> None:
         self._core = core
-        self._request = request
-        self._tenant = request.tenant
+        self._key = key
+        self._tenant = tenant
 
     @property
     def control(self) -> ControlRow | None:
         """The agent's own row."""
-        return self._core.control.get(self._request.key)
+        return self._core.control.get(self._key)
 
     @property
     def stop_all(self) -> ControlRow | None:
@@ -58,11 +59,12 @@ class View:
     @property
     def counters(self) -> Budgets:
         """What the agent was admitted in the last 24 hours."""
-        return gated(self._core, self._request.key).budgets
+        return gated(self._core, self._key).budgets
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id of this agent."""
-        return gate_store.remembered(self._core.link, self._request.key, request_id)
+        core, key = self._core, self._key
+        return core.decided.remembered(key, request_id) or gate_store.remembered(core.link, key, request_id)
 
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
@@ -82,10 +84,11 @@ def gated(core: Core, key: str) -> Gated:
 class GateCheck:
     """One check, as a job of the writer."""
 
-    __slots__ = ("_decision", "future", "request", "settings")
+    __slots__ = ("_decision", "future", "key", "request", "settings")
 
     def __init__(self, request: GateRequest, settings: Settings) -> None:
         self.request = request
+        self.key = request.key
         self.settings = settings
         self.future: Future[GateDecision] = Future()
         self._decision: GateDecision | None = None
@@ -93,26 +96,23 @@ class GateCheck:
     def run(self, round_: Round) -> None:
         """Decide, and admit what is allowed."""
         core, request = round_.core, self.request
-        decision = check(request, View(core, request), self.settings, round_.now_ms)
-        if decision.is_repeated:
-            self._decision = decision
-            return
-        decision = replace(decision, decision_id=decision.decision_id or _new_decision_id(round_.now_ms))
         operation = operation_of(request)
-        if decision.decision == "allow":
-            self._admit(round_, operation, decision)
-        else:
-            self._refuse(round_, operation, decision)
-        if decision.finding:
-            _report(round_, request, decision)
+        decision = check(request, View(core, self.key, request.tenant), self.settings, round_.now_ms, operation)
+        if not decision.is_repeated:
+            decision = replace(decision, decision_id=core.ids.next(round_.now_ms))
+            if decision.decision == "allow":
+                self._admit(round_, operation, decision)
+            else:
+                self._refuse(round_, operation, decision)
+            if decision.finding:
+                _report(round_, request, decision)
         self._decision = decision
 
     def _admit(self, round_: Round, operation: Operation, decision: GateDecision) -> None:
-        core, request, now_ms = round_.core, self.request, round_.now_ms
-        agent = gated(core, request.key)
+        core, request, key, now_ms = round_.core, self.request, self.key, round_.now_ms
+        agent = gated(core, key)
         agent.seq += 1
         agent.budgets.admit(operation, now_ms)
-        round_.seqs[request.key] = agent.seq
         data = Admission(
             agent_id=request.agent_id,
             decision_id=decision.decision_id,
@@ -131,9 +131,9 @@ class GateCheck:
             request_id=request.request_id if request.request_id is not None else UNSET,
             changes=request.changes or UNSET,
         )
-        id_ = f"admission:{request.key}:{agent.seq}"
-        offset = round_.append(ACTIONS, envelope(AdmissionEvent, core.engine_id, id_, now_ms, request.key, data))
-        gate_store.store_decision(core.link, request, operation, decision, now_ms, offset=offset, seq=agent.seq)
+        id_ = f"admission:{key}:{agent.seq}"
+        offset = round_.append(ACTIONS, envelope(AdmissionEvent, core.engine_id, id_, now_ms, key, data))
+        core.decided.add(decision_row(request, key, operation, decision, now_ms, offset=offset, seq=agent.seq))
         if operation.is_external:
             contacts = ((request.tenant, each, now_ms) for each in operation.recipient_ids)
             gate_store.know_contacts(core.link, contacts)
@@ -141,12 +141,12 @@ class GateCheck:
         round_.judge()
 
     def _refuse(self, round_: Round, operation: Operation, decision: GateDecision) -> None:
-        core, key, now_ms = round_.core, self.request.key, round_.now_ms
+        core, key, now_ms = round_.core, self.key, round_.now_ms
         round_.count("held" if decision.decision == "hold" else "denied")
         round_.denials.append((key, now_ms))
         round_.changed.add(("agent", key))
         if gated(core, key).may_keep_refusal(now_ms // MINUTE_MS, REFUSALS_KEPT_PER_MINUTE):
-            gate_store.store_decision(core.link, self.request, operation, decision, now_ms)
+            core.decided.add(decision_row(self.request, key, operation, decision, now_ms))
 
     def succeed(self) -> None:
         """Answer."""
@@ -165,11 +165,6 @@ def blind(request: GateRequest, settings: Settings) -> GateDecision:
     """The answer while the store can't be used."""
     decision = check(request, None, settings, 0)
     return replace(decision, decision_id=secrets.token_hex(16))
-
-
-def _new_decision_id(now_ms: int) -> str:
-    """Unique, not to be guessed, and growing with time, so that the store's index only grows at its end."""
-    return f"{gate_store.decision_prefix(now_ms)}{secrets.token_hex(10)}"
 
 
 def _report(round_: Round, request: GateRequest, decision: GateDecision) -> None:

@@ -18,6 +18,7 @@ from events.codec import BadEvent, Limits, decode
 from events.types import LogEvent
 from governance.settings import Settings
 from storage import control as control_store
+from storage import gate as gate_store
 from storage import log, snapshots
 from storage.errors import StoreMismatch
 from storage.store import Store, new_id
@@ -44,6 +45,7 @@ def open_core(store: Store, settings: Settings, make_stages: MakeStages, clock: 
 
 
 def _open(link: sqlite3.Connection, settings: Settings, make_stages: MakeStages, clock: Callable[[], int]) -> Core:
+    gate_store.file_all(link)
     engine_id = _identity(link, "engine_id", lambda: "main")
     topic_ids = {topic: _identity(link, f"topic_id:{topic}", new_id) for topic in INPUT_TOPICS}
     stages = make_stages(settings, engine_id, topic_ids)

@@ -58,7 +58,6 @@ class Round:
         self.wrong_records: list[tuple[str, int]] = []
         self.denials: list[tuple[str, int]] = []
         self.bands: list[Band] = []
-        self.seqs: dict[str, int] = {}
         self._risks: list[tuple[str, str, int, Any]] = []
         self._names: list[tuple[str, int, Any]] = []
         self._touched: set[str] = set()
@@ -314,8 +313,7 @@ class Round:
             projections.store_names(core.link, self._names)
         if self._contacts:
             gate_store.know_contacts(core.link, sorted(self._contacts))
-        if self.seqs:
-            gate_store.store_seqs(core.link, self.seqs.items())
+        core.decided.write(core.link)
         core.link.execute("COMMIT")
         core.add_counts(self.counts)
         return self._changes()

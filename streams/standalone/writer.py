@@ -23,6 +23,7 @@ from storage.errors import StoreError, StoreUnavailable
 from streams.records import Entry
 from streams.routing import ACTIONS
 from streams.standalone.core import Core
+from streams.standalone.decided import FILED_AFTER_SECS
 from streams.standalone.jobs import Delivery, Job
 from streams.standalone.round import Round
 from streams.standalone.types import Changes, Closed
@@ -145,11 +146,19 @@ class Writer:
             self._close()
             return False
         else:
-            self._wake.wait(_IDLE_SECS)
-            self._wake.clear()
+            self._wait()
         if self._snapshot_is_due():
             self._snapshot()
         return True
+
+    def _wait(self) -> None:
+        """Sleep until there is work; a lull of the gate is the time to file what it decided."""
+        core = self.core
+        has_unfiled = core is not None and len(core.decided) > 0
+        is_woken = self._wake.wait(FILED_AFTER_SECS if has_unfiled else _IDLE_SECS)
+        self._wake.clear()
+        if has_unfiled and not is_woken:
+            self._do(())
 
     def _collect(self) -> list[Job]:
         jobs: list[Job] = []
@@ -337,6 +346,7 @@ class Writer:
                 mark = snapshots.Mark(lane.next_offset, lane.next_offset, core.last_ms)
                 snapshots.mark(core.link, lane.topic, lane.topic_id, mark)
             self._drop_old(core)
+            core.decided.file(core.link)
             core.link.execute("COMMIT")
         except sqlite3.Error as problem:
             self._lose(problem)
