@@ -63,12 +63,13 @@ def limit_of(budget: Budget, agent: AgentSettings, gate: GateSettings, is_thrott
 class Distinct:
     """Distinct ids in the last ten minutes and the last day; O(1) amortised, as large as the day's count."""
 
-    __slots__ = ("day", "recent", "unnamed")
+    __slots__ = ("_clean_ms", "day", "recent", "unnamed")
 
     def __init__(self) -> None:
         self.day: dict[str, int] = {}
         self.recent: dict[str, int] = {}
         self.unnamed = 0
+        self._clean_ms = 0
 
     def would_be(self, window_ms: int, ids: tuple[str, ...], count: int, now_ms: int) -> int:
         """Distinct ids in the window if these were added; ``count`` above the listed ones counts as new ones."""
@@ -89,6 +90,9 @@ class Distinct:
                 seen[each] = now_ms
 
     def _forget(self, now_ms: int) -> None:
+        if now_ms == self._clean_ms:  # what came since is of now
+            return
+        self._clean_ms = now_ms
         for seen, window_ms in ((self.recent, TEN_MINUTES_MS), (self.day, DAY_MS)):
             while seen and seen[first := next(iter(seen))] <= now_ms - window_ms:
                 del seen[first]

@@ -114,6 +114,14 @@ def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[t
         yield when, describe(action, listed, {}, reached, records, recipients)
 
 
+def asked_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[tuple[str, int]]:
+    """Request ids that an agent used after a time, and when."""
+    return link.execute(
+        "SELECT request_id, at_ms FROM gate_decision WHERE key = ? AND at_ms > ? AND request_id IS NOT NULL",
+        (key, at_ms),
+    )
+
+
 def remembered(link: sqlite3.Connection, key: str, id_: str) -> Remembered | None:
     """The answer last given under a request id of an agent, not counting refusals of the id itself."""
     row = link.execute(_REMEMBERED, (key, id_, Rule.REQUEST_ID.value)).fetchone()

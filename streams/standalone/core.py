@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
+from events.times import HOUR_MS
 from events.types import Event, LogEvent
 from governance.control import ControlRow
 from governance.limits import Budgets
 from governance.settings import Settings
 from storage.gate import decision_prefix
 from streams.records import Entry, Stage
+from streams.standalone.asked import Asked
 from streams.standalone.decided import Decided
 from streams.standalone.recent import RecentEvents
 from streams.standalone.types import Prepared
@@ -148,7 +150,9 @@ class Core:
         self.control = control
         self.recent = recent
         self.gated: dict[str, Gated] = {}
+        self.source = f"/tripline/{engine_id}"
         self.decided = Decided()
+        self.asked = Asked(settings.gate.remember_hours * HOUR_MS)
         self.ids = DecisionIds()
         self.last_ms = max((lane.last_at_ms for lane in lanes.values()), default=0)
         self._clock = clock

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from xxhash import xxh3_128_hexdigest
 
 from events.times import DAY_MS, MINUTE_MS, format_ms
-from events.types import Admission, AdmissionEvent, EvidenceData, Finding, FindingEvent
+from events.types import DEFAULT_TENANT, Admission, AdmissionEvent, EvidenceData, Finding, FindingEvent
 from governance.control import ControlRow, stop_all_key
 from governance.gate import GateDecision, GateRequest, Remembered, check, operation_of
 from governance.limits import Budgets
@@ -23,8 +23,8 @@ from governance.operation import Operation
 from governance.settings import Settings
 from storage import gate as gate_store
 from storage import projections
-from storage.gate import decision_row
-from streams.envelopes import envelope
+from storage.gate import Row, decision_row
+from streams.envelopes import envelope, split_key
 from streams.routing import ACTIONS
 from streams.standalone.core import Core, Gated
 from streams.standalone.jobs import Job, answer
@@ -64,6 +64,9 @@ class View:
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id of this agent."""
         core, key = self._core, self._key
+        gated(core, key)  # what it asked before is known from then on
+        if not core.asked.may_hold(key, request_id):
+            return None
         return core.decided.remembered(key, request_id) or gate_store.remembered(core.link, key, request_id)
 
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
@@ -72,13 +75,22 @@ class View:
 
 
 def gated(core: Core, key: str) -> Gated:
-    """An agent's counters, rebuilt from its admissions when it is first asked about after a start."""
+    """An agent's counters, rebuilt from its decisions when it is first asked about after a start."""
     found = core.gated.get(key)
     if found is None:
         found = core.gated[key] = Gated(gate_store.seq_of(core.link, key))
         for at_ms, operation in gate_store.admitted_since(core.link, key, core.last_ms - DAY_MS):
             found.budgets.admit(operation, at_ms)
+        for request_id, at_ms in gate_store.asked_since(core.link, key, core.last_ms - core.asked.keep_ms):
+            core.asked.add(key, request_id, at_ms)
     return found
+
+
+def _keep(core: Core, request: GateRequest, key: str, row: Row) -> None:
+    """Keep a decision; its request id is known from now on."""
+    core.decided.add(row)
+    if request.request_id is not None:
+        core.asked.add(key, request.request_id, core.last_ms)
 
 
 class GateCheck:
@@ -113,10 +125,53 @@ class GateCheck:
         agent = gated(core, key)
         agent.seq += 1
         agent.budgets.admit(operation, now_ms)
-        data = Admission(
+        offset = round_.append(ACTIONS, _admission(round_, request, key, agent.seq, operation, decision))
+        row = decision_row(request, key, operation, decision, now_ms, offset=offset, seq=agent.seq)
+        _keep(core, request, key, row)
+        if operation.is_external:
+            contacts = ((request.tenant, each, now_ms) for each in operation.recipient_ids)
+            gate_store.know_contacts(core.link, contacts)
+        round_.count("admitted")
+        round_.judge()
+
+    def _refuse(self, round_: Round, operation: Operation, decision: GateDecision) -> None:
+        core, key, now_ms = round_.core, self.key, round_.now_ms
+        round_.count("held" if decision.decision == "hold" else "denied")
+        round_.denials.append((key, now_ms))
+        round_.changed.add(("agent", key))
+        if gated(core, key).may_keep_refusal(now_ms // MINUTE_MS, REFUSALS_KEPT_PER_MINUTE):
+            _keep(core, self.request, key, decision_row(self.request, key, operation, decision, now_ms))
+
+    def succeed(self) -> None:
+        """Answer."""
+        answer(self.future, self._decision)
+
+    def fail(self, problem: BaseException) -> None:
+        """Nothing is known: writes are denied."""
+        answer(self.future, blind(self.request, self.settings))
+
+    def split(self) -> Sequence[Job]:
+        """It can't be split."""
+        return ()
+
+
+def _admission(
+    round_: Round, request: GateRequest, key: str, seq: int, operation: Operation, decision: GateDecision
+) -> AdmissionEvent:
+    """The record of an admission: what the gate counts, not the agent's words."""
+    tenant, name = split_key(key)
+    return AdmissionEvent(
+        specversion="1.0",
+        id=f"admission:{key}:{seq}",
+        source=round_.core.source,
+        time=round_.now_text,
+        partitionkey=name,
+        datacontenttype="application/json",
+        tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
+        data=Admission(
             agent_id=request.agent_id,
             decision_id=decision.decision_id,
-            seq=agent.seq,
+            seq=seq,
             action=request.action,
             epoch=decision.epoch,
             object=request.object if request.object is not None else UNSET,
@@ -130,35 +185,8 @@ class GateCheck:
             trigger=request.trigger if request.trigger is not None else UNSET,
             request_id=request.request_id if request.request_id is not None else UNSET,
             changes=request.changes or UNSET,
-        )
-        id_ = f"admission:{key}:{agent.seq}"
-        offset = round_.append(ACTIONS, envelope(AdmissionEvent, core.engine_id, id_, now_ms, key, data))
-        core.decided.add(decision_row(request, key, operation, decision, now_ms, offset=offset, seq=agent.seq))
-        if operation.is_external:
-            contacts = ((request.tenant, each, now_ms) for each in operation.recipient_ids)
-            gate_store.know_contacts(core.link, contacts)
-        round_.count("admitted")
-        round_.judge()
-
-    def _refuse(self, round_: Round, operation: Operation, decision: GateDecision) -> None:
-        core, key, now_ms = round_.core, self.key, round_.now_ms
-        round_.count("held" if decision.decision == "hold" else "denied")
-        round_.denials.append((key, now_ms))
-        round_.changed.add(("agent", key))
-        if gated(core, key).may_keep_refusal(now_ms // MINUTE_MS, REFUSALS_KEPT_PER_MINUTE):
-            core.decided.add(decision_row(self.request, key, operation, decision, now_ms))
-
-    def succeed(self) -> None:
-        """Answer."""
-        answer(self.future, self._decision)
-
-    def fail(self, problem: BaseException) -> None:
-        """Nothing is known: writes are denied."""
-        answer(self.future, blind(self.request, self.settings))
-
-    def split(self) -> Sequence[Job]:
-        """It can't be split."""
-        return ()
+        ),
+    )
 
 
 def blind(request: GateRequest, settings: Settings) -> GateDecision:

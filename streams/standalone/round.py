@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET
 
 from events import codec
-from events.times import HOUR_MS
+from events.times import HOUR_MS, format_ms
 from events.types import (
     DEFAULT_TENANT,
     ActivityEvent,
@@ -53,6 +53,7 @@ class Round:
     def __init__(self, core: Core) -> None:
         self.core = core
         self.now_ms = core.now_ms()
+        self._now_text = ""
         self.changed: set[tuple[str, str]] = set()
         self.counts: dict[tuple[str, ...], int] = {}
         self.wrong_records: list[tuple[str, int]] = []
@@ -66,6 +67,13 @@ class Round:
     def count(self, *what: str, number: int = 1) -> None:
         """Count something for metrics and status: what, then its labels."""
         self.counts[what] = self.counts.get(what, 0) + number
+
+    @property
+    def now_text(self) -> str:
+        """The round's time as text."""
+        if not self._now_text:
+            self._now_text = format_ms(self.now_ms)
+        return self._now_text
 
     def begin(self) -> None:
         """Open the transaction."""

@@ -32,6 +32,7 @@ SLICE = 500
 SLICE_WITH_GATE = 100
 """Events judged in one round, and while gate checks come in: a check waits for at most one round."""
 GATES_AT_ONCE = 100
+GATHER_SECS = 0.002
 _GATE_LULL_SECS = 1.0
 _IDLE_SECS = 0.5
 _FIRST_RETRY_SECS, _LAST_RETRY_SECS = 0.2, 5.0
@@ -68,6 +69,8 @@ class Writer:
         self._wake = threading.Event()
         self._stop = False
         self._last_gate = 0.0
+        self._began = 0.0
+        self._gates_before = 0
         self._last_snapshot = time.monotonic()
         self._snapshot_cost = 0.0
         self._snapshots = 0
@@ -138,6 +141,7 @@ class Writer:
     def _turn(self) -> bool:
         if self.core is None and not self._try_again():
             return not self._stop
+        self._let_gather()
         jobs = self._collect()
         if jobs:
             self._do(jobs)
@@ -160,15 +164,24 @@ class Writer:
         if has_unfiled and not is_woken:
             self._do(())
 
+    def _let_gather(self) -> None:
+        """While several ask the gate at once, rounds keep a distance: a commit costs as much for one as for many."""
+        if self._gates_before > 1 and not self.control and not self._stop:
+            left = self._began + GATHER_SECS - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+
     def _collect(self) -> list[Job]:
         jobs: list[Job] = []
         while self.control:
             jobs.append(self.control.popleft())
         gates = self.gates
+        self._gates_before = min(len(gates), GATES_AT_ONCE)
         while gates and len(jobs) < GATES_AT_ONCE:
             jobs.append(gates.popleft())
+        self._began = time.monotonic()
         if jobs:
-            self._last_gate = time.monotonic()
+            self._last_gate = self._began
         while self.calls and len(jobs) < 2 * GATES_AT_ONCE:
             jobs.append(self.calls.popleft())
         jobs.extend(self._collect_events(len(jobs)))
