@@ -95,11 +95,15 @@ class Book(Struct, array_like=True):
 
 
 class Order:
-    """A book's deals sorted: ``watched`` by (−value, deal), ``hopeless`` by (−euros, deal). Made from the book."""
+    """A book's deals sorted: ``watched`` by (−value, deal), ``hopeless`` by (−euros, deal). Made from the book.
 
-    __slots__ = ("hopeless", "watched")
+    ``is_shown_changed``: whether anything that ``decide`` looks at may be other than it was then.
+    """
+
+    __slots__ = ("hopeless", "is_shown_changed", "watched")
 
     def __init__(self, book: Book) -> None:
+        self.is_shown_changed = True
         self.watched: list[tuple[float, str]] = []
         self.hopeless: list[tuple[float, str]] = []
         for row in book.rows.values():
@@ -111,21 +115,33 @@ def take(book: Book, order: Order, score: PortfolioScore, at_ms: int) -> None:
     book.is_changed = True
     row = book.rows.get(score.deal_id)
     if row is not None:
-        _take_out(order, row)
-        _uncount(book, row)
+        if row.is_watched or row.is_hopeless:
+            _take_out(order, row)
+        if row.euros is not None:
+            book.known_euros -= row.euros
+            book.known_deals -= 1
     if not score.is_open:
+        order.is_shown_changed = True
         book.rows.pop(score.deal_id, None)
         return
-    stake = score.p_lost + SLIP_SHARE * (score.p_slip - score.p_lost)
+    p_lost = score.p_lost
+    stake = p_lost + SLIP_SHARE * (score.p_slip - p_lost)
     if row is None:
+        order.is_shown_changed = True
         low = min(stake, EXIT)
         row = book.rows[score.deal_id] = Row(score, reference=low, low=low, reference_ms=at_ms)
     row.score, row.stake = score, stake
     _remember_low(row, at_ms)
-    _mark(row)
-    _count(book, row)
+    row.is_watched = stake >= (EXIT if row.is_watched else ENTER)
+    row.is_hopeless = p_lost >= (HOPELESS_EXIT if row.is_hopeless else HOPELESS_ENTER)
+    minor = score.amount_minor
+    row.euros = euros = None if minor is None else rough_euros(minor, score.currency)
+    if euros is not None:
+        book.known_euros += euros
+        book.known_deals += 1
     row.value = _value(book, row)
-    _put_in(order, row)
+    if row.is_watched or row.is_hopeless:
+        _put_in(order, row)
     if len(book.rows) >= MAX_DEALS + SPARE_DEALS:
         _leave_some_out(book, order)
 
@@ -141,6 +157,9 @@ class Told(Struct, frozen=True):
 def decide(book: Book, order: Order, at_ms: int, cooldown_days: int = 7) -> tuple[list[Told], bool]:
     """The alerts of this tick, and whether what is shown of the five has changed since it was last said."""
     book.is_changed = False
+    if not order.is_shown_changed:  # the same five with the same scores: each was told, or rests, as it was then
+        return [], False
+    order.is_shown_changed = False
     before, book.top = book.top, [deal_id for _, deal_id in order.watched[:TOP]]
     told = []
     for rank, deal_id in enumerate(book.top, 1):
@@ -235,11 +254,6 @@ def _remember_low(row: Row, at_ms: int) -> None:
     row.low = min(row.low, row.stake)
 
 
-def _mark(row: Row) -> None:
-    row.is_watched = row.stake >= (EXIT if row.is_watched else ENTER)
-    row.is_hopeless = row.score.p_lost >= (HOPELESS_EXIT if row.is_hopeless else HOPELESS_ENTER)
-
-
 def _value(book: Book, row: Row) -> float:
     euros = row.euros
     if euros is None:
@@ -249,36 +263,29 @@ def _value(book: Book, row: Row) -> float:
     return euros * new_risk * min(1.0, max(0.0, savable))
 
 
-def _count(book: Book, row: Row) -> None:
-    minor = row.score.amount_minor
-    row.euros = None if minor is None else rough_euros(minor, row.score.currency)
-    if row.euros is not None:
-        book.known_euros += row.euros
-        book.known_deals += 1
-
-
-def _uncount(book: Book, row: Row) -> None:
-    if row.euros is not None:
-        book.known_euros -= row.euros
-        book.known_deals -= 1
-
-
-def _place(order: Order, row: Row) -> tuple[list[tuple[float, str]], tuple[float, str]]:
-    if row.is_hopeless:
-        return order.hopeless, (-(row.euros or 0.0), row.score.deal_id)
-    return order.watched, (-row.value, row.score.deal_id)
-
-
 def _put_in(order: Order, row: Row) -> None:
-    if row.is_watched or row.is_hopeless:
-        entries, entry = _place(order, row)
-        insort(entries, entry)
+    if row.is_hopeless:
+        order.is_shown_changed = True
+        insort(order.hopeless, (-(row.euros or 0.0), row.score.deal_id))
+    elif row.is_watched:
+        watched = order.watched
+        entry = (-row.value, row.score.deal_id)
+        place = bisect_left(watched, entry)
+        watched.insert(place, entry)
+        if place < TOP:
+            order.is_shown_changed = True
 
 
 def _take_out(order: Order, row: Row) -> None:
-    if row.is_watched or row.is_hopeless:
-        entries, entry = _place(order, row)
-        del entries[bisect_left(entries, entry)]
+    if row.is_hopeless:
+        order.is_shown_changed = True
+        del order.hopeless[bisect_left(order.hopeless, (-(row.euros or 0.0), row.score.deal_id))]
+    elif row.is_watched:
+        watched = order.watched
+        place = bisect_left(watched, (-row.value, row.score.deal_id))
+        del watched[place]
+        if place < TOP:
+            order.is_shown_changed = True
 
 
 def _leave_some_out(book: Book, order: Order) -> None:
@@ -287,7 +294,10 @@ def _leave_some_out(book: Book, order: Order) -> None:
     for deal_id in by_value[: len(by_value) - MAX_DEALS]:
         row = book.rows.pop(deal_id)
         _take_out(order, row)
-        _uncount(book, row)
+        if row.euros is not None:
+            book.known_euros -= row.euros
+            book.known_deals -= 1
+    order.is_shown_changed = True
 
 
 _encoder = msgspec.msgpack.Encoder()

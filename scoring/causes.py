@@ -63,10 +63,11 @@ def time_cause(card: Scorecard, state: DealState, before: Sequence[int], reasons
     plan = card.plan(state.stage)
     moved, largest = "", 0
     for at, (old, new) in enumerate(zip(before, state.bins, strict=False)):
-        points = plan.points[at]
-        step = abs(unpack(points[new])[0] - unpack(points[old])[0])
-        if step > largest:
-            moved, largest = FEATURES[at], step
+        if old != new:
+            points = plan.points[at]
+            step = abs(unpack(points[new])[0] - unpack(points[old])[0])
+            if step > largest:
+                moved, largest = FEATURES[at], step
     for reason in reasons:
         if reason.feature == moved:
             return reason.sentence

@@ -40,6 +40,7 @@ from scoring.tables import FACTS
 BACKLOG_MS = 300_000
 _EPOCH = date(1970, 1, 1).toordinal()
 _YES = (True, 1, "true", "True", "1", "yes")
+_ENDING = ("stage", "is_won", "is_closed")
 _NO = (False, 0, "false", "False", "0", "no")
 
 
@@ -173,33 +174,29 @@ def _meet(state: DealState, person: Participant, when_ms: int) -> int:
         if when_ms > origin or origin == FAR_FUTURE:
             state.origins[Age.EXECUTIVE] = when_ms
         fresh = _EXECUTIVE
-    if not person.contact_id:
+    contact_id = person.contact_id
+    if not contact_id:
         return fresh
-    contact_id = person.contact_id[:64]
+    contact_id = contact_id[:64]
+    role, name = person.role, person.name
     ids, times = state.people_ids, state.people_ms
     if contact_id in ids:
         place = ids.index(contact_id)
         times[place] = max(times[place], when_ms)
-        if person.role or person.name or person.executive:
-            state.people[place] = _person(person)
-    else:
-        ids.append(contact_id)
-        times.append(when_ms)
-        state.people.append(_person(person))
-        if len(ids) > MAX_PEOPLE:
-            oldest = times.index(min(times))
-            del ids[oldest], times[oldest], state.people[oldest]
-    return fresh | PEOPLE
-
-
-def _person(person: Participant) -> Person:
-    contact_id, role, name = person.contact_id, person.role, person.name
-    return Person(
-        contact_id[:64] if contact_id else "",
-        role[:40] if role else "",
-        name[:80] if name else "",
-        person.executive is True,
+        if role or name or person.executive:
+            state.people[place] = Person(
+                contact_id, role[:40] if role else "", name[:80] if name else "", person.executive is True
+            )
+        return fresh | PEOPLE
+    ids.append(contact_id)
+    times.append(when_ms)
+    state.people.append(
+        Person(contact_id, role[:40] if role else "", name[:80] if name else "", person.executive is True)
     )
+    if len(ids) > MAX_PEOPLE:
+        oldest = times.index(min(times))
+        del ids[oldest], times[oldest], state.people[oldest]
+    return fresh | PEOPLE
 
 
 def _mention(state: DealState, data: CrmActivity, when_ms: int) -> int:
@@ -286,6 +283,8 @@ def _settle(state: DealState, op: str, after: dict[str, Any], terms: Terms) -> N
         return
     if op == "undelete" and state.status == Status.DELETED:
         state.status = Status.OPEN
+    if after.keys().isdisjoint(_ENDING):
+        return
     closed = after.get("is_closed")
     won = after.get("is_won")
     stage = terms.process.find(state.stage) if "stage" in after else None
@@ -301,8 +300,8 @@ def _set_stage(state: DealState, value: Any, when_ms: int, terms: Terms) -> None
     stage = _text(value, 80)
     if stage == state.stage:
         return
-    before, now = terms.process.find(state.stage).place, terms.process.find(stage)
-    if before is not None and now.place is not None and now.place < before:
+    before, now = terms.process.find(state.stage).place, terms.process.find(stage).place
+    if before is not None and now is not None and now < before:
         state.regressions = min(state.regressions + 1, MAX_COUNT)
     state.stage = stage
     state.origins[Age.STAGE] = when_ms

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import neg
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from events.times import DAY_MS
 from events.types import Reason
 from scoring.money import shown
 from scoring.scorecard import Plan, Scorecard
-from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState, Person
+from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState
 from scoring.tables import AGES, COUNTS, POINT
 
-_MAX_REMEMBERED = 100_000
+_MAX_REMEMBERED = 30_000
+_MAX_STAGES = 2_000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_ROLES = ("economic_buyer", "decision_maker", "champion", "executive_sponsor")
+_STANDING = {"economic_buyer": 0, "decision_maker": 1, "champion": 2, "executive_sponsor": 3}
+_EXECUTIVE, _ANYBODY = 4, 5
 _FIRST_COUNT = len(AGES)
 _FIRST_FACT = _FIRST_COUNT + len(COUNTS)
-_COUNT_PLACES = range(_FIRST_COUNT, _FIRST_FACT)
 
 
 class Case(NamedTuple):
@@ -36,12 +36,16 @@ Ranked = tuple[float, Reason]
 """A reason behind the number that sorts it: raising ones first, the largest first, then lowering ones."""
 
 
+Remembered = tuple[tuple[int, tuple[bool, ...], dict[Any, Ranked]], ...]
+"""Per feature: its place, whether its bins contribute, and its reasons by what their sentences are made from."""
+
+
 class Explainer:
     """Turns a judged deal into reasons. Sentences with the same figures are made once and remembered."""
 
     def __init__(self, card: Scorecard) -> None:
         self.card = card
-        self._known: dict[tuple[str, bool], tuple[dict[int, Ranked], ...]] = {}
+        self._known: dict[tuple[str, bool], tuple[Remembered, Remembered, Remembered]] = {}
         self._count = 0
 
     def reasons(self, state: DealState, now_ms: int, facts: list[Ranked] | None = None) -> list[Reason]:
@@ -50,44 +54,49 @@ class Explainer:
         Features without a contribution are left out; base + Σ contribution is the log-odds of p_lost exactly.
         ``facts``: what ``facts`` returned, if no record changed them since.
         """
-        plan = self.card.plan(state.stage)
-        known = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
-        found = list(self.facts(state) if facts is None else facts)
-        for at, (origin, place, matters) in enumerate(zip(state.origins, state.bins, plan.matters)):  # noqa: B905 - ages are the first of all bins
-            if matters[place]:
+        ages, counts, _ = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
+        bins = state.bins
+        found = (self.facts(state) if facts is None else facts).copy()
+        for origin, bin_, (at, matters, known) in zip(state.origins, bins, ages):  # noqa: B905 - ages are the first of all bins
+            if matters[bin_]:
                 figure = (now_ms - origin) // DAY_MS
-                found.append(known[at].get(figure << 4 | place) or self._make(state, plan, at, place, figure))
-        for at in _COUNT_PLACES:
-            place = state.bins[at]
-            if plan.matters[at][place]:
-                found.append(known[at].get(place << 4 | place) or self._make(state, plan, at, place, place))
+                key: Any = figure << 4 | bin_ if at not in _OWN else (bin_, _OWN[at](state, figure))
+                found.append(known.get(key) or self._make(state, at, bin_, figure, known, key))
+        for at, matters, known in counts:
+            bin_ = bins[at]
+            if matters[bin_]:
+                found.append(known.get(bin_) or self._make(state, at, bin_, bin_, known, bin_))
         found.sort()
         return [reason for _, reason in found]
 
     def facts(self, state: DealState) -> list[Ranked]:
         """The reasons that only records about the deal change; they may be kept until one does."""
-        plan = self.card.plan(state.stage)
-        return [
-            self._make(state, plan, at, state.bins[at], state.bins[at])
-            for at in range(_FIRST_FACT, len(plan.matters))
-            if plan.matters[at][state.bins[at]]
-        ]
+        _, _, facts = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
+        bins, found = state.bins, []
+        for at, matters, known in facts:
+            bin_ = bins[at]
+            if matters[bin_]:
+                key = bin_, _OWN[at](state, bin_)
+                found.append(known.get(key) or self._make(state, at, bin_, bin_, known, key))
+        return found
 
-    def _make(self, state: DealState, plan: Plan, at: int, place: int, figure: int) -> Ranked:
-        contribution = plan.tables[at].points[place][0] * POINT
-        rank = (-contribution if contribution > 0 else 1000.0 + contribution) + at / 1024
-        made = rank, Reason(plan.tables[at].name, contribution, _SAY[at](Case(state, plan, figure)))
-        if at < _FIRST_FACT and at not in _PERSONAL:
-            known = self._known.get((state.stage, state.has_buyer)) or self._remember(state)
-            known[at][figure << 4 | place] = made
-            self._count += 1
-        return made
-
-    def _remember(self, state: DealState) -> tuple[dict[int, Ranked], ...]:
-        if self._count >= _MAX_REMEMBERED or len(self._known) >= _MAX_REMEMBERED:
+    def _make(self, state: DealState, at: int, bin_: int, figure: int, known: dict[Any, Ranked], key: Any) -> Ranked:
+        if self._count >= _MAX_REMEMBERED:
             self._known.clear()
             self._count = 0
-        made = self._known[state.stage, state.has_buyer] = tuple({} for _ in range(_FIRST_FACT))
+        plan = self.card.plan(state.stage)
+        contribution = plan.tables[at].points[bin_][0] * POINT
+        rank = (-contribution if contribution > 0 else 1000.0 + contribution) + at / 1024
+        made = known[key] = rank, Reason(plan.tables[at].name, contribution, _SAY[at](Case(state, plan, figure)))
+        self._count += 1
+        return made
+
+    def _remember(self, state: DealState) -> tuple[Remembered, Remembered, Remembered]:
+        if len(self._known) >= _MAX_STAGES:
+            self._known.clear()
+        rows: Remembered = tuple((at, matters, {}) for at, matters in enumerate(self.card.plan(state.stage).matters))
+        made = rows[:_FIRST_COUNT], rows[_FIRST_COUNT:_FIRST_FACT], rows[_FIRST_FACT:]
+        self._known[state.stage, state.has_buyer] = made
         return made
 
 
@@ -100,21 +109,25 @@ def recommended_action(state: DealState, reasons: list[Reason]) -> str:
 
 
 def whom(state: DealState) -> str:
-    """The person of the buyer to talk to: "Petra Vogel (economic buyer)", or "the buyer" when nobody is known."""
-    if not state.people:
+    """The person of the buyer to talk to: "Petra Vogel (economic buyer)", or "the buyer" when nobody is known.
+
+    The best role, among those who took part last.
+    """
+    people, times = state.people, state.people_ms
+    if not people:
         return "the buyer"
-    person = state.people[0]
-    if len(state.people) > 1:
-        person = min(zip(map(_standing, state.people), map(neg, state.people_ms), state.people, strict=True))[2]
-    role = person.role.replace("_", " ") or ("executive" if person.executive else "")
-    said = person.name or person.contact_id
+    best, best_ms, best_standing = people[0], 0, _ANYBODY + 1
+    for person, at_ms in zip(people, times):  # noqa: B905 - one time for each person
+        standing = _STANDING.get(person.role)
+        if standing is None:
+            standing = _EXECUTIVE if person.executive else _ANYBODY
+        if standing < best_standing or (
+            standing == best_standing and (at_ms > best_ms or (at_ms == best_ms and person < best))
+        ):
+            best, best_ms, best_standing = person, at_ms, standing
+    role = best.role.replace("_", " ") or ("executive" if best.executive else "")
+    said = best.name or best.contact_id
     return f"{said} ({role})" if role else said
-
-
-def _standing(person: Person) -> int:
-    if person.role in _ROLES:
-        return _ROLES.index(person.role)
-    return len(_ROLES) if person.executive else len(_ROLES) + 1
 
 
 def short_date(at_ms: int) -> str:
@@ -273,8 +286,27 @@ _SAY: tuple[Say, ...] = (
     _owner_change, _touches(7), _touches(14), _people, _stage_place, _pushes, _pushed_days, _discount,
     _amount_change, _regressions, _longest_gap, _owner_wins, _segment_wins,
 )  # fmt: skip
-_PERSONAL = frozenset({Age.MEETING, Age.NEXT_STEP, Age.CLOSE, Age.COMPETITOR})
-"""Features whose sentence holds more of the deal than its stage and a figure: made anew each time."""
+_OWN: dict[int, Callable[[DealState, int], Any]] = {
+    Age.MEETING: lambda state, _: (state.origins[Age.MEETING], state.cancelled_ms),
+    Age.CLOSE: lambda state, figure: (state.close_date, figure),
+    Age.COMPETITOR: lambda state, figure: (state.competitor, figure),
+} | dict(
+    enumerate(
+        (
+            lambda *_: None,
+            lambda state, _: (state.pushes, state.pushed_days),
+            lambda state, _: state.pushed_days,
+            lambda state, _: (state.peak_minor, state.amount_minor, state.currency),
+            lambda state, _: (state.first_minor, state.amount_minor, state.currency),
+            lambda state, _: state.regressions,
+            lambda state, _: state.longest_gap_ms // DAY_MS,
+            lambda state, _: state.owner_points,
+            lambda state, _: (state.segment, state.segment_points),
+        ),
+        _FIRST_FACT,
+    )
+)
+"""What a sentence says besides the stage, whether the buyer wrote, the bin and the figure; None where nothing."""
 
 
 def _call(state: DealState) -> str:

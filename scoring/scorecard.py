@@ -57,7 +57,14 @@ _FRESH_AGES = tuple(tuple(at for at in range(len(AGES)) if bits >> at & 1) for b
 """The places of the set bits of every combination of ages."""
 _FIRST_COUNT = len(AGES)
 _FIRST_FACT = _FIRST_COUNT + len(COUNTS)
-_COUNT_PLACES = range(_FIRST_COUNT, _FIRST_FACT)
+_COUNT_ROWS = tuple(
+    (_FIRST_COUNT + at, tuple(map(int, COUNTS[at].cuts)), window_ms) for at, window_ms in enumerate(_COUNT_WINDOWS_MS)
+)
+"""The counts: their place, their cuts, and the window."""
+_AGE_PLACES = range(_FIRST_COUNT)
+_FACT_PLACES = range(_FIRST_FACT, len(TABLES))
+_FACT_CUTS = tuple(table.cuts for table in FACTS)
+_CLOSE = int(Age.CLOSE)
 
 
 class Scores(Struct, frozen=True, gc=False):
@@ -98,25 +105,19 @@ class Plan:
         units[Age.PACE] = int(stage.remaining_days * DAY_MS)
         tables = (_with_silent_rule(AGES[0], silent_days), *AGES[1:])
         self.tables = (*tables, *COUNTS, *FACTS)
-        self.ages = tuple(
-            ((*(int(cut * unit) for cut in table.cuts), NEVER_MS), tuple(map(pack, table.points)))
-            for table, unit in zip(tables, units, strict=True)
+        self.cuts = tuple(
+            (*(int(cut * unit) for cut in table.cuts), NEVER_MS) for table, unit in zip(tables, units, strict=True)
         )
         self.points = tuple(tuple(map(pack, table.points)) for table in self.tables)
         self.matters = tuple(tuple(lost != 0 for lost, _ in table.points) for table in self.tables)
-        self.fresh = tuple(bisect_right(cuts, 0) for cuts, _ in self.ages)
+        self.fresh = tuple(bisect_right(cuts, 0) for cuts in self.cuts)
         self.place = 0.5 if stage.place is None else stage.place
-        self.scores: dict[tuple[int, int], Scores] = {}
-        self.has_place = stage.place is not None
+        self.scores: dict[int, Scores] = {}
 
     def score(self, points: int, close_bin: int) -> Scores:
         """The probabilities of packed points; ``close_bin`` is the bin of the close date."""
-        known = self.scores.get((points, close_bin))
-        if known is None:
-            if len(self.scores) >= _MAX_REMEMBERED:
-                self.scores.clear()
-            known = self.scores[points, close_bin] = self._work_out(points, close_bin)
-        return known
+        known = self.scores.get(points << 4 | close_bin)
+        return self._work_out(points, close_bin) if known is None else known
 
     def _work_out(self, points: int, close_bin: int) -> Scores:
         lost, slip = unpack(points)
@@ -137,7 +138,11 @@ class Plan:
                 p_won = max(p_won, 1.0 - p_slip) if is_after else min(p_won, 1.0 - p_slip)
             won_by[str(days)] = p_won
         band: Literal["low", "watch", "high"] = "high" if p_lost >= HIGH else "watch" if p_lost >= WATCH else "low"
-        return Scores(p_lost, p_lost * logistic(-1.0 + log_odds / 2.0), p_slip, won_by, band)
+        made = Scores(p_lost, p_lost * logistic(-1.0 + log_odds / 2.0), p_slip, won_by, band)
+        if len(self.scores) >= _MAX_REMEMBERED:
+            self.scores.clear()
+        self.scores[points << 4 | close_bin] = made
+        return made
 
 
 class Scorecard:
@@ -158,26 +163,23 @@ class Scorecard:
         plan = self._plans.get(state.stage) or self._plan(state.stage)
         if len(state.bins) != len(plan.points):
             state.bins, state.due_ms = [0] * len(plan.points), [0] * _FIRST_FACT
-        bins, due_ms, origins, points = state.bins, state.due_ms, state.origins, 0
+        bins, due_ms, points = state.bins, state.due_ms, 0
         if state.meetings and state.meetings[0] <= now_ms:
             roll_meetings(state, now_ms)
-        for at, (cuts, packed) in enumerate(plan.ages):
-            origin = origins[at]
-            bins[at] = found = bisect_right(cuts, now_ms - origin)
+        for at, origin, cuts, packed in zip(_AGE_PLACES, state.origins, plan.cuts, plan.points):  # noqa: B905 - ages are the first of all points
+            found = bisect_right(cuts, now_ms - origin)
+            bins[at] = found
             due_ms[at] = origin + cuts[found]
             points += packed[found]
-        for at in _COUNT_PLACES:
-            _rebin(state, plan, at, now_ms)
+        for at, cuts, window_ms in _COUNT_ROWS:
+            times = state.touches if at != _PEOPLE_PLACE else sorted(state.people_ms)
+            bins[at], due_ms[at] = _count(cuts, times, window_ms, state.opened_ms, now_ms)
             points += plan.points[at][bins[at]]
         if state.has_new_facts:
-            state.fact_points, at = 0, _FIRST_FACT
-            for bins[at] in fact_bins(state, plan):
-                state.fact_points += plan.points[at][bins[at]]
-                at += 1
-            state.has_new_facts = False
+            _judge_facts(state, plan)
         state.points = points + state.fact_points
-        state.next_ms = min(state.due_ms)
-        return plan.score(state.points, bins[Age.CLOSE])
+        state.next_ms = min(due_ms)
+        return plan.score(state.points, bins[_CLOSE])
 
     def refresh(self, state: DealState, now_ms: int, fresh: int = 0) -> bool:
         """Do what ``judge`` does, looking only at what time has moved and at what began anew, now.
@@ -188,16 +190,17 @@ class Scorecard:
         if fresh < 0 or state.has_new_facts:
             self.judge(state, now_ms)
             return True
-        points, close_bin = state.points, state.bins[Age.CLOSE]
-        plan = self._plans.get(state.stage) or self._plan(state.stage)
         bins = state.bins
+        points, close_bin = state.points, bins[_CLOSE]
+        plan = self._plans.get(state.stage) or self._plan(state.stage)
         if now_ms >= state.next_ms:
             _pass_time(state, plan, now_ms)
         if fresh:
+            begun = plan.fresh
             for at in _FRESH_AGES[fresh & _AGE_BITS]:
-                found = plan.fresh[at]
+                found = begun[at]
                 if bins[at] != found:
-                    _move(state, plan, at, found, now_ms + plan.ages[at][0][found])
+                    _move(state, plan, at, found, now_ms + plan.cuts[at][found])
             if fresh & COUNTED and (bins[_TOUCHES] < _TOUCHES_MOST or bins[_TOUCHES + 1] < _TOUCHES_MOST):
                 touches = state.touches
                 count = len(touches)
@@ -207,11 +210,11 @@ class Scorecard:
                         _recount(state, plan, at, now_ms)
             if fresh & PEOPLE and bins[_PEOPLE_PLACE] < _PEOPLE_MOST:
                 _recount(state, plan, _PEOPLE_PLACE, now_ms)
-        return points != state.points or close_bin != bins[Age.CLOSE]
+        return points != state.points or close_bin != bins[_CLOSE]
 
     def scores(self, state: DealState) -> Scores:
         """The scores of the last ``judge``."""
-        return self.plan(state.stage).score(state.points, state.bins[Age.CLOSE])
+        return self.plan(state.stage).score(state.points, state.bins[_CLOSE])
 
     def contributions(self, state: DealState) -> list[tuple[str, float]]:
         """(feature, log-odds) of the last ``judge``, zeros left out: BASE plus their sum is the log-odds of p_lost."""
@@ -235,17 +238,27 @@ class Scorecard:
 def _rebin(state: DealState, plan: Plan, at: int, now_ms: int) -> None:
     """Find the bin of one feature that time moves, and when it changes next."""
     if at >= _FIRST_COUNT:
+        _, cuts, window_ms = _COUNT_ROWS[at - _FIRST_COUNT]
         times = state.touches if at != _PEOPLE_PLACE else sorted(state.people_ms)
-        window_ms = _COUNT_WINDOWS_MS[at - _FIRST_COUNT]
-        cuts = COUNTS[at - _FIRST_COUNT].cuts
         state.bins[at], state.due_ms[at] = _count(cuts, times, window_ms, state.opened_ms, now_ms)
         return
     if at == Age.MEETING and state.meetings and state.meetings[0] <= now_ms:
         roll_meetings(state, now_ms)
     origin = state.origins[at]
-    steps = plan.ages[at][0]
+    steps = plan.cuts[at]
     found = bisect_right(steps, now_ms - origin)
     state.bins[at], state.due_ms[at] = found, origin + steps[found]
+
+
+def _judge_facts(state: DealState, plan: Plan) -> None:
+    """Find the bins of the features that only records change, and their points."""
+    points, bins = 0, state.bins
+    for at, value, cuts in zip(_FACT_PLACES, fact_values(state, plan), _FACT_CUTS, strict=True):
+        found = bisect_right(cuts, value)
+        bins[at] = found
+        points += plan.points[at][found]
+    state.fact_points = points
+    state.has_new_facts = False
 
 
 def _pass_time(state: DealState, plan: Plan, now_ms: int) -> None:
@@ -288,14 +301,8 @@ def is_silent(state: DealState, now_ms: int, silent_days: int = 14) -> bool:
     return now_ms - state.origins[Age.SILENCE] >= silent_days * DAY_MS
 
 
-def fact_bins(state: DealState, plan: Plan) -> list[int]:
-    """The bins of the features that only records change, in the order of ``tables.FACTS``."""
-    values = fact_values(state, plan)
-    return [bisect_right(table.cuts, value) for table, value in zip(FACTS, values, strict=True)]
-
-
 def fact_values(state: DealState, plan: Plan) -> tuple[float, ...]:
-    """The figures behind ``fact_bins``."""
+    """The figures behind the features that only records change, in the order of ``tables.FACTS``."""
     amount, first, peak = state.amount_minor, state.first_minor, state.peak_minor
     has_amount = amount is not None and peak
     return (
@@ -311,7 +318,7 @@ def fact_values(state: DealState, plan: Plan) -> tuple[float, ...]:
     )
 
 
-def _count(cuts: tuple[float, ...], times: list[int], window_ms: int, opened_ms: int, now_ms: int) -> tuple[int, int]:
+def _count(cuts: tuple[int, ...], times: list[int], window_ms: int, opened_ms: int, now_ms: int) -> tuple[int, int]:
     """The bin of a count of recent times, and when it changes. A deal younger than the window has at least one."""
     start_ms = now_ms - window_ms
     size = len(times)
@@ -321,7 +328,7 @@ def _count(cuts: tuple[float, ...], times: list[int], window_ms: int, opened_ms:
         return 0, NEVER_MS
     found = bisect_right(cuts, size - bisect_right(times, start_ms))
     # The bin falls when the oldest of the times that hold it up leaves the window.
-    return found, times[size - int(cuts[found - 1])] + window_ms
+    return found, times[size - cuts[found - 1]] + window_ms
 
 
 def _with_silent_rule(table: Table, silent_days: int) -> Table:
@@ -342,6 +349,6 @@ def _with_silent_rule(table: Table, silent_days: int) -> Table:
 FEATURES = tuple(table.name for table in TABLES)
 """The features' names, in the order of ``DealState.bins``."""
 __all__ = [
-    "BASE", "FAR_PAST", "FEATURES", "NEVER_MS", "Plan", "Scorecard", "Scores", "fact_bins", "fact_values",
+    "BASE", "FAR_PAST", "FEATURES", "NEVER_MS", "Plan", "Scorecard", "Scores", "fact_values",
     "is_silent", "logistic", "next_change_ms", "pack", "unpack",
 ]  # fmt: skip

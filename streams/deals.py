@@ -15,8 +15,9 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from msgspec import UNSET
+from xxhash import xxh3_128_hexdigest
 
-from events.times import DAY_MS, format_ms
+from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import (
     DEFAULT_TENANT,
     ActivityEvent,
@@ -47,6 +48,7 @@ from streams.records import Entry, Output, Partition
 
 DEAL_OBJECTS = frozenset({"opportunity", "deal", "deals"})
 """Objects that are deals, whatever else a record says (in lower case)."""
+_OPEN = int(Status.OPEN)
 UNASSIGNED = "unassigned"
 """The portfolio of deals whose manager nobody named."""
 TOLD_REASONS = 5
@@ -90,7 +92,10 @@ class DealsStage(KeyedStage[Deal]):
         self.outcomes = Outcomes()
         self._rolled_day = -1
         self._source = f"/tripline/{partition.engine_id}"
+        self._id_start = f"{partition.engine_id}\x1f{self.name}\x1f"
+        self._id_middle = f"\x1f{partition.topic_id}\x1f{partition.index}\x1f"
         self._last_ms, self._last_text = -1, ""
+        self._minute, self._minute_text = -1, ""
         self._timers: list[tuple[int, str]] = []
         self._changed: set[str] = set()
         self._default_tenant: dict[Any, Keyed[Deal]] = {}
@@ -104,9 +109,9 @@ class DealsStage(KeyedStage[Deal]):
         """
         out: list[Output] = []
         known_deals = self._default_tenant
+        event: Any
         for entry in entries:
-            offset, at = entry[0], entry[1]
-            event: Any = entry[2]
+            offset, at, event = entry
             kind = type(event)
             if kind is not ActivityEvent and kind is not ChangeEvent:
                 self.process_entry(entry, out)
@@ -157,7 +162,7 @@ class DealsStage(KeyedStage[Deal]):
             self._change(offset, at_ms, event, keyed)
         state.judged_ms = at_ms
         deal.reasons = None
-        if state.status != Status.OPEN:
+        if state.status != _OPEN:
             return
         if state.rates_day != at_ms // DAY_MS:
             self._rate(deal, at_ms // DAY_MS)
@@ -166,21 +171,27 @@ class DealsStage(KeyedStage[Deal]):
         if self.card.refresh(state, at_ms, fresh) and self._is_moved(deal):
             cause = activity_cause(data) if type(event) is ActivityEvent else change_cause(data)
             out.append(self._risk(offset, at_ms, keyed, self._reasons(deal), cause))
-            self._note(keyed)
+            state.is_changed = True
+            self._changed.add(keyed.key)
         if state.next_ms < deal.armed_ms:
             deal.armed_ms = state.next_ms
             heappush(self._timers, (state.next_ms, keyed.key))
 
     def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
         """Fire the timers that are due, tell the portfolio what changed since the last tick, and mark the tick."""
-        for key in sorted(self._due(tick_ms) | self._changed):
+        timers = self._timers
+        awaited = self._changed
+        if timers and timers[0][0] <= tick_ms:
+            awaited = awaited | self._due(tick_ms)
+        for key in sorted(awaited):
             keyed = self.keys[key]
             if not self.begin(keyed, offset):  # a state from after this tick: what it has to tell waits for the next
                 continue
             self._changed.discard(key)
-            if keyed.body.state.is_open and keyed.body.state.next_ms <= tick_ms:
+            state = keyed.body.state
+            if state.next_ms <= tick_ms and state.status == _OPEN:
                 self._pass_time(offset, tick_ms, keyed, out)
-            if keyed.body.state.is_changed:
+            if state.is_changed:
                 self._tell(offset, tick_ms, keyed, out)
         out.append(self._marker(offset, tick_ms))
 
@@ -270,7 +281,7 @@ class DealsStage(KeyedStage[Deal]):
     def _is_moved(self, deal: Deal) -> bool:
         """Whether the deal's scores are others than those last said; remembers them."""
         scores = self.card.scores(deal.state)
-        if scores == deal.scores:
+        if scores is deal.scores or scores == deal.scores:
             return False
         deal.scores = scores
         return True
@@ -310,7 +321,7 @@ class DealsStage(KeyedStage[Deal]):
             model=_PROVEN if state.is_proven else _UNPROVEN,
             cause=cause,
         )
-        event_id = self.output_id(key, offset, "risk")
+        event_id = self._id_of(key, offset, "risk")
         event = RiskEvent(
             specversion="1.0",
             id=event_id,
@@ -357,7 +368,7 @@ class DealsStage(KeyedStage[Deal]):
             reasons=reasons[:TOLD_REASONS],
             recommended_action=recommended_action(state, reasons) if is_here else "",
         )
-        event_id = self.output_id(keyed.key, offset, "score", subject=manager)
+        event_id = self._id_of(keyed.key, offset, "score", manager)
         key = make_key(deal.tenant, manager)
         event = ScoreEvent(
             specversion="1.0",
@@ -372,7 +383,7 @@ class DealsStage(KeyedStage[Deal]):
         return Output("score", event_id, key, tick_ms, event)
 
     def _marker(self, offset: int, tick_ms: int) -> Output:
-        event_id = self.output_id(META_KEY, offset, "marker")
+        event_id = self._id_of(META_KEY, offset, "marker")
         at = self._text_of(tick_ms)
         event = MarkerEvent(
             specversion="1.0",
@@ -384,10 +395,21 @@ class DealsStage(KeyedStage[Deal]):
         )
         return Output("marker", event_id, META_KEY, tick_ms, event)
 
+    def _id_of(self, key: str, offset: int, kind: str, subject: str = "") -> str:
+        """What ``output_id`` gives, with the parts that never change put together once."""
+        return xxh3_128_hexdigest(f"{self._id_start}{key}{self._id_middle}{offset}\x1f{kind}\x1f\x1f{subject}".encode())
+
     def _text_of(self, at_ms: int) -> str:
-        """The time as text; scores of one tick share it."""
+        """The time as text, put together from its minute's; scores of one tick share it."""
         if at_ms != self._last_ms:
-            self._last_ms, self._last_text = at_ms, format_ms(at_ms)
+            minute = at_ms // MINUTE_MS
+            if minute != self._minute:
+                self._minute, self._minute_text = minute, format_ms(minute * MINUTE_MS)[:17]
+            second, ms = divmod(at_ms - minute * MINUTE_MS, 1000)
+            self._last_text = (
+                f"{self._minute_text}{second:02d}.{ms:03d}Z" if ms else f"{self._minute_text}{second:02d}Z"
+            )
+            self._last_ms = at_ms
         return self._last_text
 
     def _manager(self, state: DealState) -> str:

@@ -6,12 +6,14 @@ deals stage is in: then each manager whose book changed is decided; the others c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from events.times import parse_ms
-from events.types import AlertEvent, MarkerEvent, ScoreEvent, tenant_of
+from events.types import DEFAULT_TENANT, AlertEvent, MarkerEvent, ScoreEvent, tenant_of
 from governance.settings import Deals
 from scoring.alerts import (
     Book,
@@ -26,7 +28,7 @@ from scoring.alerts import (
 )
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import Keyed, KeyedStage
-from streams.records import Output, Partition
+from streams.records import Entry, Output, Partition
 
 
 class Manager:
@@ -52,6 +54,33 @@ class PortfolioStage(KeyedStage[Manager]):
         self.marks: dict[int, int] = {}
         self.decided_ms = 0
         self._changed: set[str] = set()
+
+    def process(self, entries: Sequence[Entry]) -> list[Output]:
+        """Judge records in log order; scores take the short way, which is ``process_entry`` written out."""
+        out: list[Output] = []
+        event: Any
+        for entry in entries:
+            offset, at, event = entry
+            if type(event) is not ScoreEvent:
+                self.process_entry(entry, out)
+                continue
+            if offset < self.next_offset:
+                continue
+            self.next_offset = offset + 1
+            if at > self._free_until_ms or at < self.stream_ms:
+                at = self.advance(at)
+            else:
+                self.stream_ms = at
+            data = event.data
+            key = f"{DEFAULT_TENANT if event.tenant is UNSET else event.tenant}/{data.manager_id}"
+            keyed = self.keys.get(key) or self.keyed(key)
+            if offset >= keyed.next_offset:
+                keyed.next_offset = offset + 1
+                if not keyed.is_dirty:
+                    self.mark(keyed)
+                take(keyed.body.book, keyed.body.order, data, at)
+                self._changed.add(key)
+        return out
 
     def key_of(self, event: Any) -> str | None:
         """The manager that a score belongs to."""

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.times import format_ms
-from events.types import CrmActivity, CrmChange, Participant
+from events.types import CrmActivity, CrmChange, Participant, PortfolioScore, Reason
 from governance.settings import Deals
+from scoring.alerts import Book, Order, decide, take
+from scoring.alerts import dump as dump_book
+from scoring.alerts import load as load_book
 from scoring.features import EVERYTHING, Terms, apply_activity, apply_change
 from scoring.scorecard import Scorecard
 from scoring.stages import Process
@@ -280,3 +283,47 @@ def test_judging_only_what_is_fresh_gives_what_judging_everything_gives(plan: li
         assert (check.bins, check.points) == (state.bins, state.points)
         assert state.next_ms <= check.next_ms
         assert all(mine <= full for mine, full in zip(state.due_ms, check.due_ms, strict=True))
+
+
+def _a_score(deal: int, p_lost: float, more_slip: float, euros: int | None, is_open: bool) -> PortfolioScore:
+    return PortfolioScore(
+        deal_id=f"d{deal}",
+        manager_id="jo",
+        owner_id="lea",
+        p_lost=p_lost,
+        p_slip=p_lost + (1 - p_lost) * more_slip,
+        p_lost_14d=p_lost / 2,
+        is_open=is_open,
+        amount_minor=None if euros is None else euros * 100,
+        currency="EUR",
+        reasons=[Reason("silence", 1.0, "…")] if p_lost > 0.6 else [],
+    )
+
+
+a_score = st.builds(
+    _a_score,
+    st.integers(0, 15),
+    st.sampled_from((0.1, 0.4, 0.5, 0.61, 0.7, 0.9, 0.96)),
+    st.sampled_from((0.0, 0.5)),
+    st.none() | st.sampled_from((1_000, 2_000, 50_000)),
+    st.sampled_from((True, True, True, False)),
+)
+
+
+@given(st.lists(st.tuples(st.lists(a_score, max_size=6), st.integers(1, 9)), min_size=1, max_size=30))
+def test_a_decision_that_looks_only_when_the_five_may_have_changed_is_that_of_one_that_always_looks(
+    ticks: list[tuple[list[PortfolioScore], int]],
+) -> None:
+    lazy, eager = Book(), Book()
+    lazy_order, eager_order = Order(lazy), Order(eager)
+    now = START_MS
+    for scores, days in ticks:
+        now += days * DAY
+        for score in scores:
+            take(lazy, lazy_order, score, now)
+            take(eager, eager_order, score, now)
+        eager_order.is_shown_changed = True
+        assert decide(lazy, lazy_order, now) == decide(eager, eager_order, now)
+        assert dump_book(lazy) == dump_book(eager)
+        again = Order(load_book(dump_book(lazy)))
+        assert (again.watched, again.hopeless) == (lazy_order.watched, lazy_order.hopeless)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from events.times import format_ms
 from events.types import CrmActivity, CrmChange
@@ -223,3 +224,12 @@ def test_the_next_due_time_is_at_once_when_scores_wait_else_the_first_timer() ->
     assert life.stage.next_due_ms() == 0
     life.tick(START_MS + 10_000)
     assert life.stage.next_due_ms() == START_MS + 2 * DAY
+
+
+@pytest.mark.parametrize("later_ms", [0, 1, 999, 1_000, 59_999, 60_000, 86_399_999, 10 * DAY + 61_001])
+def test_what_is_said_carries_the_time_of_its_record(later_ms: int) -> None:
+    life = Life()
+    life.open()
+    life.tick(START_MS + later_ms + 1)
+    [risk] = risks(life.add(START_MS + later_ms + 1, change(next_step="")))[-1:]
+    assert risk.at == format_ms(START_MS + later_ms + 1)
