@@ -7,7 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import structlog
 from litestar import Litestar, Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
@@ -19,10 +18,13 @@ from litestar.types import ExceptionHandlersMap
 from console.api import control, dead_letters, events, gate, health, login, queries, stream
 from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
+from console.failures import refusal_of
+from console.hot import HotRoute
+from console.lane import Lane
 from console.observe import Observer, listener
 from console.ports import Runtime
 from console.security import Guard, GuardConfig, is_loopback, restore_slashes
-from console.services import STATE_KEY, Services
+from console.services import LANE_KEY, STATE_KEY, Services
 from console.sse import Hub
 from console.two import TwoPeople
 from dashboards.metrics import Labels, Metrics
@@ -32,14 +34,12 @@ from governance.gate import Rule
 from governance.settings_types import Settings
 from storage.people import open_people
 from storage.read import Reader
-from streams.standalone.types import Busy, Closed
 
 PEOPLE_FILE = "people.db"
 HTTP_CODES = (
     "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_yours", "only_a_person",
     "too_large", "too_many_failures", "too_slow", "unauthorized", "unknown_host", "unsupported_media_type",
 )  # fmt: skip
-_log = structlog.get_logger("tripline.console")
 
 
 def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthStore | None = None) -> Litestar:
@@ -66,9 +66,10 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
         max_body_bytes=settings.server.max_body_bytes,
         cookie=services.cookie,
     )
-    fast = {gate.PATH: gate.decider(services)}
-    count = services.metrics.http_refused.add
-    app.asgi_handler = Guard(app.asgi_handler, config, services.identifier, count, fast)
+    hot: dict[str, HotRoute] = {gate.PATH: gate.hot_route(services), events.PATH: events.hot_route(services)}
+    guard = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add, hot)
+    app.asgi_handler = guard
+    app.state[LANE_KEY] = Lane(guard, hot)
     runtime.subscribe(listener(services.metrics, services.hub))
     return app
 
@@ -182,24 +183,12 @@ def _http_problem(request: Request[Any, Any, Any], problem: HTTPException) -> Re
     return _refused(request, refused)
 
 
-def _busy(request: Request[Any, Any, Any], problem: Busy) -> Response[Any]:
-    wait = {"Retry-After": str(max(1, round(problem.retry_secs)))}
-    return _refused(request, Refused(429, "busy", f"wait and send again: {problem}", headers=wait))
-
-
-def _closed(request: Request[Any, Any, Any], _: Closed) -> Response[Any]:
-    return _refused(request, Refused(503, "stopping", "Tripline is stopping; send again", headers={"Retry-After": "5"}))
-
-
 def _failed(request: Request[Any, Any, Any], problem: Exception) -> Response[Any]:
-    _log.error("request.failed", path=request.url.path, problem=repr(problem), exc_info=problem)
-    return _refused(request, Refused(500, "failed", "something went wrong here; the log says what"))
+    return _refused(request, refusal_of(problem, request.url.path))
 
 
 _HANDLERS: ExceptionHandlersMap = {
     Refused: _refused,
-    Busy: _busy,
-    Closed: _closed,
     HTTPException: _http_problem,
     Exception: _failed,
 }

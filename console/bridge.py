@@ -13,33 +13,60 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, TypeVar
 
+import structlog
+
 T = TypeVar("T")
 SWEEP_SECS = 0.25
+Told = Callable[[Future[Any] | None], None]
+"""Is called on the loop with a future that is done, or with None when it took too long."""
+_log = structlog.get_logger("tripline.console")
+
+
+class _Waiter:
+    __slots__ = ("told",)
+
+    def __init__(self, told: Told) -> None:
+        self.told: Told | None = told
+
+    def tell(self, future: Future[Any] | None) -> None:
+        told, self.told = self.told, None
+        if told is None:
+            return
+        try:
+            told(future)
+        except Exception as problem:  # of one who waits; the others still want to hear
+            _log.error("bridge.failed", problem=repr(problem), exc_info=problem)
 
 
 class Bridge:
-    """Awaits concurrent futures on one event loop, each for at most ``limit_secs`` (looked at every 0.25 s)."""
+    """Waits for concurrent futures on one event loop, for each at most ``limit_secs`` (looked at every 0.25 s)."""
 
-    def __init__(self, limit_secs: float) -> None:
+    def __init__(self, limit_secs: float | None = None) -> None:
         self.limit_secs = limit_secs
-        self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._ready: deque[tuple[_Waiter, Future[Any]]] = deque()
+        self._waiting: deque[tuple[float, _Waiter]] = deque()
         self._is_woken = False
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def result(self, future: Future[T]) -> T:
-        """The future's result, or its exception. Raises TimeoutError; the future itself goes on."""
-        if future.done():
-            return future.result()
+    def when_done(self, future: Future[Any], told: Told) -> None:
+        """Call ``told`` once, later, on the running loop; the future itself goes on when it took too long."""
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((loop.time() + self.limit_secs, waiter))
-        if self._sweeper is None:
-            self._sweeper = loop.call_later(SWEEP_SECS, self._sweep, loop)
+        waiter = _Waiter(told)
+        if self.limit_secs is not None:
+            self._waiting.append((loop.time() + self.limit_secs, waiter))
+            if self._sweeper is None:
+                self._sweeper = loop.call_later(SWEEP_SECS, self._sweep, loop)
         future.add_done_callback(partial(self._done, loop.call_soon_threadsafe, waiter))
-        return await waiter
 
-    def _done(self, call_soon: Callable[..., Any], waiter: asyncio.Future[Any], future: Future[Any]) -> None:
+    async def settled(self, future: Future[T]) -> Future[T] | None:
+        """The future when it is done; None when it took too long."""
+        if future.done():
+            return future
+        told: asyncio.Future[Future[T] | None] = asyncio.get_running_loop().create_future()
+        self.when_done(future, lambda result: None if told.done() else told.set_result(result))
+        return await told
+
+    def _done(self, call_soon: Callable[..., Any], waiter: _Waiter, future: Future[Any]) -> None:
         """In the runtime's thread."""
         self._ready.append((waiter, future))
         if not self._is_woken:
@@ -53,19 +80,10 @@ class Bridge:
         self._is_woken = False  # before looking: what comes in after the last look wakes the loop again
         while self._ready:
             waiter, future = self._ready.popleft()
-            if waiter.done():
-                continue
-            if future.cancelled():
-                waiter.cancel()
-            elif (problem := future.exception()) is not None:
-                waiter.set_exception(problem)
-            else:
-                waiter.set_result(future.result())
+            waiter.tell(future)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now, waiting = loop.time(), self._waiting
-        while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
-            waiter = waiting.popleft()[1]
-            if not waiter.done():
-                waiter.set_exception(TimeoutError())
+        while waiting and (waiting[0][1].told is None or waiting[0][0] <= now):
+            waiting.popleft()[1].tell(None)
         self._sweeper = loop.call_later(SWEEP_SECS, self._sweep, loop) if waiting else None

@@ -10,40 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 from msgspec import Struct
+from msgspec.structs import replace
 
+from console.answers import answer_of, encoded, secured, send_answer
 from console.auth import CALLER_KEY, NOBODY, BadCredentials, Caller, Identifier, csrf_of
 from console.errors import Refused, forbidden
+from console.heads import Head, read_head
+from console.hot import HotRoute
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 STAND_IN = "\ue000"  # for private use, so that it can't be part of a path that comes in
 SMALL_BODY_BYTES = 256 * 1024
-ONCE = frozenset({b"host", b"origin", b"content-length", b"content-type", b"authorization", b"x-csrf-token"})
-READ = ONCE | {
-    b"accept", b"content-encoding", b"cookie", b"forwarded", b"hx-request", b"referer", b"sec-fetch-site",
-    b"x-forwarded-for",
-}  # fmt: skip
-SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        b"frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
 
 
 class GuardConfig(Struct, frozen=True, kw_only=True):
@@ -55,25 +42,6 @@ class GuardConfig(Struct, frozen=True, kw_only=True):
     cookie: str
     body_secs: float = 30.0
     max_pending_bytes: int = 128 * 1024 * 1024
-
-
-FastRoute = Callable[[bytes, str, Caller], Awaitable[tuple[int, bytes]]]
-"""A route that the guard answers by itself: body, content type and caller to status and JSON. Raises Refused."""
-
-
-class Head(Struct, frozen=True):
-    """The headers that the guard reads, decoded; absent ones are empty."""
-
-    values: dict[bytes, str]
-
-    def get(self, name: bytes) -> str:
-        """The header's value, or an empty text."""
-        return self.values.get(name, "")
-
-    @property
-    def is_from_page(self) -> bool:
-        """True when a browser asks for a page, or htmx for a part of one."""
-        return "text/html" in self.get(b"accept") or b"hx-request" in self.values
 
 
 @lru_cache(maxsize=1024)
@@ -103,7 +71,7 @@ def host_name(host: str) -> str:
 class Guard:
     """An ASGI application around another one; see the module.
 
-    Parameters: ``count`` is told each refusal's code; ``fast`` are POST routes by path that are answered here, past
+    Parameters: ``count`` is told each refusal's code; ``hot`` are POST routes by path that are answered here, past
     the application's own machinery, because they are called a thousand times a second.
     """
 
@@ -113,10 +81,10 @@ class Guard:
         config: GuardConfig,
         identifier: Identifier,
         count: Callable[[str], None],
-        fast: Mapping[str, FastRoute] | None = None,
+        hot: Mapping[str, HotRoute] | None = None,
     ) -> None:
         self._app = app
-        self._fast = dict(fast or {})
+        self._hot = dict(hot or {})
         self._config = config
         self._identifier = identifier
         self._count = count
@@ -127,7 +95,7 @@ class Guard:
         if scope["type"] != ScopeType.HTTP:
             await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
             return
-        outgoing = _with_headers(send, scope["path"].startswith("/static/"))
+        outgoing = secured(send, scope["path"].startswith("/static/"))
         head = Head({})
         try:
             head = read_head(scope["headers"])
@@ -141,31 +109,47 @@ class Guard:
             self._count(refused.code)
             await _answer(outgoing, refused, head, scope)
 
+    def admit_known(self, method: str, path: str, head: Head) -> Caller | None:
+        """The caller, let in, when memory alone can tell; None when the store must be asked. Raises Refused."""
+        name = self._name(method, head)
+        known = self._identifier.known(head.get(b"authorization"), self._session(head))
+        if known is None:
+            return None
+        caller = _near(known, name, head)
+        access(method, path, caller)
+        return caller
+
     async def _admit(self, scope: HTTPScope, head: Head) -> Caller:
-        host = head.get(b"host")
-        name = host_name(host)
-        if name not in LOOPBACK_NAMES and not {name, host.lower()} & self._config.allowed_hosts:
-            raise Refused(421, "unknown_host", f"this server is not called {host[:100]!r}; see server.allowed_hosts")
-        if scope["method"] not in SAFE_METHODS:
-            check_origin(head, host)
-        caller = await self._caller(scope, head, name)
+        name = self._name(scope["method"], head)
+        found = await self._caller(scope, head)
+        caller = _near(found, name, head)
         scope[CALLER_KEY] = caller  # type: ignore[literal-required]
         access(scope["method"], scope["path"], caller)
         return caller
 
-    async def _caller(self, scope: HTTPScope, head: Head, name: str) -> Caller:
+    def _name(self, method: str, head: Head) -> str:
+        """The host's name, when it is one of ours and the page that asks, if any, too."""
+        host = head.get(b"host")
+        name = host_name(host)
+        if name not in LOOPBACK_NAMES and not {name, host.lower()} & self._config.allowed_hosts:
+            raise Refused(421, "unknown_host", f"this server is not called {host[:100]!r}; see server.allowed_hosts")
+        if method not in SAFE_METHODS:
+            check_origin(head, host)
+        return name
+
+    def _session(self, head: Head) -> str:
+        return _cookie(head.get(b"cookie"), self._config.cookie)
+
+    async def _caller(self, scope: HTTPScope, head: Head) -> Caller:
         address = (scope.get("client") or ("", 0))[0]
         is_private = scope["scheme"] == "https" or is_loopback(address)
-        session = _cookie(head.get(b"cookie"), self._config.cookie)
         try:
-            caller = await self._identifier.caller(head.get(b"authorization"), session, address, is_private)
+            return await self._identifier.caller(head.get(b"authorization"), self._session(head), address, is_private)
         except BadCredentials as problem:
             if problem.wait_secs:
                 wait = {"Retry-After": str(problem.wait_secs)}
                 raise Refused(429, "too_many_failures", problem.message, headers=wait) from None
             raise unauthorized(problem.message) from None
-        is_near = name in LOOPBACK_NAMES and not head.values.keys() & {b"forwarded", b"x-forwarded-for"}
-        return NOBODY if caller.is_local and not is_near else caller
 
     async def _with_body(self, scope: HTTPScope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
         limit = self._config.max_body_bytes if scope["path"] == "/v1/events" else SMALL_BODY_BYTES
@@ -178,31 +162,14 @@ class Guard:
             body = await read_body(receive, limit, self._config.body_secs)
             if caller.session and not scope["path"].startswith("/login"):
                 _check_csrf(head, body, caller.session)
-            fast = self._fast.get(scope["path"]) if scope["method"] == "POST" else None
-            if fast is not None:
-                status, answer = await fast(body, head.get(b"content-type"), caller)
-                await _send_json(send, status, answer)
+            hot = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
+            begun = hot(body, head, caller) if hot is not None else None
+            if begun is not None:
+                await send_answer(send, await begun.answer())
             else:
                 await self._app(scope, _replay(body, receive), send)
         finally:
             self._pending_bytes -= reserved
-
-
-def read_head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """The headers by lower-case name. Raises Refused when one that decides something is given twice."""
-    values: dict[bytes, str] = {}
-    for name, value in headers:
-        if name not in READ:
-            continue
-        if name not in values:
-            values[name] = value.decode("latin-1")
-        elif name in ONCE:
-            raise Refused(400, "bad_request", f"the header {name.decode('latin-1')} is given twice")
-        else:
-            values[name] += ("; " if name == b"cookie" else ", ") + value.decode("latin-1")
-    if values.get(b"content-encoding", "identity").lower() != "identity":
-        raise Refused(415, "unsupported_media_type", "send the body without a Content-Encoding")
-    return Head(values)
 
 
 def keep_slashes(scope: HTTPScope) -> None:
@@ -231,6 +198,12 @@ def restore_slashes(app: ASGIApp) -> ASGIApp:
         await app(scope, receive, send)
 
     return restored
+
+
+def _near(caller: Caller, name: str, head: Head) -> Caller:
+    """Nobody, when somebody without credentials came by another name than this machine's, or through a proxy."""
+    is_near = name in LOOPBACK_NAMES and not head.values.keys() & {b"forwarded", b"x-forwarded-for"}
+    return NOBODY if caller.is_local and not is_near else caller
 
 
 def check_origin(head: Head, host: str) -> None:
@@ -343,35 +316,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def _with_headers(send: Send, is_static: bool) -> Send:
-    async def outgoing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = [*message.get("headers", ()), *SECURITY_HEADERS]
-            if not is_static and not any(name == b"cache-control" for name, _ in headers):
-                headers.append((b"cache-control", b"no-store"))
-            message["headers"] = headers
-        await send(message)
-
-    return outgoing
-
-
-async def _send_json(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
 async def _answer(send: Send, refused: Refused, head: Head, scope: HTTPScope) -> None:
-    status, headers = refused.status, {**refused.headers, "Content-Type": "application/json"}
-    if status == 401 and head.is_from_page:
+    answer, more = answer_of(refused), dict[str, str]()
+    if refused.status == 401 and head.is_from_page:
         page = scope["path"] if scope["method"] == "GET" else urlsplit(head.get(b"referer")).path
         target = f"/login?next={quote(page or '/', safe='/')}"
         if b"hx-request" in head.values:
-            headers["HX-Redirect"] = target
+            more["HX-Redirect"] = target
         else:
-            status, headers["Location"] = 303, target
-    encoded = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
-    body = refused.body()
-    encoded.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": encoded})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+            answer, more["Location"] = replace(answer, status=303), target
+    await send_answer(send, answer, encoded(more))

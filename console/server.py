@@ -15,7 +15,8 @@ from types import FrameType
 import uvicorn
 from litestar import Litestar
 
-from console.services import STATE_KEY, Services
+from console.lane import protocol_for
+from console.services import LANE_KEY, STATE_KEY, Services
 
 STOP_SECS = 3
 BACKLOG = 1024
@@ -60,6 +61,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=protocol_for(app.state[LANE_KEY]),
                 access_log=False,
                 log_config=None,
                 lifespan="on",

@@ -19,6 +19,7 @@ from governance.settings_types import Settings
 from storage.read import Reader
 
 STATE_KEY = "services"
+LANE_KEY = "lane"
 
 
 class Services(Struct, frozen=True, kw_only=True):

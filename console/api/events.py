@@ -9,21 +9,29 @@ from concurrent.futures import Future
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, post
 from litestar.openapi.spec import OpenAPIType, Schema
 from msgspec import Struct
 
+from console.answers import Answer, answer_of
 from console.api.docs import body_as
-from console.auth import Token, caller_of
+from console.auth import Caller, Token, caller_of
+from console.bridge import Bridge
 from console.errors import Refused
+from console.failures import refusal_of
+from console.heads import Head
+from console.hot import Begun, HotRoute
 from console.services import Services, services_of
 from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode_input, read_body, to_structured
 from events.types import ActionEvent
-from streams.standalone.types import ItemResult
+from streams.standalone.types import ACCEPTED, Busy, Closed, ItemResult
 
+PATH = "/v1/events"
 INLINE_BYTES = 32 * 1024
 MAX_REFUSED_SHOWN = 1_000
 NOT_TAKEN = ("text/plain",)
+_encode = msgspec.json.Encoder().encode
 
 _EVENT = Schema(
     type=OpenAPIType.OBJECT,
@@ -61,7 +69,7 @@ class IngestAnswer(Struct, frozen=True):
     refused_count: int = 0
 
 
-@post("/v1/events", status_code=200, operation_class=_BODIES, tags=["producers"], summary="Send events")
+@post(PATH, status_code=200, operation_class=_BODIES, tags=["producers"], summary="Send events")
 async def ingest(request: Request[Any, Any, Any]) -> Response[IngestAnswer]:
     """Take one event, a batch or JSON Lines. 400 when every item was refused, 429 when the sender should wait."""
     services = services_of(request)
@@ -79,14 +87,56 @@ async def ingest(request: Request[Any, Any, Any]) -> Response[IngestAnswer]:
         duplicates, late = _taken(services, accepted, results)
         services.metrics.ingest_seconds.observe(time.perf_counter() - started)
     await _keep(services, refusals, token)
-    answer = IngestAnswer(
-        accepted=len(accepted) - duplicates - len(late),
+    answer = _answer(len(accepted), duplicates, late, refusals)
+    return Response(answer, status_code=_status(answer))
+
+
+def hot_route(services: Services) -> HotRoute:
+    """Small bodies of good events, as a ``console.hot.HotRoute``; all else is for ``ingest``."""
+    bridge = Bridge()
+
+    def begin(body: bytes, head: Head, caller: Caller) -> Begun | None:
+        if len(body) > INLINE_BYTES or head.is_event or head.is_from_page:
+            return None
+        started = time.perf_counter()
+        try:
+            items = read_items(body, (("content-type", head.get(b"content-type")),), services.limits)
+            accepted = [item for item in items if isinstance(item, Accepted)]
+            if not accepted or len(accepted) < len(items):
+                return None
+            if caller.token is not None:
+                check_binding(caller.token, accepted)
+            future = services.runtime.ingest([(item.raw, item.event) for item in accepted])
+        except (Refused, Busy, Closed):
+            return None
+
+        def finish(done: Future[list[ItemResult]] | None) -> Answer:
+            try:
+                results = done.result() if done is not None else []
+            except Exception as problem:
+                return answer_of(refusal_of(problem, PATH))
+            duplicates, late = _taken(services, accepted, results)
+            services.metrics.ingest_seconds.observe(time.perf_counter() - started)
+            answer = _answer(len(accepted), duplicates, late, ())
+            return Answer(_status(answer), _encode(answer))
+
+        return Begun(future, bridge, finish)
+
+    return begin
+
+
+def _answer(accepted: int, duplicates: int, late: Sequence[RefusedItem], refusals: Sequence[Refusal]) -> IngestAnswer:
+    return IngestAnswer(
+        accepted=accepted - duplicates - len(late),
         duplicates=duplicates,
         refused=sorted([*map(_shown, refusals), *late], key=attrgetter("index"))[:MAX_REFUSED_SHOWN],
         refused_count=len(refusals) + len(late),
     )
-    is_all_refused = answer.refused_count > 0 and not answer.accepted and not answer.duplicates
-    return Response(answer, status_code=400 if is_all_refused else 200)
+
+
+def _status(answer: IngestAnswer) -> int:
+    """400 when there were items and every one was refused."""
+    return 400 if answer.refused_count > 0 and not answer.accepted and not answer.duplicates else 200
 
 
 class Given(Struct, frozen=True):
@@ -152,6 +202,9 @@ def _taken(
     services: Services, accepted: Sequence[Accepted], results: Sequence[ItemResult]
 ) -> tuple[int, list[RefusedItem]]:
     """How many had been taken before, and which the engine refused (it has kept those as dead letters)."""
+    if results.count(ACCEPTED) == len(accepted) == len(results):
+        services.metrics.ingested.inc(len(accepted))
+        return 0, []
     duplicates = sum(result.is_duplicate for result in results)
     refused = [
         RefusedItem(item.index, result.reason, result.message, "")

@@ -51,6 +51,15 @@ class Identifier:
         self._refreshing = asyncio.Lock()
         self._password_checks = asyncio.Semaphore(MAX_PASSWORD_CHECKS)
 
+    def known(self, authorization: str, session: str) -> Caller | None:
+        """Who calls, when memory can tell: by a good token read just now, or nobody. None = ask ``caller``."""
+        if authorization:
+            scheme, _, value = authorization.partition(" ")
+            token = self._tokens.get(hashed(value.strip())) if scheme.lower() == "bearer" else None
+            is_good = token is not None and not self._is_over(token)
+            return Caller(token=token) if is_good and time.monotonic() - self._tokens_at <= REFRESH_SECS else None
+        return None if session else self._nobody
+
     async def caller(self, authorization: str, session: str, address: str, is_private: bool) -> Caller:
         """Who calls. ``is_private`` = over loopback or TLS, where a password may be sent. Raises BadCredentials."""
         if authorization:
@@ -103,9 +112,12 @@ class Identifier:
             token = self._tokens.get(key)
         if token is None:
             raise BadCredentials("this API token is unknown or revoked")
-        if token.expires_ms is not None and token.expires_ms <= self._now_ms():
+        if self._is_over(token):
             raise BadCredentials("this API token has expired")
         return token
+
+    def _is_over(self, token: Token) -> bool:
+        return token.expires_ms is not None and token.expires_ms <= self._now_ms()
 
     async def _refresh_tokens(self, needed_since: float) -> None:
         async with self._refreshing:

@@ -58,6 +58,12 @@ def test_a_malformed_check_gets_400_that_names_the_place(
     assert client.post("/v1/gate/check", json=CHECK).status_code == 200
 
 
+def test_what_an_agent_claims_is_taken_and_left_to_the_gate(client: Client, runtime: FakeRuntime) -> None:
+    claims = {"records": 3, "recipients": 0, "external": False, "first_contact": False}
+    assert client.post("/v1/gate/check", json={**CHECK, **claims}).status_code == 200
+    assert [runtime.checks[0].records, runtime.checks[0].first_contact] == [3, False]
+
+
 def test_another_content_type_gets_415(client: Client) -> None:
     answer = client.post("/v1/gate/check", content=json.dumps(CHECK), headers={"content-type": "text/plain"})
     assert answer.status_code == 415

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Callable
@@ -13,10 +14,11 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from console.app import create_app
-from console.auth import AuthStore
+from console.auth import NOBODY, AuthStore, Identifier
 from console.auth.throttle import Throttle
 from console.errors import Refused
-from console.security import host_name, read_head
+from console.heads import read_head
+from console.security import host_name
 from governance.settings_types import Settings
 from storage.people import open_people
 from storage.read import Reader
@@ -287,3 +289,29 @@ def test_failures_are_forgotten_after_a_quarter_of_an_hour() -> None:
     assert throttle.wait_secs("b") == 0
     now[0] += 15 * 60_000
     assert throttle.wait_secs("a") == 0
+
+
+def test_memory_knows_good_tokens_read_just_now_and_nothing_else(
+    auth: AuthStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_ms, clock = [0], [100.0]
+    monkeypatch.setattr("console.auth.identify.time.monotonic", lambda: clock[0])
+    identifier = Identifier(auth, Throttle(10, lambda: 0), False, lambda: now_ms[0])
+    secret, token = auth.create_token("bot", ["gate"], days=1)
+    assert token.expires_ms is not None
+    now_ms[0] = token.expires_ms - 1
+    told = f"Bearer {secret}"
+    assert identifier.known(told, "") is None, "it has not been read yet"
+    asyncio.run(identifier.caller(told, "", "", False))
+    known = identifier.known(told, "")
+    assert known is not None
+    assert known.token == token
+    assert identifier.known("Bearer tl_other", "") is None
+    assert identifier.known(f"Basic {secret}", "") is None
+    assert identifier.known("", "a-session") is None
+    assert identifier.known("", "") == NOBODY
+    now_ms[0] += 1
+    assert identifier.known(told, "") is None, "it has expired"
+    now_ms[0] -= 1
+    clock[0] += 2.5
+    assert identifier.known(told, "") is None, "it may have been revoked meanwhile"

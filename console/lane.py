@@ -1,0 +1,161 @@
+"""The lane: hot routes answered straight from the socket, without a task, a scope or a stack of callables a request.
+
+uvicorn's own protocol reads every request. One that asks for a hot route in the plainest way is let in by the guard's
+own rules, handed to the runtime, and its answer written when that is done. Whatever is not plain (refused, not known
+from memory, a body that is large or slow, pipelining, HTTP/1.0, a connection that ends) goes on, untouched, the
+ordinary way through the guard and the application, which answers it as if there were no lane.
+
+The lane leans on a few names of ``uvicorn.protocols.http.httptools_impl``; ``tests/unit/console/test_lane.py`` says
+whether they still mean the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from console.answers import Renderer
+from console.heads import read_head
+from console.hot import Begun, Finish, HotRoute
+from console.security import SMALL_BODY_BYTES, Guard
+
+PATIENCE_SECS = 1.0
+"""How long the lane waits for the rest of a body; then the guard does, and counts it."""
+
+
+class Lane:
+    """What all connections share. Parameters: the guard whose rules hold, and the hot routes by path."""
+
+    def __init__(self, guard: Guard, routes: Mapping[str, HotRoute]) -> None:
+        self.routes = {path.encode(): (path, route) for path, route in routes.items()}
+        self.renderer = Renderer()
+        self.unheard = asyncio.Event()
+        self._guard = guard
+
+    def begin(self, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Begun | None:
+        """Let a request in and hand it over; None when it must go the ordinary way."""
+        path, route = self.routes[url]
+        try:
+            head = read_head(headers)
+            caller = self._guard.admit_known("POST", path, head)
+            return None if caller is None else route(body, head, caller)
+        except Exception:  # nothing was done; the ordinary way comes to the same, counts it, and knows how to say it
+            return None
+
+
+class _Waiting(RequestResponseCycle):
+    """A request in the lane that is not answered yet, as uvicorn looks at its requests."""
+
+    def __init__(self, unheard: asyncio.Event) -> None:
+        self.disconnected = False
+        self.response_complete = False
+        self.keep_alive = True
+        self.message_event = unheard
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """A connection. Requests that fit are kept off uvicorn's way until their body is whole."""
+
+    lane: ClassVar[Lane]
+
+    _parts: list[bytes] | None = None  # the body so far of a request that fits
+    _size = 0
+    _patience: asyncio.TimerHandle | None = None
+
+    def on_headers_complete(self) -> None:
+        """A head was read: does this request fit?"""
+        if self._fits():
+            self._parts, self._size = [], 0
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body was read."""
+        if self._parts is None:
+            super().on_body(body)
+            return
+        self._parts.append(body)
+        self._size += len(body)
+        if self._size > SMALL_BODY_BYTES:
+            self._leave()
+
+    def on_message_complete(self) -> None:
+        """A request was read."""
+        begun = None if self._parts is None else self.lane.begin(self.url, self.headers, b"".join(self._parts))
+        if begun is None:
+            self._leave()
+            super().on_message_complete()
+            return
+        self._forget()
+        waiting = self.cycle = _Waiting(self.lane.unheard)
+        begun.bridge.when_done(begun.future, partial(self._answer, waiting, begun.finish))
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        super().data_received(data)
+        if self._parts is not None and self._patience is None:
+            self._patience = self.loop.call_later(PATIENCE_SECS, self._leave)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server stops: what has begun is finished the ordinary way."""
+        self._leave()
+        super().shutdown()
+
+    def _fits(self) -> bool:
+        parser, before = self.parser, self.cycle
+        return (
+            self.url in self.lane.routes
+            and parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and (before is None or before.response_complete)
+            and not self.flow.write_paused
+        )
+
+    def _leave(self) -> None:
+        """Give a request that was kept back to uvicorn."""
+        parts = self._parts
+        self._forget()
+        if parts is None or self.transport.is_closing():
+            return
+        super().on_headers_complete()
+        for part in parts:
+            super().on_body(part)
+
+    def _forget(self) -> None:
+        self._parts = None
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _answer(self, waiting: _Waiting, finish: Finish, future: Future[Any] | None) -> None:
+        waiting.response_complete = True
+        try:
+            answer = finish(future)
+        except Exception:  # a defect, which the bridge logs: better no answer than one that nobody gave
+            self.transport.close()
+            raise
+        if waiting.disconnected or self.transport.is_closing():
+            return
+        headers, is_kept = self.server_state.default_headers, waiting.keep_alive
+        self.transport.write(self.lane.renderer.render(answer, headers, is_kept))
+        if not is_kept:
+            self.transport.close()
+        self.on_response_complete()
+
+
+def protocol_for(lane: Lane) -> type[LaneProtocol]:
+    """The class of connections for one application; uvicorn makes them."""
+    return type("LaneProtocolOfOne", (LaneProtocol,), {"lane": lane})
