@@ -8,7 +8,7 @@ records (the barrier) and covers every key that changed since the last one, so t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -212,17 +212,24 @@ class KeyedStage(ABC, Generic[S]):
 
     def snapshot(self) -> list[Snapshot]:
         """The keys that changed since the last call, encoded now, then the partition's own state (the barrier)."""
-        taken = []
-        for keyed in self._dirty:
+        return list(self.snapshots())
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """The same, each key encoded when it is asked for, so that records may be judged in between.
+
+        A key may then be newer than the barrier, which is where the first is asked for; the partition's own state is
+        of the barrier and comes last.
+        """
+        dirty, self._dirty = self._dirty, []
+        meta = _MetaBlob(_FORMAT, self.tick_ms, self.stream_ms, self.dump_shared())
+        barrier = Snapshot(META_KEY, self.next_offset, _pack.encode(meta))
+        for keyed in dirty:
             keyed.is_dirty = False
             blob = _KeyBlob(
                 _FORMAT, self.state_version, keyed.recent.dump(), keyed.sequences, self.dump_body(keyed.body)
             )
-            taken.append(Snapshot(keyed.key, keyed.next_offset, _pack.encode(blob)))
-        self._dirty.clear()
-        meta = _MetaBlob(_FORMAT, self.tick_ms, self.stream_ms, self.dump_shared())
-        taken.append(Snapshot(META_KEY, self.next_offset, _pack.encode(meta)))
-        return taken
+            yield Snapshot(keyed.key, keyed.next_offset, _pack.encode(blob))
+        yield barrier
 
     def restore(self, snapshots: Iterable[Snapshot]) -> int:
         """Take states back; of several snapshots of a key the highest next_offset wins. Returns where to resume."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
@@ -54,6 +54,9 @@ class Stage(Protocol):
 
     def snapshot(self) -> list[Snapshot]:
         """The states that changed since the last call, encoded now (the barrier)."""
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        """The same, one at a time, the one that says where to resume last; records may be judged in between."""
 
     def restore(self, snapshots: Iterable[Snapshot]) -> int:
         """Take states back (the highest next_offset of a key wins); returns the offset to resume from."""

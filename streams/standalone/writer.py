@@ -16,9 +16,6 @@ from typing import Any
 
 import structlog
 
-from events.times import DAY_MS
-from storage import gate as gate_store
-from storage import log, snapshots
 from storage.errors import StoreError, StoreUnavailable
 from streams.records import Entry
 from streams.routing import ACTIONS
@@ -26,6 +23,7 @@ from streams.standalone.core import Core
 from streams.standalone.decided import FILED_AFTER_SECS
 from streams.standalone.jobs import Delivery, Job
 from streams.standalone.round import Round
+from streams.standalone.sweep import Sweeper
 from streams.standalone.types import Changes, Closed
 
 SLICE = 500
@@ -36,8 +34,8 @@ GATHER_SECS = 0.002
 _GATE_LULL_SECS = 1.0
 _IDLE_SECS = 0.5
 _FIRST_RETRY_SECS, _LAST_RETRY_SECS = 0.2, 5.0
-_SNAPSHOT_SHARE = 40
-"""Snapshots take at most 1/40 of the thread's time."""
+_SWEEP_SECS, _SWEEP_WITH_GATE_SECS = 0.008, 0.001
+"""How long a round goes on with a snapshot."""
 _log = structlog.get_logger("tripline.writer")
 
 
@@ -58,6 +56,7 @@ class Writer:
         self._on_commit = on_commit
         self._on_open = on_open
         self.core: Core | None = None
+        self._sweeper: Sweeper
         self.trouble = ""
         self.control: deque[Job] = deque()
         self.gates: deque[Job] = deque()
@@ -71,9 +70,6 @@ class Writer:
         self._last_gate = 0.0
         self._began = 0.0
         self._gates_before = 0
-        self._last_snapshot = time.monotonic()
-        self._snapshot_cost = 0.0
-        self._snapshots = 0
         self._retry_secs = _FIRST_RETRY_SECS
         self._kept_counts: dict[str, int] = {}
         self._in_hand: float | None = None
@@ -149,10 +145,10 @@ class Writer:
         elif self._stop:
             self._close()
             return False
+        elif self._sweeper.is_due():
+            self._do(())
         else:
             self._wait()
-        if self._snapshot_is_due():
-            self._snapshot()
         return True
 
     def _wait(self) -> None:
@@ -222,8 +218,7 @@ class Writer:
                 job.run(round_)
             round_.judge()
             entries = _entries(core)
-            if self._snapshots:
-                round_.count("snapshot", number=self._snapshots)
+            self._snapshot(round_)
             changed = round_.commit()
         except sqlite3.Error as problem:
             self._lose(problem)
@@ -236,10 +231,17 @@ class Writer:
             return
         self._committed(core, round_, jobs, changed, entries)
 
+    def _snapshot(self, round_: Round) -> None:
+        if self._sweeper.is_due():
+            is_gate_busy = time.monotonic() - self._last_gate < _GATE_LULL_SECS
+            if self._sweeper.step(_SWEEP_WITH_GATE_SECS if is_gate_busy else _SWEEP_SECS):
+                round_.count("snapshot")
+
     def _committed(
         self, core: Core, round_: Round, jobs: Sequence[Job], changed: Changes, entries: list[Entry]
     ) -> None:
-        self.trouble, self._retry_secs, self._snapshots = "", _FIRST_RETRY_SECS, 0
+        self.trouble, self._retry_secs = "", _FIRST_RETRY_SECS
+        self._sweeper.committed()
         for lane in core.lanes.values():
             core.events_since_snapshot += len(lane.appended_times)
             lane.committed()
@@ -266,6 +268,7 @@ class Writer:
 
     def _take_core(self, core: Core) -> None:
         core.counts.update(self._kept_counts)
+        self._sweeper = Sweeper(core)
         self.core = core
         self._on_open(core)
 
@@ -326,57 +329,19 @@ class Writer:
             slice_.fail(problem)
 
     def _close(self) -> None:
-        if self.core is not None:
-            self._snapshot()
-        if self.core is not None:
-            self.core.link.close()
-
-    # --- snapshots ----------------------------------------------------------------------------------------------
-
-    def _snapshot_is_due(self) -> bool:
-        core = self.core
-        if core is None or core.events_since_snapshot == 0:
-            return False
-        since = time.monotonic() - self._last_snapshot
-        engine = core.settings.engine
-        if core.events_since_snapshot < engine.snapshot_events and since < engine.snapshot_secs:
-            return False
-        return since >= self._snapshot_cost * _SNAPSHOT_SHARE
-
-    def _snapshot(self) -> None:
-        """Encode the changed states between two rounds (the barrier) and store them with where to resume."""
+        """Save all states, so that the next start has nothing to read again."""
         core = self.core
         if core is None:
             return
-        began = time.monotonic()
         try:
             core.link.execute("BEGIN IMMEDIATE")
-            for lane in core.lanes.values():
-                if lane.next_offset == lane.resume_offset:
-                    continue
-                taken = ((s.key, s.next_offset, s.blob) for s in lane.stage.snapshot())
-                snapshots.save(core.link, lane.stage.name, lane.topic_id, taken)
-                mark = snapshots.Mark(lane.next_offset, lane.next_offset, core.last_ms)
-                snapshots.mark(core.link, lane.topic, lane.topic_id, mark)
-            self._drop_old(core)
+            self._sweeper.finish()
             core.decided.file(core.link)
             core.link.execute("COMMIT")
         except sqlite3.Error as problem:
             self._lose(problem)
             return
-        for lane in core.lanes.values():
-            lane.resume_offset = lane.next_offset
-        core.events_since_snapshot = 0
-        self._snapshots += 1
-        self._last_snapshot = time.monotonic()
-        self._snapshot_cost = self._last_snapshot - began
-
-    def _drop_old(self, core: Core) -> None:
-        """Retention, some at a time: segments that are too old and lie below what a recovery reads; old decisions."""
-        before_ms = core.last_ms - core.settings.engine.retention_days * DAY_MS
-        for lane in core.lanes.values():
-            log.drop_before(core.link, lane.topic, before_ms, lane.resume_offset)
-        gate_store.drop_before(core.link, before_ms)
+        core.link.close()
 
 
 def _entries(core: Core) -> list[Entry]:

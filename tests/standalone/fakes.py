@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -85,6 +85,9 @@ class CountingStage:
         blob = msgspec.msgpack.encode((self.counts, self.epochs))
         return [Snapshot("", self.next_offset, blob)]
 
+    def snapshots(self) -> Iterator[Snapshot]:
+        return iter(self.snapshot())
+
     def restore(self, snapshots: Iterable[Snapshot]) -> int:
         for snapshot in snapshots:
             self.counts, self.epochs = msgspec.msgpack.decode(snapshot.blob, type=tuple[dict[str, int], dict[str, int]])
@@ -107,6 +110,9 @@ class SilentStage:
 
     def snapshot(self) -> list[Snapshot]:
         return [Snapshot("", self.next_offset, b"")]
+
+    def snapshots(self) -> Iterator[Snapshot]:
+        return iter(self.snapshot())
 
     def restore(self, snapshots: Iterable[Snapshot]) -> int:
         for snapshot in snapshots:
