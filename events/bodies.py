@@ -10,12 +10,14 @@ from msgspec import Struct
 
 from events.errors import BadEvent, BadReason, Refusal
 from events.explain import explain
-from events.structured import DEFAULT_LIMITS, EVENT_TYPES, Limits, decode_input
+from events.structured import DEFAULT_LIMITS, EVENT_TYPES, Limits, check_producer, decode_input, decode_lines
 
 Decode = Callable[[bytes, Limits], Any]
 ONE, BATCH, LINES = "application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"
 _LINES = frozenset((LINES, "application/jsonl", "application/jsonlines", "application/x-jsonlines", "text/plain"))
 _ONE = frozenset((ONE, "application/json", ""))
+BLOCK_BYTES = 128 * 1024
+"""Items are read together in blocks of this size: larger ones leave the processor's cache."""
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -55,11 +57,54 @@ def read_body(
 
 
 def _items(parts: list[tuple[int, bytes]], limits: Limits, decode: Decode) -> Iterator[Accepted | Refusal]:
+    if decode is not decode_input:
+        yield from _each(parts, limits, decode)
+        return
+    for block in _blocks(parts):
+        yield from _read_block(block, limits)
+
+
+def _each(parts: list[tuple[int, bytes]], limits: Limits, decode: Decode) -> Iterator[Accepted | Refusal]:
     for index, raw in parts:
         try:
             yield Accepted(index, raw, decode(raw, limits))
         except BadEvent as problem:
             yield Refusal(index, raw, problem)
+
+
+def _blocks(parts: list[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """The items in groups of at most BLOCK_BYTES, or of one."""
+    block, size = list[tuple[int, bytes]](), 0
+    for part in parts:
+        if block and size + len(part[1]) > BLOCK_BYTES:
+            yield block
+            block, size = [], 0
+        block.append(part)
+        size += len(part[1])
+    if block:
+        yield block
+
+
+def _read_block(parts: list[tuple[int, bytes]], limits: Limits) -> Iterator[Accepted | Refusal]:
+    """What ``decode_input`` makes of each item, at half the cost where all is well."""
+    block = b"\n".join([raw for _, raw in parts])
+    if len(parts) == 1 or block.count(b"\n") >= len(parts):  # an item of an array may hold a line's end
+        yield from _each(parts, limits, decode_input)
+        return
+    found = decode_lines(block, limits)
+    events, refused = iter(found.events), {refusal.index: refusal.error for refusal in found.refusals}
+    for at, (index, raw) in enumerate(parts):
+        error = refused.get(at)
+        if error is not None:
+            yield Refusal(index, raw, error)
+            continue
+        event = next(events)
+        try:
+            check_producer(event)
+        except BadEvent:
+            yield from _each([(index, raw)], limits, decode_input)  # once more, for all that its refusal says
+        else:
+            yield Accepted(index, raw, event)
 
 
 def _parts(body: bytes, media: str) -> list[tuple[int, bytes]]:

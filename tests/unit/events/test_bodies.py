@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from typing import Any
 
-from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode, decode_body, read_body
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events import bodies
+from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode, decode_body, decode_input, read_body
 from tests.unit.events.samples import ACTION, CHANGE, TICK, bent, raw
 
 ONE, BATCH, LINES = "application/cloudevents+json", "application/cloudevents-batch+json", "application/x-ndjson"
@@ -63,3 +69,47 @@ def test_an_event_of_a_batch_has_its_own_limit() -> None:
 
 def test_an_empty_batch_has_no_items() -> None:
     assert list(read_body(b"[]", BATCH)) == list(read_body(b"\n", LINES)) == []
+
+
+ITEMS = [
+    raw(ACTION), raw(CHANGE), bent("data.records", -1), raw(TICK), b"{", b"7", b" " + raw(ACTION) + b"\r",
+    bent("data.record_ids", ["006A1", ""]), bent("tenant", "a/b"), bent("time", "2026-03-02"), b'{"a":' * 70,
+    raw(ACTION).replace(b'"id"', b'"id": "x", "id"'), raw(ACTION).replace(b"dealbot", b"\xff"), bent("subject", None),
+]  # fmt: skip
+
+
+def told(item: Accepted | Refusal) -> tuple[Any, ...]:
+    if isinstance(item, Accepted):
+        return (item.index, item.raw, item.event)
+    error = item.error
+    return (item.index, item.raw, error.reason, error.message, error.field, error.agent_id)
+
+
+def one_by_one(items: list[bytes], limits: Limits) -> list[tuple[Any, ...]]:
+    """What each item is by itself; the slow way."""
+    found: list[Accepted | Refusal] = []
+    for index, item in enumerate(items):
+        try:
+            found.append(Accepted(index, item, decode_input(item, limits)))
+        except BadEvent as problem:
+            found.append(Refusal(index, item, problem))
+    return [told(item) for item in found]
+
+
+@given(st.lists(st.sampled_from(ITEMS), max_size=12), st.sampled_from([1, 700, 4_000, bodies.BLOCK_BYTES]))
+def test_items_of_a_body_are_read_as_each_by_itself(items: list[bytes], block_bytes: int) -> None:
+    limits = Limits(max_event_bytes=2_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "BLOCK_BYTES", block_bytes)
+        assert [told(item) for item in read_body(b"\n".join(items), LINES, limits)] == one_by_one(items, limits)
+
+
+@given(st.lists(st.sampled_from([ACTION, CHANGE, TICK]), max_size=8), st.sampled_from([None, 1]))
+def test_a_batch_over_several_lines_is_read_as_one_on_a_line(events: list[dict[str, Any]], indent: int | None) -> None:
+    body = json.dumps(events, indent=indent).encode()
+    items = list(read_body(body, BATCH))
+    assert [item.index for item in items] == list(range(len(events)))
+    assert [isinstance(item, Refusal) for item in items] == [event is TICK for event in events]
+    assert [item.event for item in items if isinstance(item, Accepted)] == [
+        decode(raw(event)) for event in events if event is not TICK
+    ]
