@@ -15,17 +15,20 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from console.answers import Renderer
-from console.heads import read_head
+from console.errors import Refused
+from console.heads import Head, read_head
 from console.hot import Begun, Finish, HotRoute
 from console.security import SMALL_BODY_BYTES, Guard
 
 PATIENCE_SECS = 1.0
 """How long the lane waits for the rest of a body; then the guard does, and counts it."""
+HEADS_KEPT = 16
+"""Heads that a connection remembers; a client's differ by their Content-Length."""
 
 
 class Lane:
@@ -37,15 +40,22 @@ class Lane:
         self.unheard = asyncio.Event()
         self._guard = guard
 
-    def begin(self, url: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> Begun | None:
+    def begin(self, url: bytes, head: Head, body: bytes) -> Begun | None:
         """Let a request in and hand it over; None when it must go the ordinary way."""
         path, route = self.routes[url]
         try:
-            head = read_head(headers)
             caller = self._guard.admit_known("POST", path, head)
             return None if caller is None else route(body, head, caller)
         except Exception:  # nothing was done; the ordinary way comes to the same, counts it, and knows how to say it
             return None
+
+
+class _Known(NamedTuple):
+    """What a head of exactly these bytes says, as it was read before on the same connection."""
+
+    url: bytes
+    head: Head
+    length: int
 
 
 class _Waiting(RequestResponseCycle):
@@ -66,6 +76,12 @@ class LaneProtocol(HttpToolsProtocol):
     _parts: list[bytes] | None = None  # the body so far of a request that fits
     _size = 0
     _patience: asyncio.TimerHandle | None = None
+    _data = b""  # what the parser is reading, when a request began with it
+    _is_between = True  # the parser is between two requests
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._heads: dict[bytes, _Known] = {}
 
     def on_headers_complete(self) -> None:
         """A head was read: does this request fit?"""
@@ -84,19 +100,24 @@ class LaneProtocol(HttpToolsProtocol):
         if self._size > SMALL_BODY_BYTES:
             self._leave()
 
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_between = False
+        super().on_message_begin()
+
     def on_message_complete(self) -> None:
         """A request was read."""
-        begun = None if self._parts is None else self.lane.begin(self.url, self.headers, b"".join(self._parts))
-        if begun is None:
+        self._is_between = True
+        if self._parts is None or not self._begin_read(b"".join(self._parts)):
             self._leave()
             super().on_message_complete()
-            return
-        self._forget()
-        waiting = self.cycle = _Waiting(self.lane.unheard)
-        begun.bridge.when_done(begun.future, partial(self._answer, waiting, begun.finish))
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
+        """Bytes came in: a request like one before on this connection, or whatever uvicorn makes of them."""
+        if self._begin_known(data):
+            self._unset_keepalive_if_required()
+            return
+        self._data = data if self._is_between else b""
         super().data_received(data)
         if self._parts is not None and self._patience is None:
             self._patience = self.loop.call_later(PATIENCE_SECS, self._leave)
@@ -111,8 +132,43 @@ class LaneProtocol(HttpToolsProtocol):
         self._leave()
         super().shutdown()
 
+    def _begin_known(self, data: bytes) -> bool:
+        """Begin a request whose head, byte for byte, was read before, and which is all there is: no parsing again."""
+        end = data.find(b"\r\n\r\n") + 4
+        known = self._heads.get(data[:end])
+        if known is None or len(data) - end != known.length or not (self._is_between and self._is_free()):
+            return False
+        return self._begin(known.url, known.head, data[end:])
+
+    def _begin_read(self, body: bytes) -> bool:
+        """Begin a request that was just parsed, and remember its head when it came in one piece."""
+        try:
+            head = read_head(self.headers)
+        except Refused:
+            return False
+        if not self._begin(self.url, head, body):
+            return False
+        self._forget()
+        end = self._data.find(b"\r\n\r\n") + 4
+        if len(self._data) - end == len(body) and head.get(b"content-length") == str(len(body)):
+            if len(self._heads) >= HEADS_KEPT:
+                self._heads.clear()
+            self._heads[self._data[:end]] = _Known(self.url, head, len(body))
+        return True
+
+    def _begin(self, url: bytes, head: Head, body: bytes) -> bool:
+        begun = self.lane.begin(url, head, body)
+        if begun is None:
+            return False
+        waiting = self.cycle = _Waiting(self.lane.unheard)
+        begun.bridge.when_done(begun.future, partial(self._answer, waiting, begun.finish))
+        return True
+
+    def _is_free(self) -> bool:
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
     def _fits(self) -> bool:
-        parser, before = self.parser, self.cycle
+        parser = self.parser
         return (
             self.url in self.lane.routes
             and parser.get_method() == b"POST"
@@ -120,8 +176,7 @@ class LaneProtocol(HttpToolsProtocol):
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and not self.expect_100_continue
-            and (before is None or before.response_complete)
-            and not self.flow.write_paused
+            and self._is_free()
         )
 
     def _leave(self) -> None:

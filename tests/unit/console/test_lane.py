@@ -333,6 +333,72 @@ def test_a_connection_serves_many_requests_of_both_ways_in_turn(served: Served) 
     assert served.ordinary == [GATE, GATE]
 
 
+def test_a_head_seen_before_is_not_parsed_again_and_its_body_is_its_own(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    read = lane_module.read_head
+    monkeypatch.setattr(lane_module, "read_head", lambda headers: parsed.append(b"") or read(headers))
+    with served.connect() as link:
+        for agent in ("dealbot", "mailbot", "longer-bot", "dealbot", "another-b"):
+            link.send(request_of(GATE, json.dumps({**CHECK, "agent_id": agent}).encode(), JSON))
+            assert status_of(link.answer()) == 200
+    assert [check.agent_id for check in served.runtime.checks] == [
+        "dealbot", "mailbot", "longer-bot", "dealbot", "another-b"
+    ]  # fmt: skip
+    assert len(parsed) == 3, "one for each length of the body"
+    assert served.ordinary == []
+
+
+def test_a_head_seen_before_counts_for_its_connection_only_and_not_for_ever(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[bytes] = []
+    read = lane_module.read_head
+    monkeypatch.setattr(lane_module, "read_head", lambda headers: parsed.append(b"") or read(headers))
+    monkeypatch.setattr(lane_module, "HEADS_KEPT", 2)
+    for _ in range(2):
+        with served.connect() as link:
+            for space in (0, 1, 2, 0):
+                link.send(request_of(GATE, PLAIN[GATE][0] + b" " * space, JSON))
+                assert status_of(link.answer()) == 200
+    assert len(parsed) == 8
+
+
+def test_a_head_seen_before_lets_nobody_in_whose_token_is_revoked(
+    serve: Callable[..., Served],
+    runtime: FakeRuntime,
+    settings_of: Callable[..., Settings],
+    auth: AuthStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = serve(runtime, settings_of(require_tokens="always"))
+    secret, token = auth.create_token("gate", ["gate"])
+    whole = request_of(GATE, PLAIN[GATE][0], {**JSON, "Authorization": f"Bearer {secret}"})
+    with served.connect() as link:
+        for _ in range(3):
+            link.send(whole)
+            assert status_of(link.answer()) == 200
+        auth.revoke_token(token.token_id)
+        monkeypatch.setattr("console.auth.identify.REFRESH_SECS", -1.0)  # as if some seconds had gone by
+        link.send(whole)
+        assert status_of(link.answer()) == 401
+    assert len(runtime.checks) == 3
+
+
+def test_a_head_seen_before_with_more_or_less_behind_it_is_parsed(served: Served) -> None:
+    whole = request_of(GATE, *PLAIN[GATE])
+    with served.connect() as link:
+        link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link.send(whole)
+        link.answer()
+        link.send(whole + whole + whole[:-9])
+        assert status_of(link.answer()) == status_of(link.answer()) == 200
+        link.send(whole[-9:])
+        assert status_of(link.answer()) == 200
+    assert [check.agent_id for check in served.runtime.checks] == ["dealbot"] * 4
+
+
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_a_request_that_comes_in_pieces_is_put_together(served: Served, size: int) -> None:
     whole = request_of(GATE, *PLAIN[GATE])
