@@ -13,6 +13,8 @@ from detectors.distinct import DistinctCounter
 
 FIRST_CONTACT = "first_contact"
 _HOLD_BACK_MS = 600_000
+_EPISODE_MS = 3_600_000
+"""So long after a notice of distinct records the next one needs twice as many."""
 _RECORD_CAP, _CONTACT_CAP = 768, 256
 
 _pack = msgspec.msgpack.Encoder()
@@ -62,7 +64,8 @@ class BlastState:
     """One agent: distinct records and contacts, when each kind of notice was last given, and its limits."""
 
     __slots__ = (
-        "calm", "contacts", "limits", "records", "spoken", "told_distinct_ms", "told_external_ms", "told_operation_ms"
+        "calm", "contacts", "limits", "records", "spoken", "told_distinct", "told_distinct_ms", "told_external_ms",
+        "told_operation_ms",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, notify_records: int) -> None:
@@ -70,6 +73,7 @@ class BlastState:
         self.calm = min(notify_records, limits.max_records_per_operation, limits.records_per_10_min)
         self.records = DistinctCounter(_RECORD_CAP)
         self.contacts = DistinctCounter(_CONTACT_CAP)
+        self.told_distinct = 0
         self.told_distinct_ms = self.told_external_ms = self.told_operation_ms = -_HOLD_BACK_MS
         self.spoken: dict[str, int] = {}
 
@@ -81,7 +85,8 @@ class BlastRadius:
     and that the agent never declared (reassigning owners, contracts, discounts, merges, call recordings, a first
     message to somebody, any action name that the catalogue does not know). Holds for a person: more distinct
     records or people in 10 minutes or 24 hours than allowed; at twice that it stops. Tells: more than five records
-    in one operation or distinct in 10 minutes, and every external communication, each kind at most every 10 minutes.
+    in one operation or distinct in 10 minutes, and every external communication, each kind at most every 10 minutes;
+    distinct ones again within an hour, or before they were down at five, only when they have doubled.
 
     Limits: an agent without limits of its own gets generous ones (5,000 records in 10 minutes, 20,000 a day, 200
     and 1,000 people), so that a nightly batch of some thousand records passes. Distinct ids are exact for the last
@@ -129,11 +134,17 @@ class BlastRadius:
             count = said
         records, limits, at_ms = state.records, state.limits, action.at_ms
         recent = records.add(at_ms, data.object, listed, count or 1)
+        if state.told_distinct and recent <= state.calm and at_ms - state.told_distinct_ms >= _EPISODE_MS:
+            state.told_distinct = 0
         if is_external:
             state.contacts.add(at_ms, "", data.recipient_ids, action.recipients)
         elif (
             count <= state.calm
-            and (recent <= state.calm or at_ms - state.told_distinct_ms < _HOLD_BACK_MS)
+            and (
+                recent <= state.calm
+                or recent < 2 * state.told_distinct
+                or at_ms - state.told_distinct_ms < _HOLD_BACK_MS
+            )
             and recent <= limits.records_per_10_min
             and records.day <= limits.records_per_day
             and kind.is_reversible
@@ -196,9 +207,9 @@ class BlastRadius:
             state.told_external_ms = at_ms
             people = action.recipients
             return _notice(action, "external", f"{name} to {_people(people)} outside", people, 0, "people/operation")
-        recent = state.records.recent
-        if recent > most and at_ms - state.told_distinct_ms >= _HOLD_BACK_MS:
-            state.told_distinct_ms = at_ms
+        recent, told = state.records.recent, state.told_distinct
+        if recent > most and recent >= 2 * told and at_ms - state.told_distinct_ms >= _HOLD_BACK_MS:
+            state.told_distinct, state.told_distinct_ms = recent, at_ms
             text = f"{recent} different records changed in 10 min"
             return _notice(action, "distinct", text, recent, most, "records/10 min")
         return None
@@ -207,7 +218,7 @@ class BlastRadius:
 
     def dump(self, state: BlastState) -> bytes:
         """The state as bytes."""
-        said = (state.told_distinct_ms, state.told_external_ms, state.told_operation_ms)
+        said = (state.told_distinct, state.told_distinct_ms, state.told_external_ms, state.told_operation_ms)
         return _pack.encode((said, list(state.spoken.items()), state.records.dump(), state.contacts.dump()))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> BlastState:
@@ -216,7 +227,7 @@ class BlastRadius:
             raise ValueError(f"blast_radius reads state version {self.state_version}, not {version}")
         said, spoken, records, contacts = msgspec.msgpack.decode(blob)
         state = self.new_state(agent_id)
-        state.told_distinct_ms, state.told_external_ms, state.told_operation_ms = said
+        state.told_distinct, state.told_distinct_ms, state.told_external_ms, state.told_operation_ms = said
         state.spoken = dict(spoken)
         state.records = DistinctCounter.load(_RECORD_CAP, records)
         state.contacts = DistinctCounter.load(_CONTACT_CAP, contacts)
