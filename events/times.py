@@ -20,6 +20,7 @@ _RFC3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?P<zone>[Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
 _MAX_REMEMBERED = 131_072
+_texts: dict[int, str] = {}
 _minutes: dict[str, int] = {}
 _seconds: dict[str, int] = {}
 _fractions: dict[str, int] = {}
@@ -44,9 +45,14 @@ def parse_ms(text: str) -> int:
 
 def format_ms(at_ms: int) -> str:
     """The RFC 3339 text of a time in UTC, without a fraction when it is a whole second."""
-    whole, ms = divmod(at_ms, SECOND_MS)
-    text = (EPOCH + timedelta(seconds=whole)).isoformat()[:19]
-    return f"{text}.{ms:03d}Z" if ms else f"{text}Z"
+    minute, ms = divmod(at_ms, MINUTE_MS)
+    text = _texts.get(minute)
+    if text is None:
+        if len(_texts) >= _MAX_REMEMBERED:
+            _texts.clear()
+        text = _texts[minute] = (EPOCH + timedelta(minutes=minute)).isoformat()[:17]
+    second, ms = divmod(ms, SECOND_MS)
+    return f"{text}{second:02d}.{ms:03d}Z" if ms else f"{text}{second:02d}Z"
 
 
 def _parse_and_remember(text: str) -> int:
