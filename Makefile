@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup demo test lint format types imports lock wheel bench faults clean
+.PHONY: help setup compile demo test lint format types imports lock wheel bench faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,12 +23,20 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-setup: $(VENV)/.test ## everything for work on Tripline, in .venv
+# Faster modules where there is a C compiler; without them all works in Python.
+COMPILED := $(wildcard events/_*.px*) $(wildcard streams/_*.px*)
+$(VENV)/.compiled: $(COMPILED) hatch_build.py $(VENV)/.test
+	$(BIN)/python hatch_build.py
+	@touch $@
+
+compile: $(VENV)/.compiled ## build the compiled modules
+
+setup: $(VENV)/.test $(VENV)/.compiled ## everything for work on Tripline, in .venv
 
 demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends it)
 	@PYTHONPATH=. $(BIN)/python -m console demo --seed $(SEED)
 
-test: $(VENV)/.test ## the whole suite
+test: $(VENV)/.test $(VENV)/.compiled ## the whole suite
 	$(BIN)/python -m tests.components
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
@@ -53,10 +61,10 @@ lock: ## make the requirements files anew from pyproject.toml
 wheel: $(VENV)/.test ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
-bench: $(VENV)/.test ## the measured figures of docs/benchmarks.md
+bench: $(VENV)/.test $(VENV)/.compiled ## the measured figures of docs/benchmarks.md
 	$(BIN)/python -m bench
 
-faults: $(VENV)/.test ## kill the standalone runtime fifty times while it takes events
+faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50
 
 clean: ## remove what was built (not .venv)

@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct
 
 from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase, Shared, Wanted
 from events.catalogue import CATALOGUE, kind_of
+from events.rows import ROW
 from events.times import parse_ms
 from events.types import (
     DEFAULT_TENANT,
@@ -24,6 +25,7 @@ from events.types import (
     ReleaseEvent,
     tenant_of,
 )
+from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import Keyed, KeyedStage
 from streams.records import Entry, Output, Partition
@@ -85,21 +87,35 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.quarter = 0
         self.judged = 0
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
+        self._judge_rows = None if Judge is None else Judge(self, AgentBody, BACKLOG_MS)
 
     # --- the hot path -------------------------------------------------------------------------------------------
 
-    def process(self, entries: Sequence[Entry]) -> list[Output]:  # noqa: PLR0912 - one loop, written out for speed
+    def process(self, entries: Sequence[Entry]) -> list[Output]:
+        """Judge records in log order: rows by the compiled path where there is one, everything else here."""
+        out: list[Output] = []
+        if self._judge_rows is None:
+            self.process_events(entries, out)
+        else:
+            self._judge_rows.process(list(entries), self._default_tenant, out)
+        return out
+
+    def process_events(  # noqa: PLR0912 - one loop, written out for speed
+        self, entries: Sequence[Entry], out: list[Output]
+    ) -> None:
         """Judge records in log order; plain actions take the short way, everything else the general one.
 
         The short way is ``process_entry`` written out: calls cost more than the work here.
         """
-        out: list[Output] = []
         known_agents, known_kinds = self._default_tenant, CATALOGUE
         for entry in entries:
-            offset, at, event = entry
+            offset, at = entry[0], entry[1]
+            event: Any = entry[2]
             if type(event) is not ActionEvent:
-                self.process_entry(entry, out)
-                continue
+                if type(event) is not ROW:
+                    self.process_entry(entry, out)
+                    continue
+                event = event.event
             if offset < self.next_offset:
                 continue
             self.next_offset = offset + 1
@@ -138,7 +154,12 @@ class AgentsStage(KeyedStage[AgentBody]):
                 else:
                     if evidence is not None:
                         self._say(offset, action, keyed, index, evidence, out)
-        return out
+
+    def action_of(self, row: Any, at_ms: int, is_backlog: bool) -> Action:
+        """A row as the detectors see it."""
+        data = row.event.data
+        kind = CATALOGUE.get(data.action) or kind_of(data.action)
+        return Action(at_ms, row.time_ms, row.source, row.id, kind, data, is_backlog)
 
     def _agent(self, event: ActionEvent) -> Keyed[AgentBody]:
         keyed = self.keyed(make_key(tenant_of(event), event.data.agent_id))

@@ -11,6 +11,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from events import rows
+from streams.compiled import Judge
+
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
@@ -28,6 +31,8 @@ def missing() -> list[tuple[str, str, str]]:
         found.append(("promtool", "the check of the metric names", "apt-get install prometheus"))
     if not CORPORA.is_dir() and MAY_SKIP:
         found.append(("public corpora", "imports of real data", "put them into ../shared/data, see docs/corpora.md"))
+    if rows.scanner() is None or Judge is None:
+        found.append(("the compiled modules", "that they agree with Python", "apt-get install gcc; make compile"))
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from events.rows import ROW
 from events.types import ActionEvent
 from streams.agents import QUARTER_MS
 from streams.engine import Topology
@@ -76,7 +77,8 @@ class Drive:
                 self.advance(at_ms // step)
                 held, offset = actions.held, actions.offset
                 next_ms = (self.now_tick + 1) * step
-            if type(event) is ActionEvent:
+            kind = type(event)
+            if kind is ROW or kind is ActionEvent:
                 held.append((offset, at_ms, event))
                 offset += 1
                 continue

@@ -13,16 +13,17 @@ import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import msgspec
 
 from events.codec import BadEvent, decode_lines
+from events.rows import ROW, scanner
 from events.times import BadTime, parse_ms
 from events.types import InputEvent
 
-Item = tuple[int, str, str, int, InputEvent]
-"""Time in ms, source, id, place in the reading order (so that events are never compared), the event."""
+Item = tuple[int, str, str, int, InputEvent | Any]
+"""Time in ms, source, id, line in the file (so that events are never compared), the event or its row."""
 
 BLOCK_BYTES = 1 << 18
 BLOCK_EVENTS = 50_000
@@ -68,8 +69,8 @@ class Reader:
         self.path = path
         self.bad = bad
         self._line = 0
-        self._place = 0
         self._latest_ms = 0
+        self._scanner = scanner()
 
     def blocks(self) -> Iterator[list[Item]]:
         """The file's events in file order, some tens of thousands at a time."""
@@ -104,20 +105,35 @@ class Reader:
             yield window
 
     def _decode(self, block: bytes, held: list[Item]) -> None:
-        read = decode_lines(block)
-        place = self._place
-        for at_ms, event in zip(read.times_ms, read.events, strict=True):
-            place += 1
-            held.append((at_ms, event.source, event.id, place, event))
-        self._place = place
-        for before, refusal in enumerate(read.refusals):
-            known = min(refusal.index - before, len(read.times_ms))
-            after_ms = read.times_ms[known - 1] if known > 0 else self._latest_ms
-            line = self._line + refusal.index + 1
-            self.bad.append(BadLine(self.path.name, line, refusal.raw, refusal.error, after_ms))
+        """Read a block: lines of plain actions as rows where that is built, all others as events."""
+        found = None if self._scanner is None else self._scanner.scan(block, self._line + 1)
+        if found is None or None in found:
+            lines = block.split(b"\n")
+            if lines[-1] == b"":
+                lines.pop()
+            self._weave(lines, found or [None] * len(lines), held)
+        else:
+            held += found  # type: ignore[arg-type]
         self._line += block.count(b"\n")
-        if read.times_ms:
-            self._latest_ms = read.times_ms[-1]
+        self._latest_ms = held[-1][0] if held else self._latest_ms
+
+    def _weave(self, lines: list[bytes], found: list[Item | None], held: list[Item]) -> None:
+        """Rows, the events of lines that are no rows, and what is wrong, each in its place; blank lines are skipped."""
+        others = [at for at, item in enumerate(found) if item is None and lines[at].strip()]
+        read = decode_lines(b"\n".join([lines[at] for at in others]))
+        refused = {others[refusal.index]: refusal for refusal in read.refusals}
+        events = zip(read.times_ms, read.events, strict=True)
+        place, wanted = self._line, set(others)
+        for at, item in enumerate(found):
+            place += 1
+            if item is not None:
+                held.append(item)
+            elif at in refused:
+                after_ms = held[-1][0] if held else self._latest_ms
+                self.bad.append(BadLine(self.path.name, place, refused[at].raw, refused[at].error, after_ms))
+            elif at in wanted:
+                at_ms, event = next(events)
+                held.append((at_ms, event.source, event.id, place, event))
 
 
 def read(paths: Iterable[Path], bad: list[BadLine], *, external: bool = False) -> Iterator[list[Item]]:
@@ -162,7 +178,8 @@ def _spill(path: Path, held: list[Item]) -> Path:
     encode = msgspec.json.encode
     with path.open("wb") as out:
         for item in held:
-            out.write(encode(item[4]))
+            event: Any = item[4]
+            out.write(event.raw if type(event) is ROW else encode(event))
             out.write(b"\n")
     return path
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from events.codec import BadEvent
 from events.errors import BadReason
+from events.rows import event_of
 from events.times import DAY_MS, format_ms
 from events.types import DeadLetter, DeadLetterEvent, FindingEvent
 from governance.settings import Settings
@@ -207,12 +208,13 @@ def _gap(block: Sequence[Item], last_ms: int | None) -> int:
 
 
 def _ahead(item: Item, last_ms: int) -> BadLine:
+    event = event_of(item[4])
     message = (
-        f"time: {item[4].time} lies {(item[0] - last_ms) // DAY_MS} days after all other events of the log "
+        f"time: {event.time} lies {(item[0] - last_ms) // DAY_MS} days after all other events of the log "
         f"(the last is of {format_ms(last_ms)}); a wrong clock?"
     )
-    problem = BadEvent(BadReason.BAD_TIME, message, "time", getattr(item[4].data, "agent_id", None))
-    return BadLine("", item[3], _encode(item[4]), problem, last_ms)
+    problem = BadEvent(BadReason.BAD_TIME, message, "time", getattr(event.data, "agent_id", None))
+    return BadLine("", item[3], _encode(event), problem, last_ms)
 
 
 def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:

@@ -1,0 +1,520 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Lines of agent actions read without building the event: only what the engine's calm path asks of it.
+
+A line is taken when it is *plain*: an action with outcome ok, known fields only, each once and of the right type,
+no escape in a string. All others are left to ``events.structured``, which decides alone what is refused, so both
+ways accept and refuse the same. A row's event is decoded when somebody asks for it.
+
+The content's hash is that of the canonical form (msgpack, fields in the record's order, keys sorted) that
+``streams.keyed`` makes of a decoded event: a retry that is formatted otherwise is still the same event.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+cimport cython
+
+from msgspec import UNSET
+from msgspec.json import Decoder
+from xxhash import xxh3_64_intdigest as _xxh3
+
+from events.types import ActionEvent
+
+
+cdef extern from "Python.h":
+    object PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
+
+
+cdef extern from *:
+    """
+    #ifndef TRIPLINE_SOURCE
+    #define TRIPLINE_SOURCE ""
+    #endif
+    """
+    const char* TRIPLINE_SOURCE
+
+
+decode = Decoder(ActionEvent).decode
+
+SOURCE = TRIPLINE_SOURCE.decode()
+"""Digest of the source this module was built from."""
+
+include "_grammar.pxi"
+
+cdef enum:
+    FIELDS = 23
+
+cdef enum Kind:
+    NAME, OUTCOME, TEXT, TEXTS, CHANGES, COUNT, FLAG, TRIGGER, NULL_ONLY
+
+# The fields of events.types.AgentAction in its order; the tests compare.
+cdef enum Field:
+    AGENT_ID, ACTION, OUTCOME_FIELD, AGENT_VERSION, OBJECT, RECORD_IDS, CHANGES_FIELD, RECORDS, RECIPIENTS,
+    RECIPIENT_IDS, EXTERNAL, FIRST_CONTACT, AUTHORIZED_BY, TRIGGER_FIELD, REVIEWED_BY, ERROR, RUN_ID, PARENT_AGENT_ID,
+    DECISION_ID, DEAL_ID, OWNER_ID, SYSTEM, TOOL
+
+FIELD_NAMES = (
+    b"agent_id", b"action", b"outcome", b"agent_version", b"object", b"record_ids", b"changes", b"records",
+    b"recipients", b"recipient_ids", b"external", b"first_contact", b"authorized_by", b"trigger", b"reviewed_by",
+    b"error", b"run_id", b"parent_agent_id", b"decision_id", b"deal_id", b"owner_id", b"system", b"tool",
+)
+
+cdef struct FieldOf:
+    const char* name
+    int size
+    int kind
+
+cdef FieldOf TABLE[FIELDS]
+cdef int* KINDS = [
+    NAME, NAME, OUTCOME, TEXT, TEXT, TEXTS, CHANGES, COUNT, COUNT, TEXTS, FLAG, FLAG, TEXT, TRIGGER, TEXT, NULL_ONLY,
+    TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT,
+]
+for _index, _name in enumerate(FIELD_NAMES):
+    TABLE[_index].name = PyBytes_AS_STRING(_name)
+    TABLE[_index].size = len(_name)
+    TABLE[_index].kind = KINDS[_index]
+
+cdef int follows[FIELDS + 1]
+"""The field that stood behind each field in the line before; producers keep an order."""
+for _index in range(FIELDS + 1):
+    follows[_index] = _index % FIELDS
+
+cdef struct Read:
+    Span id, source, time, agent_id, action
+    Span object_, decision_id
+    Span ids[MAX_IDS]
+    int object_is, decision_is      # 0 not given, 1 null, 2 a text
+    int ids_count                   # -1 not given
+    int64_t records                 # -1 not given
+    bint is_external
+
+
+cdef int trigger(Line* line) noexcept nogil:
+    """null, or {"kind": …, "ref": …}."""
+    cdef Span key, kind, ref
+    cdef int has_kind = 0, has_ref = 0
+    ref.at, ref.size = NULL, 0
+    if is_null(line):
+        line.out[0] = 0xC0
+        line.out += 1
+        return 1
+    if not take(line, c'{'):
+        return 0
+    while True:
+        if not text(line, &key) or not take(line, c':'):
+            return 0
+        if is_text(key, b"kind", 4) and not has_kind:
+            if not text(line, &kind) or not 1 <= kind.size <= 256:
+                return 0
+            has_kind = 1
+        elif is_text(key, b"ref", 3) and not has_ref:
+            if is_null(line):
+                has_ref = 1
+            elif text(line, &ref) and ref.size <= MAX_TEXT:
+                has_ref = 2
+            else:
+                return 0
+        else:
+            return 0
+        if take(line, c'}'):
+            break
+        if not take(line, c','):
+            return 0
+    if not has_kind:
+        return 0
+    line.out[0] = 0x80 | (2 if has_ref else 1)
+    line.out += 1
+    put_text(line, <const uint8_t*>b"kind", 4)
+    put_text(line, kind.at, kind.size)
+    if has_ref:
+        put_text(line, <const uint8_t*>b"ref", 3)
+        if has_ref == 1:
+            line.out[0] = 0xC0
+            line.out += 1
+        else:
+            put_text(line, ref.at, ref.size)
+    return 1
+
+
+cdef inline int find(Span key, int last) noexcept nogil:
+    """The field of this name, where ``last`` (-1: none) stood before it; -1 when it is unknown."""
+    cdef int at = follows[last + 1]
+    if is_text(key, TABLE[at].name, TABLE[at].size):
+        return at
+    for at in range(FIELDS):
+        if is_text(key, TABLE[at].name, TABLE[at].size):
+            follows[last + 1] = at
+            return at
+    return -1
+
+
+cdef int field(Line* line, int at, Read* read, uint8_t* spare) except -1:
+    """One field's value into its canonical form, and what the engine asks of it into ``read``."""
+    cdef Span span
+    cdef int kind = TABLE[at].kind, ignored = 0, given = 2
+    cdef int64_t value = 0
+    if kind == NAME:
+        if not text(line, &span) or not 1 <= span.size <= (256 if at == AGENT_ID else 128):
+            return 0
+        put_text(line, span.at, span.size)
+        if at == AGENT_ID:
+            read.agent_id = span
+        else:
+            read.action = span
+        return 1
+    if kind == OUTCOME:
+        if not text(line, &span) or not is_text(span, b"ok", 2):
+            return 0
+        put_text(line, span.at, span.size)
+        return 1
+    if kind == TEXT:
+        if is_null(line):
+            given = 1
+            line.out[0] = 0xC0
+            line.out += 1
+        elif text(line, &span) and span.size <= MAX_TEXT:
+            put_text(line, span.at, span.size)
+        else:
+            return 0
+        if at == OBJECT:
+            read.object_is, read.object_ = given, span
+        elif at == DECISION_ID:
+            read.decision_is, read.decision_id = given, span
+        return 1
+    if kind == TEXTS:
+        if at == RECORD_IDS:
+            return texts(line, &read.ids[0], &read.ids_count)
+        return texts(line, NULL, &ignored)
+    if kind == CHANGES:
+        return map_of(line, True, spare)
+    if kind == COUNT:
+        skip_space(line)
+        if not integer(line, &value, &ignored) or not ignored or not 0 <= value <= 9007199254740992:
+            return 0
+        put_int(line, value)
+        if at == RECORDS:
+            read.records = value
+        return 1
+    if kind == FLAG:
+        skip_space(line)
+        if word(line, b"true", 4):
+            line.out[0] = 0xC3
+        elif word(line, b"false", 5):
+            line.out[0] = 0xC2
+        else:
+            return 0
+        if at == EXTERNAL:
+            read.is_external = line.out[0] == 0xC3
+        line.out += 1
+        return 1
+    if kind == TRIGGER:
+        return trigger(line)
+    if not is_null(line):
+        return 0
+    line.out[0] = 0xC0
+    line.out += 1
+    return 1
+
+
+cdef int action_data(Line* line, Read* read, uint8_t* scratch, uint8_t* canonical, Py_ssize_t* size) except -1:
+    """The event's data: each field's canonical form, then all in the record's order."""
+    cdef uint8_t* begins[FIELDS]
+    cdef Py_ssize_t sizes[FIELDS]
+    cdef uint32_t seen = 0
+    cdef int at = -1, count = 0
+    cdef Span key
+    cdef uint8_t* spare = scratch + 4 * MAX_LINE
+    cdef Line out
+    line.out = scratch
+    read.ids_count, read.records, read.is_external = -1, -1, False
+    read.object_is = read.decision_is = 0
+    if not take(line, c'{'):
+        return 0
+    while True:
+        if not text(line, &key) or not take(line, c':'):
+            return 0
+        at = find(key, at)
+        if at < 0 or seen >> at & 1:
+            return 0
+        seen |= <uint32_t>1 << at
+        begins[at] = line.out
+        if not field(line, at, read, spare):
+            return 0
+        sizes[at] = line.out - begins[at]
+        count += 1
+        if take(line, c'}'):
+            break
+        if not take(line, c','):
+            return 0
+    if seen & 7 != 7:
+        return 0
+    canonical[0], canonical[1], canonical[2] = 0xDE, 0, <uint8_t>count  # as msgspec writes a record of so many fields
+    out.out = canonical + 3
+    for at in range(FIELDS):
+        if seen >> at & 1:
+            put_text(&out, <const uint8_t*>TABLE[at].name, TABLE[at].size)
+            memcpy(out.out, begins[at], sizes[at])
+            out.out += sizes[at]
+    size[0] = out.out - canonical
+    return 1
+
+
+cdef int envelope(Line* line, Read* read, uint8_t* scratch, uint8_t* canonical, Py_ssize_t* size) except -1:
+    """The whole event; 0 for an attribute that is unknown, optional in a rare way, or given twice."""
+    cdef Span key, value
+    cdef uint32_t seen = 0, bit
+    if not take(line, c'{'):
+        return 0
+    while True:
+        if not text(line, &key) or not take(line, c':'):
+            return 0
+        if is_text(key, b"data", 4):
+            bit = 1
+            if not action_data(line, read, scratch, canonical, size):
+                return 0
+        else:
+            if not text(line, &value):
+                return 0
+            if is_text(key, b"id", 2):
+                bit = 2
+                read.id = value
+                if not 1 <= value.size <= 512:
+                    return 0
+            elif is_text(key, b"source", 6):
+                bit = 4
+                read.source = value
+                if not 1 <= value.size <= 1024:
+                    return 0
+            elif is_text(key, b"type", 4):
+                bit = 8
+                if not is_text(value, b"tripline.agent.action.v1", 24):
+                    return 0
+            elif is_text(key, b"time", 4):
+                bit = 16
+                read.time = value
+            elif is_text(key, b"specversion", 11):
+                bit = 32
+                if not is_text(value, b"1.0", 3):
+                    return 0
+            elif is_text(key, b"datacontenttype", 15):
+                bit = 64
+                if not is_text(value, b"application/json", 16):
+                    return 0
+            elif is_text(key, b"subject", 7):
+                bit = 128
+            elif is_text(key, b"partitionkey", 12):
+                bit = 256
+            else:
+                return 0
+        if seen & bit:
+            return 0
+        seen |= bit
+        if take(line, c'}'):
+            break
+        if not take(line, c','):
+            return 0
+    skip_space(line)
+    return line.p == line.end and seen & 63 == 63
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+cdef inline int digits(const uint8_t* at, int count) noexcept nogil:
+    """A number of so many digits; a negative one when there is anything else."""
+    cdef int value = 0, place
+    for place in range(count):
+        if not c'0' <= at[place] <= c'9':
+            return -100000
+        value = value * 10 + at[place] - c'0'
+    return value
+
+
+cdef int usual_time(Span span, int64_t* at_ms) noexcept nogil:
+    """YYYY-MM-DDTHH:MM:SS[.f[f[f]]]Z as milliseconds; 0 for every other form."""
+    cdef const uint8_t* t = span.at
+    cdef int64_t year, month, day, hour, minute, second, fraction = 0, shifted, era, of_era, of_year
+    cdef int digits_after = <int>span.size - 21
+    if span.size == 20:
+        digits_after = 0
+    elif not 1 <= digits_after <= 3 or t[19] != c'.':
+        return 0
+    if t[4] != c'-' or t[7] != c'-' or t[10] != c'T' or t[13] != c':' or t[16] != c':' or t[span.size - 1] != c'Z':
+        return 0
+    year, month, day = digits(t, 4), digits(t + 5, 2), digits(t + 8, 2)
+    hour, minute, second = digits(t + 11, 2), digits(t + 14, 2), digits(t + 17, 2)
+    if digits_after:
+        fraction = digits(t + 20, digits_after)
+        if fraction < 0:
+            return 0
+        fraction *= 100 if digits_after == 1 else 10 if digits_after == 2 else 1
+    if year < 1970 or not 1 <= month <= 12 or day < 1:
+        return 0
+    if day > 28 and (month == 2 or day > 30 + (month + month // 8) % 2):
+        return 0  # a 29th of February is read the careful way
+    if not 0 <= hour <= 23 or not 0 <= minute <= 59 or not 0 <= second <= 59:
+        return 0
+    # days since 1970 in the proleptic Gregorian calendar, years counted from March
+    shifted = year - (month <= 2)
+    era = shifted // 400
+    of_era = shifted - era * 400
+    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    cdef int64_t days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+    at_ms[0] = ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + fraction
+    return 1
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+@cython.final
+@cython.freelist(4096)
+@cython.no_gc
+cdef class ActionRow:
+    """One plain action: what the calm path needs, and its bytes."""
+
+    def __init__(self):
+        raise TypeError("rows are made by scan() alone")
+
+    @property
+    def raw(self):
+        """The line's bytes."""
+        return self._block[self._start : self._stop]
+
+    @property
+    def event(self):
+        """The event, decoded when first asked for."""
+        if self._event is None:
+            self._event = decode(self.raw)  # a plain line needs no further check
+        return self._event
+
+    @property
+    def digests(self):
+        """The hashes of its first records' ids, each with its object."""
+        return [self._digests[at] for at in range(min(self.ids, MAX_IDS) if self.ids > 0 else 0)]
+
+
+cdef class Scanner:
+    """Reads blocks of lines; keeps room to work in, and the texts that most lines share."""
+
+    cdef uint8_t* _scratch
+    cdef uint8_t* _canonical
+    cdef str _source
+    cdef bytes _source_raw
+
+    def __cinit__(self):
+        self._scratch = <uint8_t*>PyMem_Malloc(6 * MAX_LINE)
+        self._canonical = <uint8_t*>PyMem_Malloc(4 * MAX_LINE)
+        if self._scratch == NULL or self._canonical == NULL:
+            raise MemoryError
+        self._source, self._source_raw = "", b""
+
+    def __dealloc__(self):
+        PyMem_Free(self._scratch)
+        PyMem_Free(self._canonical)
+
+    def scan(self, bytes block not None, Py_ssize_t place=0):
+        r"""One item for each line of a block (lines end with \n or the block's end), in order: (time in ms, source, id,
+        place, row), or None for a line that is not plain. The first line's place is ``place``."""
+        cdef const uint8_t* begin = <const uint8_t*>PyBytes_AS_STRING(block)
+        cdef const uint8_t* end = begin + PyBytes_GET_SIZE(block)
+        cdef const uint8_t* at = begin
+        cdef const uint8_t* stop
+        cdef ActionRow row
+        cdef list found = []
+        while at < end:
+            stop = <const uint8_t*>memchr(at, c'\n', end - at)
+            if stop == NULL:
+                stop = end
+            row = self._line(block, begin, at, stop)
+            found.append(None if row is None else (row.time_ms, row.source, row.id, place, row))
+            place += 1
+            at = stop + 1
+        return found
+
+    cdef ActionRow _line(self, bytes block, const uint8_t* begin, const uint8_t* at, const uint8_t* stop):
+        cdef Line line
+        cdef Read read
+        cdef Py_ssize_t size = 0
+        cdef int64_t time_ms = 0
+        cdef uint8_t high = 0
+        cdef bint is_odd = False
+        cdef Py_ssize_t place
+        if stop > at and (stop - 1)[0] == c'\r':
+            stop -= 1
+        if stop - at > MAX_LINE // 2 or stop - at < 2:
+            return None
+        for place in range(stop - at):  # no escape, no control character anywhere
+            is_odd |= (at[place] == c'\\') | (at[place] < 32)
+            high |= at[place]
+        if is_odd:
+            return None
+        line.p, line.end = at, stop
+        if not envelope(&line, &read, self._scratch, self._canonical, &size):
+            return None
+        if not usual_time(read.time, &time_ms):
+            return None
+        if high & 0x80 and not is_utf8(at, stop):
+            return None
+        return self._row(block, begin, at, stop, &read, time_ms, size)
+
+    cdef ActionRow _row(self, bytes block, const uint8_t* begin, const uint8_t* at, const uint8_t* stop, Read* read,
+                     int64_t time_ms, Py_ssize_t size):
+        cdef ActionRow row = ActionRow.__new__(ActionRow)
+        cdef int place
+        cdef bytes key
+        row._block, row._start, row._stop = block, at - begin, stop - begin
+        row.id = to_str(read.id)
+        row.source = self._source_of(read.source)
+        row.agent_id = to_str(read.agent_id)
+        row.action = to_str(read.action)
+        row.object = optional(read.object_is, read.object_)
+        row.decision_id = optional(read.decision_is, read.decision_id)
+        row.time_ms, row.records, row.is_external, row.ids = time_ms, read.records, read.is_external, read.ids_count
+        row.content_hash = _xxh3(PyBytes_FromStringAndSize(<char*>self._canonical, size))
+        row.id_hash = _xxh3(joined(read.source, 0, read.id))
+        for place in range(min(read.ids_count, MAX_IDS)):
+            if read.object_is == 2:
+                key = joined(read.object_, 31, read.ids[place])
+            else:
+                name = b"None\x1f" if read.object_is == 1 else b"UNSET\x1f"
+                key = name + PyBytes_FromStringAndSize(<const char*>read.ids[place].at, read.ids[place].size)
+            row._digests[place] = _xxh3(key)
+        return row
+
+    cdef str _source_of(self, Span span):
+        """The source as text; most lines have that of the line before."""
+        if PyBytes_GET_SIZE(self._source_raw) != span.size or memcmp(
+            PyBytes_AS_STRING(self._source_raw), span.at, span.size
+        ) != 0:
+            self._source_raw = PyBytes_FromStringAndSize(<const char*>span.at, span.size)
+            self._source = to_str(span)
+        return self._source
+
+
+cdef bint is_utf8(const uint8_t* at, const uint8_t* stop):
+    try:
+        PyUnicode_DecodeUTF8(<const char*>at, stop - at, NULL)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+cdef inline str to_str(Span span):
+    return <str>PyUnicode_DecodeUTF8(<const char*>span.at, span.size, NULL)
+
+
+cdef inline object optional(int given, Span span):
+    return UNSET if given == 0 else None if given == 1 else to_str(span)
+
+
+cdef inline bytes joined(Span first, uint8_t between, Span second):
+    """The bytes of two texts with a byte between them."""
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, first.size + 1 + second.size)
+    cdef uint8_t* out = <uint8_t*>PyBytes_AS_STRING(made)
+    memcpy(out, first.at, first.size)
+    out[first.size] = between
+    memcpy(out + first.size + 1, second.at, second.size)
+    return made

@@ -1,0 +1,51 @@
+"""Agent actions as rows: read without building the event, where the compiled reader was built."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from events.compiled import load
+
+
+class Row(Protocol):
+    """One plain action: its time, identity and bytes; the event itself is decoded when asked for."""
+
+    id: str
+    source: str
+    agent_id: str
+    time_ms: int
+
+    @property
+    def raw(self) -> bytes:
+        """The line's bytes."""
+
+    @property
+    def event(self) -> Any:
+        """The event."""
+
+
+class Scanner(Protocol):
+    """Reads blocks of lines."""
+
+    def scan(self, block: bytes, place: int = 0) -> list[tuple[int, str, str, int, Any] | None]:
+        """One item for each line of a block, in order: (time in ms, source, id, place, row), or None for a line that
+        ``events.structured`` has to read. Places count from ``place``."""
+
+
+class _NoRow:
+    """Stands for the type of rows where the compiled reader was not built."""
+
+
+_module = load("events._rows")
+ROW: Any = _NoRow if _module is None else _module.ActionRow
+"""The type of rows."""
+
+
+def scanner() -> Scanner | None:
+    """A new reader of rows; None where it was not built."""
+    return None if _module is None else _module.Scanner()
+
+
+def event_of(event: Any) -> Any:
+    """The event of a row; an event itself."""
+    return event.event if type(event) is ROW else event

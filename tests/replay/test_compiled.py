@@ -1,0 +1,195 @@
+"""The compiled path and the Python path: the same outputs and the same states, whatever the log holds."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from events.codec import decode, encode, time_ms
+from events.rows import ROW, scanner
+from events.times import format_ms
+from events.types import ActionError, ActionEvent, AgentAction
+from governance.settings import parse_settings
+from simulator import simulate
+from simulator.population import population
+from streams import agents
+from streams.compiled import Judge
+from streams.engine import topology
+from streams.replay import reader, replay
+from streams.replay.run import FILES
+from streams.ticks import tick_event
+
+pytestmark = pytest.mark.skipif(Judge is None, reason="not compiled: make compile")
+START_MS = 1_772_442_000_000
+MINUTE_MS = 60_000
+SETTINGS = parse_settings(
+    """
+    [agents.a]
+    level = 3
+    actions = ["record.*"]
+    max_records_per_operation = 5
+    records_per_10_min = 8
+    [detectors.action_rate]
+    max_actions_per_sec = 2.0
+    burst_actions = 6
+    max_actions_per_hour = 60
+    """,
+    {},
+)
+
+
+@pytest.fixture
+def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything by the Python path."""
+    monkeypatch.setattr(reader, "scanner", lambda: None)
+    monkeypatch.setattr(agents, "Judge", None)
+
+
+def event(number: int, at_ms: int, draws: random.Random) -> ActionEvent:
+    """An action of one of three agents, mostly plain."""
+    ids = [f"r{draws.randrange(12)}" for _ in range(draws.choice([1, 1, 1, 1, 2, 3, 12]))]
+    fields: dict[str, Any] = {"object": draws.choice(["Account", "Opportunity"]), "record_ids": ids}
+    if draws.random() < 0.1:
+        fields = {}
+    if draws.random() < 0.1:
+        fields["object"] = None
+    if draws.random() < 0.1:
+        fields["records"] = draws.choice([0, 1, 4, 60])
+    if draws.random() < 0.05:
+        fields["external"] = True
+    outcome = "ok"
+    if draws.random() < 0.12:
+        outcome = draws.choice(["error", "denied"])
+        fields["error"] = ActionError(code="INVALID_FIELD")
+    return ActionEvent(
+        specversion="1.0",
+        id=f"e{number if draws.random() < 0.93 else draws.randrange(max(number, 1))}",
+        source="/crm",
+        time=format_ms(at_ms - draws.choice([0, 0, 0, 0, 400_000])),
+        data=AgentAction(
+            agent_id=draws.choice("aab"),
+            action=draws.choice(["record.update"] * 6 + ["record.read", "email.send", "owner.reassign", "odd.thing"]),
+            outcome=outcome,  # type: ignore[arg-type]
+            **fields,
+        ),
+    )
+
+
+def log(seed: int, count: int, gaps_ms: list[int]) -> list[tuple[int, int, Any]]:
+    """Entries of a partition: actions, some of them again, with ticks between them."""
+    draws = random.Random(seed)
+    at_ms, entries, lines = START_MS, [], []
+    for number in range(count):
+        at_ms += draws.choice(gaps_ms)
+        if draws.random() < 0.1:
+            entries.append((len(entries), at_ms, tick_event("x", at_ms // 10_000 * 10_000)))
+        if lines and draws.random() < 0.05:
+            line = draws.choice(lines)
+        else:
+            line = encode(event(number, at_ms, draws))
+            lines.append(line)
+        entries.append((len(entries), at_ms, decode(line)))
+    return entries
+
+
+def as_rows(entries: list[tuple[int, int, Any]]) -> list[tuple[int, int, Any]]:
+    """The same entries, with rows where the reader makes them."""
+    read = scanner()
+    assert read is not None
+    found: list[tuple[int, int, Any]] = []
+    for offset, at_ms, one in entries:
+        (item,) = read.scan(encode(one)) if isinstance(one, ActionEvent) else (None,)
+        found.append((offset, at_ms, one if item is None else item[4]))
+    return found
+
+
+def run(stage: Any, entries: list[tuple[int, int, Any]], cuts: list[int]) -> tuple[list[bytes], list[Any]]:
+    """What a stage says and keeps, given the entries in batches cut at these places."""
+    said, begin = [], 0
+    for cut in [*sorted(cuts), len(entries)]:
+        said += [encode(output.event) for output in stage.process(entries[begin:cut])]
+        begin = cut
+    return said, [*stage.snapshot(), stage.duplicates, stage.judged]
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    gaps=st.sampled_from(
+        [[0, 1, 300], [1_000, 20_000], [30_000, 90_000], [60_000, 1_800_000], [3_600_000, 40_000_000]]
+    ),
+    cuts=st.lists(st.integers(0, 400), max_size=4),
+)
+@settings(max_examples=60, deadline=None)
+def test_rows_and_events_are_judged_alike(seed: int, gaps: list[int], cuts: list[int]):
+    entries = log(seed, 400, gaps)
+    rows = as_rows(entries)
+    assert sum(type(entry[2]) is ROW for entry in rows) > 100
+    compiled = topology(SETTINGS, "x").agents
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents, "Judge", None)
+        plain = topology(SETTINGS, "x").agents
+    assert compiled._judge_rows is not None
+    assert plain._judge_rows is None
+    assert run(compiled, rows, cuts) == run(plain, entries, [])
+
+
+def test_a_detector_that_fails_on_a_row_is_disabled_as_on_an_event(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise ValueError("broken")
+
+    entries = log(3, 60, [20_000])
+    compiled = topology(SETTINGS, "x").agents
+    monkeypatch.setattr(agents, "Judge", None)
+    plain = topology(SETTINGS, "x").agents
+    for stage in (compiled, plain):
+        for detector in stage.detectors:
+            if detector.name == "action_rate":
+                monkeypatch.setattr(type(detector), "_open_minute", fail)
+    said, kept = run(compiled, as_rows(entries), [7])
+    assert (said, kept) == run(plain, entries, [])
+    assert any(b"The detector action_rate failed" in line for line in said)
+
+
+def simulated(folder: Path) -> Path:
+    """A week of a small organisation, deals and all."""
+    path = folder / "log.jsonl"
+    with path.open("wb") as out:
+        out.writelines(
+            encode(one) + b"\n" for one in simulate(population(6, 5), 5, START_MS - START_MS % 86_400_000, 9)
+        )
+        out.write(b"not json\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulated(tmp_path_factory.mktemp("log"))
+
+
+@pytest.fixture(scope="module")
+def by_rows(path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rows")
+    replay([path], parse_settings(), out)
+    return out
+
+
+@pytest.mark.usefixtures("in_python")
+def test_a_replay_writes_the_same_bytes_either_way(path: Path, by_rows: Path, tmp_path: Path):
+    result = replay([path], parse_settings(), tmp_path)
+    assert result.actions > 1_000
+    for name in (*FILES.values(), "summary.json"):
+        assert (tmp_path / name).read_bytes() == (by_rows / name).read_bytes(), name
+
+
+def test_a_row_keeps_its_events_time(path: Path):
+    lines = path.read_bytes().splitlines()[:500]
+    read = scanner()
+    assert read is not None
+    for line, item in zip(lines, read.scan(b"\n".join(lines)), strict=True):
+        if item is not None:
+            assert item[0] == time_ms(decode(line))
