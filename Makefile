@@ -24,7 +24,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	@touch $@
 
 # Faster modules where there is a C compiler; without them all works in Python.
-COMPILED := $(wildcard events/_*.px*) $(wildcard streams/_*.px*)
+COMPILED := $(wildcard events/_*.p* streams/_*.pyx)
 $(VENV)/.compiled: $(COMPILED) hatch_build.py $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	@touch $@
