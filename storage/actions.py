@@ -7,7 +7,7 @@ with its position in the log, so that after a crash it goes on exactly where it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ VERSION = 1
 MOST = 10**9
 """Records or recipients of one operation that a row shows at most; what an agent claims has no limit."""
 
-_json = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 _ids = msgspec.json.Decoder(list[str]).decode
 _BIN_COUNTS = ("actions", "records", "errors", "denied", "admitted", "changes")
 _AGENT_COUNTS = ("actions", "records", "errors", "external", "admitted", "denied", "changes")
@@ -151,12 +151,16 @@ class ActionRows:
         tenant = DEFAULT_TENANT if event.tenant is UNSET else event.tenant
         key = f"{tenant}/{data.agent_id}"
         kind = CATALOGUE.get(data.action) or kind_of(data.action)
-        ids = data.record_ids or ()
+        ids: Sequence[str] = data.record_ids or ()
         records = min(MOST, max(len(ids), data.records or 0, 1 if kind.is_write else 0))
         is_external = kind.is_external or data.external is True
         recipients = min(MOST, max(len(data.recipient_ids or ()), data.recipients or 0, 1 if is_external else 0))
         decision_id = data.decision_id or None
         was_admitted = decision_id is not None and self._close(decision_id)
+        try:
+            effect_ms = parse_ms(event.time)
+        except (BadTime, TypeError):
+            effect_ms = at_ms
         found = self._agents.get(key) or self._agent(key, at_ms)
         self._count += 1
         found.rows.append(
@@ -164,20 +168,20 @@ class ActionRows:
                 key,
                 at_ms,
                 offset,
-                _effect_ms(event.time, at_ms),
+                effect_ms,
                 data.agent_id,
                 "report",
                 data.action,
                 data.object or None,
-                _text(ids) if ids else None,
-                _text(data.changes) if data.changes else None,
+                _encode(ids).decode() if ids else None,
+                _encode(data.changes).decode() if data.changes else None,
                 data.outcome,
-                _text(data.error) if data.error else None,
+                _encode(data.error).decode() if data.error else None,
                 records,
                 recipients,
                 is_external,
                 data.authorized_by or None,
-                _text(data.trigger) if data.trigger else None,
+                _encode(data.trigger).decode() if data.trigger else None,
                 data.reviewed_by or None,
                 decision_id,
                 data.deal_id or None,
@@ -186,10 +190,13 @@ class ActionRows:
                 event.id,
             )
         )
-        if ids:
+        if len(ids) == 1:
+            self.records.append((tenant, data.object or "", ids[0], at_ms, offset, key))
+        elif ids:
             self._index(tenant, data.object or "", ids, key, at_ms, offset)
         found.last_ms = at_ms
-        counts, bin_ = found.counts, found.bin_at(at_ms)
+        counts = found.counts
+        bin_ = found.bin if found.until - BIN_MS <= at_ms < found.until else found.bin_at(at_ms)
         if not was_admitted:
             counts[0] += 1
             counts[1] += records
@@ -358,7 +365,7 @@ def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 2_000) -> int:
 
 
 def _text(value: Any) -> str:
-    return _json.encode(value).decode()
+    return _encode(value).decode()
 
 
 def _effect_ms(text: str | Any, at_ms: int) -> int:

@@ -116,20 +116,27 @@ class Slice:
         if self.is_poison:
             self._give_up(round_)
             return
-        ahead_ms, recent = round_.now_ms + AHEAD_MS, round_.core.recent
-        known, add, fresh = recent.known, recent.add, []
-        for index in range(self.start, self.end):
-            item = self.delivery.items[index]
-            content = known.get(item.id_hash)
-            if (content is None or self._is_news(index, item, content, round_)) and item.effect_ms <= ahead_ms:
-                fresh.append(item)
-                add(item.id_hash, item.content_hash)
-            elif content != item.content_hash and item.effect_ms > ahead_ms:
-                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
-        if fresh:
-            round_.append_all(fresh)
+        items: Sequence[Prepared] = self.delivery.items[self.start : self.end]
+        ahead_ms = round_.now_ms + AHEAD_MS
+        if max([item.effect_ms for item in items], default=0) > ahead_ms or not round_.core.recent.add_all(items):
+            items = self._fresh(items, round_)
+        if items:
+            round_.append_all(items)
         if self.is_last and self.delivery.after is not None:
             self.delivery.after(round_)
+
+    def _fresh(self, items: Sequence[Prepared], round_: Round) -> list[Prepared]:
+        """Those that are new; the others are answered one by one."""
+        ahead_ms, recent = round_.now_ms + AHEAD_MS, round_.core.recent
+        fresh: list[Prepared] = []
+        for index, item in enumerate(items, start=self.start):
+            content = recent.known.get(item.id_hash)
+            if (content is None or self._is_news(index, item, content, round_)) and item.effect_ms <= ahead_ms:
+                fresh.append(item)
+                recent.add(item.id_hash, item.content_hash)
+            elif content != item.content_hash and item.effect_ms > ahead_ms:
+                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
+        return fresh
 
     def _is_news(self, index: int, item: Prepared, content: int, round_: Round) -> bool:
         """An id that is known: the same event again is answered, another content is told by the stage or refused."""
@@ -217,8 +224,10 @@ class TickJob:
 
 def answer(future: Future[Any], result: Any) -> None:
     """Resolve a future, unless its caller gave up."""
-    with suppress(InvalidStateError):
+    try:  # noqa: SIM105 - once a gate check
         future.set_result(result)
+    except InvalidStateError:
+        pass
 
 
 def refuse(future: Future[Any], problem: BaseException) -> None:

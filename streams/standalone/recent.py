@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+from collections.abc import Sequence
 
 from xxhash import xxh3_64_intdigest
 
 from events.types import Event
 from storage import log
+from streams.standalone.types import Prepared
 
 CAPACITY = 262_144
 _pair = struct.Struct("<QQ")
@@ -35,6 +37,17 @@ class RecentEvents:
         known[id_hash] = content_hash
         if len(known) > self.capacity:
             del known[next(iter(known))]
+
+    def add_all(self, items: Sequence[Prepared]) -> bool:
+        """Remember events that are all new; False, and nothing remembered, when one of them is known or comes twice."""
+        new = {item.id_hash: item.content_hash for item in items}
+        known = self.known
+        if len(new) < len(items) or not known.keys().isdisjoint(new):
+            return False
+        known.update(new)
+        while len(known) > self.capacity:
+            del known[next(iter(known))]
+        return True
 
     def load(self, link: sqlite3.Connection, topics: tuple[str, ...]) -> None:
         """Remember what the log's newest segments of some topics hold."""

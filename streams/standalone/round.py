@@ -90,13 +90,7 @@ class Round:
 
     def append_all(self, items: Sequence[Prepared]) -> None:
         """Append producers' events, each to every topic that it belongs to."""
-        by_topic: dict[tuple[str, ...], list[Prepared]] = {}
-        for item in items:
-            found = by_topic.get(item.topics)
-            if found is None:
-                found = by_topic[item.topics] = []
-            found.append(item)
-        if len(by_topic) == 1:
+        if len({item.topics for item in items}) == 1:
             for topic in items[0].topics:
                 self._extend(topic, items)
             return

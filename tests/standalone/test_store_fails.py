@@ -13,6 +13,7 @@ from governance.gate import GateRequest, Rule
 from storage import log
 from storage.errors import StoreInUse, StoreMismatch, StoreUnavailable
 from streams.routing import ACTIONS, CRM
+from streams.standalone import projector
 from streams.standalone.runtime import Runtime
 from streams.standalone.types import Busy
 from tests.standalone.conftest import NOW_MS
@@ -211,6 +212,24 @@ def test_projections_that_are_lost_are_made_again_from_the_log(start: Start) -> 
     link = sqlite3.connect(runtime.store.folder / "projections.db")
     assert link.execute("SELECT count(*) FROM action").fetchone() == (30,)
     assert link.execute("SELECT actions, records FROM agent").fetchone() == (30, 30)
+    link.close()
+
+
+def test_under_load_rows_are_gathered_and_the_lag_says_so(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(projector, "GATHER_SECS", 3600.0)
+    runtime = start(limit=10**9)
+    assert runtime.projector is not None
+    assert runtime.projector.wait_until_idle(10)
+    written = runtime.projector.position
+    for number in range(10):
+        runtime.ingest(batch("a", 100 * number, 100, NOW_MS)).result(10)
+        lag = runtime.status().projection_lag
+        assert lag == runtime.status().offsets[ACTIONS] - runtime.projector.position
+    assert runtime.projector.wait_until_idle(10)  # nothing more comes: what was gathered is written
+    assert runtime.status().projection_lag == 0
+    assert runtime.projector.position == written + 1_000
+    link = sqlite3.connect(runtime.store.folder / "projections.db")
+    assert link.execute("SELECT count(*) FROM action").fetchone() == (1_000,)
     link.close()
 
 
