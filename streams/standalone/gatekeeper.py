@@ -7,8 +7,7 @@ that it caused. Admissions of an agent are numbered without a gap.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -27,7 +26,7 @@ from storage.gate import Row, decision_row
 from streams.envelopes import envelope, split_key
 from streams.routing import ACTIONS
 from streams.standalone.core import Core, Gated
-from streams.standalone.jobs import Job, answer
+from streams.standalone.jobs import Job
 from streams.standalone.round import Round
 
 REFUSALS_KEPT_PER_MINUTE = 120
@@ -94,15 +93,15 @@ def _keep(core: Core, request: GateRequest, key: str, row: Row) -> None:
 
 
 class GateCheck:
-    """One check, as a job of the writer."""
+    """One check, as a job of the writer; ``told`` hears the decision once, after the commit."""
 
-    __slots__ = ("_decision", "future", "key", "request", "settings")
+    __slots__ = ("_decision", "key", "request", "settings", "told")
 
-    def __init__(self, request: GateRequest, settings: Settings) -> None:
+    def __init__(self, request: GateRequest, settings: Settings, told: Callable[[GateDecision], None]) -> None:
         self.request = request
         self.key = request.key
         self.settings = settings
-        self.future: Future[GateDecision] = Future()
+        self.told = told
         self._decision: GateDecision | None = None
 
     def run(self, round_: Round) -> None:
@@ -144,11 +143,11 @@ class GateCheck:
 
     def succeed(self) -> None:
         """Answer."""
-        answer(self.future, self._decision)
+        self.told(self._decision or blind(self.request, self.settings))
 
     def fail(self, problem: BaseException) -> None:
         """Nothing is known: writes are denied."""
-        answer(self.future, blind(self.request, self.settings))
+        self.told(blind(self.request, self.settings))
 
     def split(self) -> Sequence[Job]:
         """It can't be split."""

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ from streams.standalone.clock import SystemClock
 from streams.standalone.core import Core
 from streams.standalone.dump import dump
 from streams.standalone.gatekeeper import GateCheck
-from streams.standalone.jobs import Call, Delivery, TickJob
+from streams.standalone.jobs import Call, Delivery, TickJob, answer
 from streams.standalone.keeper import Checkpointer, Ticker
+from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.projector import Projector
 from streams.standalone.recent import id_hash
 from streams.standalone.recent import pack as pack_ids
@@ -207,9 +209,23 @@ class Runtime:
 
     def check(self, request: GateRequest) -> Future[GateDecision]:
         """May an agent do this? An admission is durable and judged when the answer comes. Never fails: it denies."""
-        job = GateCheck(request, self.settings)
+        future: Future[GateDecision] = Future()
+        job = GateCheck(request, self.settings, partial(answer, future))
         self._writer.put(self._writer.gates, job)
-        return job.future
+        return future
+
+    def mailbox(self, hand_over: HandOver) -> Mailbox:
+        """Where answers to ``ask`` go; one for each event loop, made once."""
+        box = Mailbox(hand_over)
+        with self._lock:
+            self._writer.boxes = (*self._writer.boxes, box)
+        return box
+
+    def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
+        """As ``check``; the decision comes to the mailbox with the token, together with the others of its round."""
+        job = GateCheck(request, self.settings, partial(box.put, token))
+        if not self._writer.put(self._writer.gates, job):
+            box.deliver()
 
     # --- control ------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from streams.routing import ACTIONS
 from streams.standalone.core import Core
 from streams.standalone.decided import FILED_AFTER_SECS
 from streams.standalone.jobs import Delivery, Job
+from streams.standalone.mailbox import Mailbox
 from streams.standalone.round import Round
 from streams.standalone.sweep import Sweeper
 from streams.standalone.types import Changes, Closed
@@ -62,6 +63,7 @@ class Writer:
         self.gates: deque[Job] = deque()
         self.calls: deque[Job] = deque()
         self.deliveries: deque[Delivery] = deque()
+        self.boxes: tuple[Mailbox, ...] = ()
         self.queued_events = 0
         self.judged_to_ms = 0
         self.restarts = 0
@@ -96,13 +98,14 @@ class Writer:
         """Whether the thread is alive."""
         return self._thread.is_alive()
 
-    def put(self, queue: deque[Job], job: Job) -> None:
-        """Queue a job."""
+    def put(self, queue: deque[Job], job: Job) -> bool:
+        """Queue a job; False when it has failed at once."""
         if self._stop:
             job.fail(Closed("the runtime is stopping"))
-            return
+            return False
         queue.append(job)
         self._wake.set()
+        return True
 
     def deliver(self, delivery: Delivery) -> None:
         """Queue a batch of events."""
@@ -142,6 +145,7 @@ class Writer:
         if jobs:
             self._do(jobs)
             self._in_hand = None
+            self._deliver()
         elif self._stop:
             self._close()
             return False
@@ -248,6 +252,7 @@ class Writer:
         self.judged_to_ms = round_.now_ms
         for job in jobs:
             job.succeed()
+        self._deliver()
         self._on_commit(round_, changed, entries)
 
     def _retry_apart(self, jobs: Sequence[Job], problem: BaseException) -> None:
@@ -327,6 +332,11 @@ class Writer:
             slice_ = delivery.next_slice(len(delivery.items))
             self.queued_events -= len(slice_)
             slice_.fail(problem)
+        self._deliver()
+
+    def _deliver(self) -> None:
+        for box in self.boxes:
+            box.deliver()
 
     def _close(self) -> None:
         """Save all states, so that the next start has nothing to read again."""
