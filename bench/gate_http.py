@@ -52,11 +52,9 @@ class Link:
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number = self.socket.fileno()
         self.due = 0.0
         self.got = b""
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
 
     def body(self) -> bytes | None:
         """The answer's body, once it is whole."""
@@ -75,7 +73,7 @@ class Link:
 def drive(port: int, rate: float, requests: list[bytes]) -> tuple[list[float], Counter[str]]:
     """Seconds from due to answered, and how often which decision."""
     free = deque(Link(port) for _ in range(CONNECTIONS))
-    busy: set[Link] = set()
+    busy: dict[int, Link] = {}
     took: list[float] = []
     decisions: Counter[str] = Counter()
     sent, count, clock = 0, len(requests), time.perf_counter
@@ -85,15 +83,16 @@ def drive(port: int, rate: float, requests: list[bytes]) -> tuple[list[float], C
             link = free.popleft()
             link.due = due
             link.socket.sendall(requests[sent])
-            busy.add(link)
+            busy[link.number] = link
             sent += 1
         wait = max(0.0, began + sent / rate - clock()) if sent < count and free else 10.0
-        for link in select.select(busy, (), (), wait)[0]:
+        for number in select.select(busy, (), (), wait)[0]:
+            link = busy[number]
             body = link.body()
             if body is not None:
                 took.append(clock() - link.due)
                 decisions[body.split(b'"', 4)[3].decode()] += 1
-                busy.remove(link)
+                del busy[number]
                 free.append(link)
     return took, decisions
 

@@ -134,9 +134,11 @@ class LaneProtocol(HttpToolsProtocol):
 
     def _begin_known(self, data: bytes) -> bool:
         """Begin a request whose head, byte for byte, was read before, and which is all there is: no parsing again."""
+        if not (self._is_between and self._heads and self._is_free()):
+            return False
         end = data.find(b"\r\n\r\n") + 4
         known = self._heads.get(data[:end])
-        if known is None or len(data) - end != known.length or not (self._is_between and self._is_free()):
+        if known is None or len(data) - end != known.length:
             return False
         return self._begin(known.url, known.head, data[end:])
 
