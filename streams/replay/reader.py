@@ -111,10 +111,11 @@ class Reader:
             lines = block.split(b"\n")
             if lines[-1] == b"":
                 lines.pop()
-            self._weave(lines, found or [None] * len(lines), held)
+            found = found or [None] * len(lines)
+            self._weave(lines, found, held)
         else:
             held += found  # type: ignore[arg-type]
-        self._line += block.count(b"\n")
+        self._line += len(found)
         self._latest_ms = held[-1][0] if held else self._latest_ms
 
     def _weave(self, lines: list[bytes], found: list[Item | None], held: list[Item]) -> None:
