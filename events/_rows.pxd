@@ -21,3 +21,6 @@ cdef class ActionRow:
     cdef readonly int ids
     cdef uint64_t _digests[MAX_IDS]
     cdef object _event
+
+
+cpdef ActionRow row_of(event)

@@ -18,8 +18,10 @@ cimport cython
 
 from msgspec import UNSET
 from msgspec.json import Decoder
+from msgspec.msgpack import Encoder
 from xxhash import xxh3_64_intdigest as _xxh3
 
+from events.times import parse_ms
 from events.types import ActionEvent
 
 
@@ -37,6 +39,7 @@ cdef extern from *:
 
 
 decode = Decoder(ActionEvent).decode
+canonical = Encoder(order="deterministic").encode
 
 SOURCE = TRIPLINE_SOURCE.decode()
 """Digest of the source this module was built from."""
@@ -380,8 +383,8 @@ cdef class ActionRow:
 
     @property
     def raw(self):
-        """The line's bytes."""
-        return self._block[self._start : self._stop]
+        """The line's bytes; nothing for the row of an event."""
+        return None if self._block is None else self._block[self._start : self._stop]
 
     @property
     def event(self):
@@ -394,6 +397,33 @@ cdef class ActionRow:
     def digests(self):
         """The hashes of its first records' ids, each with its object."""
         return [self._digests[at] for at in range(min(self.ids, MAX_IDS) if self.ids > 0 else 0)]
+
+
+cpdef ActionRow row_of(event):
+    """The row of an event that was read already; None when a line of it would not be one."""
+    data = event.data
+    if data.outcome != "ok" or event.tenant is not UNSET or event.sequence is not UNSET:
+        return None
+    cdef ActionRow row = ActionRow.__new__(ActionRow)
+    cdef int place
+    row._event = event
+    try:
+        row.content_hash = _xxh3(canonical(data))
+    except OverflowError:  # a field's value beyond 64 bits
+        return None
+    row.id, row.source, row.agent_id, row.action = event.id, event.source, data.agent_id, data.action
+    row.id_hash = _xxh3(f"{row.source}\0{row.id}".encode())
+    row.object, row.decision_id, row.is_external = data.object, data.decision_id, data.external is True
+    row.time_ms = parse_ms(event.time)
+    row.records = -1 if data.records is UNSET else data.records
+    listed = data.record_ids
+    if listed is UNSET:
+        row.ids = -1
+        return row
+    row.ids = len(listed)
+    for place in range(min(row.ids, MAX_IDS)):
+        row._digests[place] = _xxh3(f"{row.object}\x1f{listed[place]}".encode("utf-8", "surrogatepass"))
+    return row
 
 
 cdef class Scanner:

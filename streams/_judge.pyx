@@ -16,13 +16,14 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from cpython cimport array
 
-from events._rows cimport MAX_IDS, ActionRow
+from events._rows cimport MAX_IDS, ActionRow, row_of
 
 from detectors.action_rate import _RING, MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
 from detectors.distinct import _HOURS, _MINUTES, DistinctCounter
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
 from events.catalogue import CATALOGUE
+from events.types import ActionEvent
 from streams.keyed import Keyed
 from streams.recent import _SLOTS, CAPACITY, Recent, Seen
 
@@ -201,18 +202,16 @@ cdef class Judge:
                 at += 1
                 event = entry[2]
                 keyed = NULL
-                if type(event) is ActionRow:
-                    row = <ActionRow>event
+                row = <ActionRow>event if type(event) is ActionRow else row_of(event) if type(event) is ActionEvent else None
+                if row is not None:
                     keyed = PyDict_GetItem(known_agents, row.agent_id)
                     if keyed != NULL:
                         body = peek(keyed, KEYED.body)
-                        if <dict>peek(body, self.body.pending):
+                        pending = <dict>peek(body, self.body.pending)
+                        if pending and row.decision_id in pending:
                             keyed = NULL
                 if keyed == NULL:
                     begin = at - 1
-                    if type(event) is not ActionRow:
-                        while at < count and type((<tuple>entries[at])[2]) is not ActionRow:
-                            at += 1
                     stage.next_offset, stage.stream_ms = next_offset, stream_ms
                     stage.process_events(entries[begin:at], out)
                     next_offset, stream_ms, free_ms = stage.next_offset, stage.stream_ms, stage._free_until_ms

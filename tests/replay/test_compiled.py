@@ -129,13 +129,15 @@ def test_rows_and_events_are_judged_alike(seed: int, gaps: list[int], cuts: list
     entries = log(seed, 400, gaps)
     rows = as_rows(entries)
     assert sum(type(entry[2]) is ROW for entry in rows) > 100
-    compiled = topology(SETTINGS, "x").agents
+    compiled, of_events = topology(SETTINGS, "x").agents, topology(SETTINGS, "x").agents
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agents, "Judge", None)
         plain = topology(SETTINGS, "x").agents
     assert compiled._judge_rows is not None
     assert plain._judge_rows is None
-    assert run(compiled, rows, cuts) == run(plain, entries, [])
+    expected = run(plain, entries, [])
+    assert run(compiled, rows, cuts) == expected
+    assert run(of_events, entries, cuts) == expected
 
 
 def test_a_detector_that_fails_on_a_row_is_disabled_as_on_an_event(monkeypatch: pytest.MonkeyPatch):
