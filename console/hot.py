@@ -5,35 +5,24 @@ The lane (``console.lane``) calls them straight from the socket, the guard for a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, NamedTuple
 
 from console.answers import Answer
 from console.auth import Caller
-from console.bridge import Bridge
 from console.heads import Head
 
-Finish = Callable[[Future[Any] | None], Answer]
+Reply = Callable[[Answer], None]
+HotRoute = Callable[[bytes, Head, Caller, Reply], bool]
+"""Body, head, caller, and who is told the answer: once, later, on the running loop.
 
-
-class Begun(NamedTuple):
-    """A request that the runtime has: what answers it, who waits for that, and how it becomes an answer.
-
-    ``finish`` is called once, on the event loop, with the future when it is done, or None when it took too long.
-    """
-
-    future: Future[Any]
-    bridge: Bridge
-    finish: Finish
-
-    async def answer(self) -> Answer:
-        """The answer, when it is there."""
-        return self.finish(await self.bridge.settled(self.future))
-
-
-HotRoute = Callable[[bytes, Head, Caller], Begun | None]
-"""Body, head and caller to what has begun. None: this request is for the application, and nothing was done yet.
-
-Raises Refused, in which case nothing was done either.
+False: this request is for the application, and nothing was done yet. Raises Refused; then nothing was done either.
 """
+
+
+async def answer_by(route: HotRoute, body: bytes, head: Head, caller: Caller) -> Answer | None:
+    """The answer, when it is there; None when the route leaves the request to the application."""
+    told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    if not route(body, head, caller, lambda answer: None if told.done() else told.set_result(answer)):
+        return None
+    return await told

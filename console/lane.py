@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from concurrent.futures import Future
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from console.answers import Renderer
+from console.answers import Answer, Renderer
 from console.errors import Refused
 from console.heads import Head, read_head
-from console.hot import Begun, Finish, HotRoute
+from console.hot import HotRoute, Reply
 from console.security import SMALL_BODY_BYTES, Guard
 
 PATIENCE_SECS = 1.0
@@ -40,14 +39,14 @@ class Lane:
         self.unheard = asyncio.Event()
         self._guard = guard
 
-    def begin(self, url: bytes, head: Head, body: bytes) -> Begun | None:
-        """Let a request in and hand it over; None when it must go the ordinary way."""
+    def begin(self, url: bytes, head: Head, body: bytes, reply: Reply) -> bool:
+        """Let a request in and hand it over; False when it must go the ordinary way."""
         path, route = self.routes[url]
         try:
             caller = self._guard.admit_known("POST", path, head)
-            return None if caller is None else route(body, head, caller)
+            return caller is not None and route(body, head, caller, reply)
         except Exception:  # nothing was done; the ordinary way comes to the same, counts it, and knows how to say it
-            return None
+            return False
 
 
 class _Known(NamedTuple):
@@ -159,11 +158,10 @@ class LaneProtocol(HttpToolsProtocol):
         return True
 
     def _begin(self, url: bytes, head: Head, body: bytes) -> bool:
-        begun = self.lane.begin(url, head, body)
-        if begun is None:
+        waiting = _Waiting(self.lane.unheard)
+        if not self.lane.begin(url, head, body, partial(self._answer, waiting)):
             return False
-        waiting = self.cycle = _Waiting(self.lane.unheard)
-        begun.bridge.when_done(begun.future, partial(self._answer, waiting, begun.finish))
+        self.cycle = waiting
         return True
 
     def _is_free(self) -> bool:
@@ -197,13 +195,8 @@ class LaneProtocol(HttpToolsProtocol):
             self._patience.cancel()
             self._patience = None
 
-    def _answer(self, waiting: _Waiting, finish: Finish, future: Future[Any] | None) -> None:
+    def _answer(self, waiting: _Waiting, answer: Answer) -> None:
         waiting.response_complete = True
-        try:
-            answer = finish(future)
-        except Exception:  # a defect, which the bridge logs: better no answer than one that nobody gave
-            self.transport.close()
-            raise
         if waiting.disconnected or self.transport.is_closing():
             return
         headers, is_kept = self.server_state.default_headers, waiting.keep_alive

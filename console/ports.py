@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from events.types import Event
 from governance.control import ControlRequest, Decision
-from governance.gate import GateDecision, GateRequest
+from governance.gate import GateRequest
+from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
 
 
@@ -82,8 +83,11 @@ class Runtime(Protocol):
     def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
         """Mark dead letters as re-driven."""
 
-    def check(self, request: GateRequest) -> Future[GateDecision]:
-        """Decide whether an agent may do something; an admission is durable when the future is done."""
+    def mailbox(self, hand_over: HandOver) -> Mailbox:
+        """Where answers to ``ask`` go; one for each event loop."""
+
+    def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
+        """Decide whether an agent may do something; the admission is durable when the answer comes to the box."""
 
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority for a state."""

@@ -25,7 +25,7 @@ from console.answers import answer_of, encoded, secured, send_answer
 from console.auth import CALLER_KEY, NOBODY, BadCredentials, Caller, Identifier, csrf_of
 from console.errors import Refused, forbidden
 from console.heads import Head, read_head
-from console.hot import HotRoute
+from console.hot import HotRoute, answer_by
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -163,9 +163,9 @@ class Guard:
             if caller.session and not scope["path"].startswith("/login"):
                 _check_csrf(head, body, caller.session)
             hot = self._hot.get(scope["path"]) if scope["method"] == "POST" else None
-            begun = hot(body, head, caller) if hot is not None else None
-            if begun is not None:
-                await send_answer(send, await begun.answer())
+            answer = await answer_by(hot, body, head, caller) if hot is not None else None
+            if answer is not None:
+                await send_answer(send, answer)
             else:
                 await self._app(scope, _replay(body, receive), send)
         finally:

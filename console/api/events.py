@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from operator import attrgetter
 from typing import Any
 
@@ -17,11 +18,10 @@ from msgspec import Struct
 from console.answers import Answer, answer_of
 from console.api.docs import body_as
 from console.auth import Caller, Token, caller_of
-from console.bridge import Bridge
 from console.errors import Refused
 from console.failures import refusal_of
 from console.heads import Head
-from console.hot import Begun, HotRoute
+from console.hot import HotRoute, Reply
 from console.services import Services, services_of
 from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode_input, read_body, to_structured
 from events.types import ActionEvent
@@ -93,36 +93,47 @@ async def ingest(request: Request[Any, Any, Any]) -> Response[IngestAnswer]:
 
 def hot_route(services: Services) -> HotRoute:
     """Small bodies of good events, as a ``console.hot.HotRoute``; all else is for ``ingest``."""
-    bridge = Bridge()
 
-    def begin(body: bytes, head: Head, caller: Caller) -> Begun | None:
+    def begin(body: bytes, head: Head, caller: Caller, reply: Reply) -> bool:
         if len(body) > INLINE_BYTES or head.is_event or head.is_from_page:
-            return None
+            return False
         started = time.perf_counter()
         try:
             items = read_items(body, (("content-type", head.get(b"content-type")),), services.limits)
             accepted = [item for item in items if isinstance(item, Accepted)]
             if not accepted or len(accepted) < len(items):
-                return None
+                return False
             if caller.token is not None:
                 check_binding(caller.token, accepted)
             future = services.runtime.ingest([(item.raw, item.event) for item in accepted])
         except (Refused, Busy, Closed):
-            return None
+            return False
 
-        def finish(done: Future[list[ItemResult]] | None) -> Answer:
+        def told() -> None:
             try:
-                results = done.result() if done is not None else []
+                duplicates, late = _taken(services, accepted, future.result())
+                services.metrics.ingest_seconds.observe(time.perf_counter() - started)
+                shown = _answer(len(accepted), duplicates, late, ())
+                answer = Answer(_status(shown), _encode(shown))
             except Exception as problem:
-                return answer_of(refusal_of(problem, PATH))
-            duplicates, late = _taken(services, accepted, results)
-            services.metrics.ingest_seconds.observe(time.perf_counter() - started)
-            answer = _answer(len(accepted), duplicates, late, ())
-            return Answer(_status(answer), _encode(answer))
+                answer = answer_of(refusal_of(problem, PATH))
+            reply(answer)
 
-        return Begun(future, bridge, finish)
+        _when_done(future, told)
+        return True
 
     return begin
+
+
+def _when_done(future: Future[Any], told: Callable[[], None]) -> None:
+    """Call ``told`` on the running loop, later, when the future is done."""
+    loop = asyncio.get_running_loop()
+
+    def done(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+            loop.call_soon_threadsafe(told)
+
+    future.add_done_callback(done)
 
 
 def _answer(accepted: int, duplicates: int, late: Sequence[RefusedItem], refusals: Sequence[Refusal]) -> IngestAnswer:

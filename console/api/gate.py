@@ -5,10 +5,9 @@ When nothing can be decided (store down, engine stuck, no time left) the answer 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -19,10 +18,10 @@ from msgspec import Struct
 from console.answers import Answer
 from console.api.docs import body_of
 from console.auth import Caller, caller_of
-from console.bridge import Bridge
+from console.desk import Desk
 from console.errors import Refused, bad_request
 from console.heads import Head, read_head
-from console.hot import Begun
+from console.hot import HotRoute, Reply, answer_by
 from console.services import Services, services_of
 from dashboards.metrics import Metrics
 from governance.gate import BadRequest, GateDecision, GateRequest, decode_request
@@ -68,26 +67,32 @@ _EXAMPLE = {
 )
 async def check(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Allow, hold or deny, with the reason. 503 (and deny) when it can't be decided."""
-    route = hot_route(services_of(request))
-    answer = await route(await request.body(), read_head(request.scope["headers"]), caller_of(request)).answer()
+    route, head = hot_route(services_of(request)), read_head(request.scope["headers"])
+    answer = await answer_by(route, await request.body(), head, caller_of(request))
+    assert answer is not None  # noqa: S101 - it takes every request
     return Response(answer.body, status_code=answer.status, media_type="application/json")
 
 
-def hot_route(services: Services) -> Callable[[bytes, Head, Caller], Begun]:
+def hot_route(services: Services) -> HotRoute:
     """The route as a ``console.hot.HotRoute``; it takes every request."""
-    metrics, bridge = services.metrics, Bridge(CHECK_SECS)
+    metrics, desk = services.metrics, Desk(services.runtime, CHECK_SECS)
 
-    def begin(body: bytes, head: Head, caller: Caller) -> Begun:
+    def begin(body: bytes, head: Head, caller: Caller, reply: Reply) -> bool:
         started = time.perf_counter()
         asked = read_check(body, head.get(b"content-type"), caller)
 
-        def finish(future: Future[GateDecision] | None) -> Answer:
-            status, told = _told(metrics, future)
-            metrics.gate_decisions.add(told.decision, told.rule)
+        def told(decision: GateDecision | None, trouble: str = "timeout") -> None:
+            status, answer = _told(decision, trouble, metrics)
+            metrics.gate_decisions.add(answer.decision, answer.rule)
             metrics.gate_seconds.observe(time.perf_counter() - started)
-            return Answer(status, _encode(told))
+            reply(Answer(status, _encode(answer)))
 
-        return Begun(_asked(services, asked), bridge, finish)
+        try:
+            desk.ask(asked, told)
+        except Exception as problem:  # whatever went wrong, the answer is deny
+            _log.error("gate.failed", problem=repr(problem))
+            asyncio.get_running_loop().call_soon(told, None, "error")
+        return True
 
     return begin
 
@@ -107,25 +112,15 @@ def read_check(body: bytes, content_type: str, caller: Caller) -> GateRequest:
     return asked
 
 
-def _asked(services: Services, asked: GateRequest) -> Future[GateDecision]:
+def _told(decision: GateDecision | None, trouble: str, metrics: Metrics) -> tuple[int, CheckAnswer]:
+    """The status and the answer; deny, without a decision or when it can't be told."""
     try:
-        return services.runtime.check(asked)
+        if decision is not None:
+            return 200, _answer(decision)
     except Exception as problem:  # whatever went wrong, the answer is deny
-        failed: Future[GateDecision] = Future()
-        failed.set_exception(problem)
-        return failed
-
-
-def _told(metrics: Metrics, future: Future[GateDecision] | None) -> tuple[int, CheckAnswer]:
-    """The status and the answer; deny when it took too long or went wrong, whatever it was."""
-    if future is None:
-        metrics.gate_errors.add("timeout")
-    else:
-        try:
-            return 200, _answer(future.result())
-        except Exception as problem:
-            metrics.gate_errors.add("error")
-            _log.error("gate.failed", problem=repr(problem))
+        trouble = "error"
+        _log.error("gate.failed", problem=repr(problem))
+    metrics.gate_errors.add(trouble)
     reason = "denied: the gate could not decide (store or engine not available)"
     return 503, CheckAnswer(
         decision="deny", decision_id=secrets.token_hex(16), reason=reason, rule=NOT_AVAILABLE, epoch=0

@@ -10,6 +10,7 @@ from typing import Any
 from events.types import By
 from governance.control import ControlRequest, ControlRow, decide, first_row
 from governance.gate import GateDecision, Rule
+from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import ACCEPTED, DUPLICATE, Busy, Changes
 
 NOW_MS = 1_772_442_843_120
@@ -62,14 +63,16 @@ class FakeRuntime:
         self.settled.extend(ids)
         return done()
 
-    def check(self, request: Any) -> Future[GateDecision]:
+    def mailbox(self, hand_over: HandOver) -> Mailbox:
+        return Mailbox(hand_over)
+
+    def ask(self, request: Any, box: Mailbox, token: Any) -> None:
         self.checks.append(request)
-        if self.is_stuck:
-            return Future()
         if self.is_broken:
-            return done(problem=RuntimeError("the store is gone"))
-        row = self.rows.get(f"default/{request.agent_id}")
-        return done(gate_decision(row, len(self.checks)))
+            raise RuntimeError("the store is gone")
+        if not self.is_stuck:
+            box.put(token, gate_decision(self.rows.get(f"default/{request.agent_id}"), len(self.checks)))
+            box.deliver()
 
     def control(self, request: ControlRequest) -> Future[Any]:
         row = self.rows.get(request.key) or first_row(request.key, request.agent_id)

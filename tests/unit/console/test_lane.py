@@ -7,12 +7,12 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from litestar import Litestar
 
+import console.api.events as events_module
 import console.api.gate as gate_module
 import console.lane as lane_module
 from console.app import create_app
@@ -21,6 +21,7 @@ from console.server import Server, listen
 from governance.settings_types import Settings
 from storage.errors import StoreUnavailable
 from storage.read import Reader
+from streams.standalone.mailbox import Mailbox
 from streams.standalone.types import Closed
 from tests.unit.console.fakes import FakeRuntime, done, gate_decision
 from tests.unit.console.samples import action, change, lines
@@ -36,18 +37,19 @@ class Waiting(FakeRuntime):
 
     def __init__(self) -> None:
         super().__init__()
-        self.futures: list[Future[Any]] = []
+        self.waiting: list[tuple[Mailbox, Any]] = []
         self.has_begun = threading.Event()
 
-    def check(self, request: Any) -> Future[Any]:
+    def ask(self, request: Any, box: Mailbox, token: Any) -> None:
         self.checks.append(request)
-        self.futures.append(Future())
+        self.waiting.append((box, token))
         self.has_begun.set()
-        return self.futures[-1]
 
     def go_on(self) -> None:
         """Answer the oldest that waits."""
-        self.futures.pop(0).set_result(gate_decision(None, len(self.checks)))
+        box, token = self.waiting.pop(0)
+        box.put(token, gate_decision(None, len(self.checks)))
+        box.deliver()
 
 
 class Served:
@@ -546,12 +548,15 @@ def test_a_server_that_stops_answers_what_has_begun(serve: Callable[..., Served]
         assert not stopping.is_alive()
 
 
-def test_a_defect_in_an_answer_ends_its_connection_and_no_other(
-    serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
+def test_a_decision_that_can_not_be_told_is_a_denial(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "_answer", lambda decision: 1 / 0)
+    answer = both(served, GATE, *PLAIN[GATE])
+    assert status_of(answer) == 503
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["decision"] == "deny"
+
+
+def test_an_answer_about_events_that_can_not_be_told_is_an_error(
+    served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = serve(FakeRuntime())
-    monkeypatch.setattr(gate_module, "_told", lambda metrics, future: 1 / 0)
-    with served.connect() as link:
-        link.send(request_of(GATE, *PLAIN[GATE]))
-        assert link.is_at_end()
-    assert status_of(served.asks(EVENTS, *PLAIN[EVENTS])) == 200
+    monkeypatch.setattr(events_module, "_status", lambda answer: 1 / 0)
+    assert status_of(both(served, EVENTS, *PLAIN[EVENTS])) == 500
