@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from detectors.discovery import MODES, DetectorSettingsError, discover, parse_config
 from events.catalogue import CATALOGUE
 from governance.settings_errors import suggest
-from governance.settings_types import AgentSettings, Settings
+from governance.settings_types import AgentSettings, Kafka, Settings
 
 Path = tuple[str, ...]
 Found = Iterator[tuple[Path, str]]
@@ -27,6 +27,23 @@ def cross_check(settings: Settings) -> Found:
     yield from _detectors(settings)
     yield from _crm_users(settings)
     yield from _zone(("deals", "time_zone"), settings.deals.time_zone)
+    yield from _kafka(settings.kafka)
+
+
+def _kafka(kafka: Kafka) -> Found:
+    for address in kafka.bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+            yield ("kafka", "bootstrap"), f"{address!r} is not host:port, such as 127.0.0.1:9092"
+    if kafka.min_in_sync > kafka.replication:
+        yield (
+            ("kafka", "min_in_sync"),
+            f"must not be more than replication, which is {kafka.replication}",
+        )
+    if kafka.security.startswith("SASL") and not (kafka.sasl_user and kafka.sasl_password):
+        yield ("kafka", "sasl_user"), f"and sasl_password are needed with security = {kafka.security!r}"
+    if bool(kafka.cert_file) != bool(kafka.key_file):
+        yield ("kafka", "key_file" if kafka.cert_file else "cert_file"), "is needed with the other one"
 
 
 def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:

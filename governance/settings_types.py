@@ -296,6 +296,46 @@ class Auth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 10
 
 
+class Kafka(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where Kafka is, and how Tripline's topics are laid out there. The standalone runtime needs none of it."""
+
+    bootstrap: Annotated[str, Meta(description="Brokers to ask first: host:port, with commas between.")] = (
+        "127.0.0.1:9092"
+    )
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-zA-Z0-9._-]*$",
+            max_length=100,
+            description='Stands before each topic\'s name, such as "acme.", where several Triplines share a cluster.',
+        ),
+    ] = ""
+    partitions: Annotated[
+        int, Meta(ge=1, le=1000, description="Partitions of each topic; they can't be changed later without a move.")
+    ] = 12
+    replication: Annotated[int, Meta(ge=1, le=10, description="Copies of each partition; 1 only for trying out.")] = 3
+    min_in_sync: Annotated[
+        int, Meta(ge=1, le=10, description="Copies that must have a record before it counts as written.")
+    ] = 2
+    input_days: Annotated[
+        int, Meta(ge=3, le=3650, description="Days that input topics are kept; at least the 48 h the pages show.")
+    ] = 30
+    output_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days that findings, alerts and dead letters stay.")
+    ] = 90
+    security: Annotated[
+        Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], Meta(description="How brokers are spoken to.")
+    ] = "PLAINTEXT"
+    ca_file: Annotated[str, Meta(description="Certificates that sign the brokers' ones; empty: the system's.")] = ""
+    cert_file: Annotated[str, Meta(description="Own certificate, where brokers ask for one.")] = ""
+    key_file: Annotated[str, Meta(description="Its private key.")] = ""
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], Meta(description="How to log in, with SASL.")
+    ] = "SCRAM-SHA-512"
+    sasl_user: Annotated[str, Meta(description="Who logs in.")] = ""
+    sasl_password: Annotated[str, Meta(description="The password; better as a variable than in a file.")] = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, in one place. Made by ``governance.settings.parse_settings``."""
 
@@ -311,3 +351,4 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
     auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()
+    kafka: Annotated[Kafka, Meta(description="Kafka, for workers.")] = Kafka()

@@ -18,6 +18,7 @@ CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 PROMTOOL = shutil.which("promtool")
+JAVA, MAVEN = shutil.which("java"), shutil.which("mvn")
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MAY_SKIP = os.environ.get("TRIPLINE_TESTS_MAY_SKIP", "yes") != "no"
 
@@ -29,6 +30,8 @@ def missing() -> list[tuple[str, str, str]]:
         found.append(("Chromium", "tests/browser", "apt-get install chromium"))
     if PROMTOOL is None:
         found.append(("promtool", "the check of the metric names", "apt-get install prometheus"))
+    if JAVA is None or MAVEN is None:
+        found.append(("Java or Maven", "tests/kafka", "apt-get install openjdk-17-jre-headless maven"))
     if not CORPORA.is_dir() and MAY_SKIP:
         found.append(("public corpora", "imports of real data", "put them into ../shared/data, see docs/corpora.md"))
     if rows.scanner() is None or Judge is None:

@@ -1,0 +1,42 @@
+"""How a client reaches the brokers of the settings, and what is said when it can't."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance.settings import Kafka
+
+CONNECT_MS = 10_000
+REQUEST_MS = 15_000
+
+
+class KafkaProblem(Exception):
+    """Something about the cluster that a person has to mend; the message says what, ``advice`` what to do."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice
+
+
+def client_options(kafka: Kafka) -> dict[str, Any]:
+    """The options that every kafka-python client takes."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": [address.strip() for address in kafka.bootstrap.split(",")],
+        "client_id": "tripline",
+        "security_protocol": kafka.security,
+        "request_timeout_ms": REQUEST_MS,
+        "bootstrap_timeout_ms": CONNECT_MS,
+    }
+    if kafka.security.endswith("SSL"):
+        options |= {
+            "ssl_cafile": kafka.ca_file or None,
+            "ssl_certfile": kafka.cert_file or None,
+            "ssl_keyfile": kafka.key_file or None,
+        }
+    if kafka.security.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_user,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    return options

@@ -1,0 +1,38 @@
+"""A real broker for the tests of this folder; without Java and Maven they are skipped, in CI they fail."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from governance.settings import Kafka, parse_settings
+from tests.components import MAY_SKIP
+from tests.kafka.broker import Broker, NoBroker
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    try:
+        running = Broker(tmp_path_factory.mktemp("kafka"))
+        running.start()
+    except NoBroker as problem:
+        if not MAY_SKIP:
+            raise
+        pytest.skip(str(problem))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def kafka(broker: Broker) -> Kafka:
+    """Settings of a set of topics of the test's own."""
+    return settings_of(broker.address)
+
+
+def settings_of(address: str, **more: object) -> Kafka:
+    """Kafka settings for a broker alone."""
+    given = {"bootstrap": address, "prefix": f"t{uuid.uuid4().hex[:10]}.", "partitions": 3, "replication": 1}
+    overrides = {f"kafka.{name}": value for name, value in {**given, "min_in_sync": 1, **more}.items()}
+    return parse_settings(None, {}, overrides).kafka
