@@ -16,7 +16,7 @@ from msgspec import UNSET
 from events.catalogue import CATALOGUE, kind_of
 from events.times import BadTime, parse_ms
 from events.types import DEFAULT_TENANT, ActionEvent, AdmissionEvent, ChangeEvent, Event
-from storage.sql import insert_many, quoted
+from storage.sql import insert_flat, insert_many, quoted
 from storage.tables import action, action_record, agent, agent_bin, projection
 
 BIN_MS = 300_000
@@ -65,7 +65,7 @@ def position(link: sqlite3.Connection, topic: str, topic_id: str) -> int:
 
 
 class _Agent:
-    """What is to be written of one agent: rows in log order, what is to be added to its totals and its bins."""
+    """What is to be written of one agent: its rows' values in log order, what is to be added to its totals and bins."""
 
     __slots__ = (
         "bin",
@@ -75,13 +75,13 @@ class _Agent:
         "last_action",
         "last_ms",
         "last_write_ms",
-        "rows",
         "until",
+        "values",
         "version",
     )
 
     def __init__(self, at_ms: int) -> None:
-        self.rows: list[tuple[Any, ...]] = []
+        self.values: list[Any] = []
         self.counts = [0] * len(_AGENT_COUNTS)
         self.bins: dict[int, list[Any]] = {}
         self.bin: list[Any] = []
@@ -163,7 +163,7 @@ class ActionRows:
             effect_ms = at_ms
         found = self._agents.get(key) or self._agent(key, at_ms)
         self._count += 1
-        found.rows.append(
+        found.values.extend(
             (
                 key,
                 at_ms,
@@ -222,7 +222,7 @@ class ActionRows:
         key = f"{tenant}/{data.agent_id}"
         found = self._agent(key, at_ms)
         self._count += 1
-        found.rows.append(
+        found.values.extend(
             (
                 key, at_ms, offset, at_ms, data.agent_id, "admission", data.action, data.object or None,
                 _text(data.record_ids) if data.record_ids else None,
@@ -253,7 +253,7 @@ class ActionRows:
         changes = {data.record_id: data.changes} if data.changes else None
         found = self._agent(key, at_ms)
         self._count += 1
-        found.rows.append(
+        found.values.extend(
             (
                 key, at_ms, offset, _effect_ms(data.committed_at or event.time, at_ms), data.actor.id, "change",
                 f"record.{data.op}", data.object, _text([data.record_id]),
@@ -311,8 +311,10 @@ class ActionRows:
 
     def _write(self, link: sqlite3.Connection) -> None:
         agents = sorted(self._agents.items())
-        rows = [row for _, found in agents for row in found.rows]
-        insert_many(link, action, rows, "ON CONFLICT DO NOTHING")
+        values: list[Any] = []
+        for _, found in agents:
+            values += found.values
+        insert_flat(link, action, values, "ON CONFLICT DO NOTHING")
         self.records.sort()
         insert_many(link, action_record, self.records, "ON CONFLICT DO NOTHING")
         if self._reported:

@@ -47,12 +47,18 @@ def insert_many(link: sqlite3.Connection, table: Table, rows: Sequence[Sequence[
     The driver lets other threads run while a statement runs, and must wait for its turn after each one; with one
     statement a row, a busy neighbour would make each row wait.
     """
+    insert_flat(link, table, list(chain.from_iterable(rows)), tail)
+
+
+def insert_flat(link: sqlite3.Connection, table: Table, values: list[Any], tail: str = "") -> None:
+    """The same, with the values of all rows in one list: a row then costs no object of its own."""
     names = tuple(column.name for column in table.columns)
     at = 0
     for size in _CHUNKS:
-        if len(rows) - at < size:
+        step = size * len(names)
+        if len(values) - at < step:
             continue
         text = _many(table.name, names, size, tail)
-        while len(rows) - at >= size:
-            link.execute(text, tuple(chain.from_iterable(rows[at : at + size])))
-            at += size
+        while len(values) - at >= step:
+            link.execute(text, values[at : at + step])
+            at += step
