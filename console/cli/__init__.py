@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("console.cli.simulate", "A log of an invented sales organisation."),
     "log": ("console.cli.log", "Write the event log out."),
     "topics": ("console.cli.topics", "Make Tripline's Kafka topics, and compare them with the settings."),
+    "produce": ("console.cli.produce", "Write log files to the Kafka topics."),
     "schema": ("console.cli.schema", "Export the JSON Schemas of all events."),
     "users": ("console.cli.users", "People who may log in."),
     "tokens": ("console.cli.tokens", "API tokens of agents and event sources."),

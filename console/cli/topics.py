@@ -39,8 +39,8 @@ def create(apply: bool, as_json: bool, config: str | None, data_dir: str | None)
     from streams.kafka import admin
 
     kafka = load_settings(config, {"server.data_dir": data_dir}).kafka
-    made = _asking(lambda: admin.create(kafka, apply=apply))
-    left = _asking(lambda: admin.check(kafka))
+    made = asking(lambda: admin.create(kafka, apply=apply))
+    left = asking(lambda: admin.check(kafka))
     if as_json:
         print_json({"topics": made, "differences": left})
     else:
@@ -59,7 +59,7 @@ def check(as_json: bool, config: str | None, data_dir: str | None) -> None:
     from streams.kafka import admin
 
     kafka: Kafka = load_settings(config, {"server.data_dir": data_dir}).kafka
-    found = _asking(lambda: admin.check(kafka))
+    found = asking(lambda: admin.check(kafka))
     if as_json:
         print_json({"differences": found})
     elif not found:
@@ -70,7 +70,8 @@ def check(as_json: bool, config: str | None, data_dir: str | None) -> None:
         raise SystemExit(PROBLEM)
 
 
-def _asking(ask: Callable[[], T]) -> T:
+def asking(ask: Callable[[], T]) -> T:
+    """What the brokers answer; ends the command with what to do when they can't or won't."""
     from streams.kafka.connect import KafkaProblem
 
     try:
