@@ -22,10 +22,12 @@ from console.answers import Answer, Renderer
 from console.errors import Refused
 from console.heads import Head, read_head
 from console.hot import HotRoute, Reply
-from console.security import SMALL_BODY_BYTES, Guard
+from console.security import Guard
 
 PATIENCE_SECS = 1.0
 """How long the lane waits for the rest of a body; then the guard does, and counts it."""
+MOST_BYTES = 32 * 1024
+"""A larger body is not worth the lane, and the guard may want to refuse it before it has come."""
 HEADS_KEPT = 16
 """Heads that a connection remembers; a client's differ by their Content-Length."""
 
@@ -96,7 +98,7 @@ class LaneProtocol(HttpToolsProtocol):
             return
         self._parts.append(body)
         self._size += len(body)
-        if self._size > SMALL_BODY_BYTES:
+        if self._size > MOST_BYTES:
             self._leave()
 
     def on_message_begin(self) -> None:
@@ -177,6 +179,7 @@ class LaneProtocol(HttpToolsProtocol):
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and self._is_free()
+            and not any(name == b"content-length" and int(value) > MOST_BYTES for name, value in self.headers)
         )
 
     def _leave(self) -> None:

@@ -431,6 +431,25 @@ def test_a_slow_body_is_waited_for_by_the_guard(
     assert len(served.runtime.checks) == 1
 
 
+def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(served: Served) -> None:
+    whole = request_of(GATE, b"", {**JSON, "Content-Length": "300000"})
+    with served.connect() as link:
+        link.send(whole)
+        assert status_of(link.answer()) == 413
+        assert link.is_at_end()
+
+
+@pytest.mark.parametrize("size", [lane_module.MOST_BYTES, lane_module.MOST_BYTES + 1])
+def test_a_body_is_taken_up_to_a_size_and_larger_ones_the_ordinary_way(served: Served, size: int) -> None:
+    body = PLAIN[GATE][0].ljust(size)
+    assert status_of(both(served, GATE, body, JSON)) == 200
+    assert len(served.ordinary) == 1 + (size > lane_module.MOST_BYTES)
+    chunked = {**JSON, "Content-Length": "absent", "Transfer-Encoding": "chunked"}
+    head = request_of(GATE, b"", chunked)
+    assert status_of(served.ask(head + b"%x\r\n%b\r\n0\r\n\r\n" % (size, body))) == 200
+    assert len(served.ordinary) == 1 + 2 * (size > lane_module.MOST_BYTES)
+
+
 def test_a_chunked_check_is_read(served: Served) -> None:
     body, headers = PLAIN[GATE]
     head = request_of(GATE, b"", {**headers, "Content-Length": "absent", "Transfer-Encoding": "chunked"})
