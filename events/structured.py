@@ -126,8 +126,10 @@ def _read_together(block: bytes, lines: list[bytes]) -> Lines | None:
             return None
         if {event.datacontenttype for event in events} - _PLAIN_CONTENT:
             return None
-        for event in events if kinds & _MORE_TIMES.keys() else ():
-            _check_more_times(event)
+        for kind in kinds & _MORE_TIMES.keys():
+            for name in _MORE_TIMES[kind]:
+                for text in {getattr(event.data, name) for event in events if type(event) is kind} - _NO_TIME:
+                    times.parse_ms(text)
         return Lines(events, [times.parse_ms(event.time) for event in events], [])
     except (*_PROBLEMS, BadEvent, times.BadTime):
         return None
@@ -192,6 +194,7 @@ _MORE_TIMES: dict[Any, tuple[str, ...]] = {
 
 _INPUTS: frozenset[Any] = frozenset(INPUT_CLASSES)
 """Their encoder writes no key that was not read, as the count of colons needs."""
+_NO_TIME: frozenset[Any] = frozenset((UNSET, None))
 _PLAIN_CONTENT: frozenset[Any] = frozenset((UNSET, "application/json"))
 
 

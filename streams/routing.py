@@ -26,13 +26,19 @@ _BOTH = (CRM, ACTIONS)
 _PORTFOLIO = (PORTFOLIO,)
 
 
+_BY_KIND: dict[type[Event], tuple[str, ...]] = {
+    ActionEvent: _ACTIONS,
+    AdmissionEvent: _ACTIONS,
+    ReleaseEvent: _ACTIONS,
+    ControlEvent: _ACTIONS,
+    ScoreEvent: _PORTFOLIO,
+    MarkerEvent: _PORTFOLIO,
+}
+
+
 def topics_of(event: Event) -> tuple[str, ...]:
     """The input topics of an event; a change made by an agent's identity goes to that agent as well."""
-    if isinstance(event, ActionEvent | AdmissionEvent | ReleaseEvent | ControlEvent):
-        return _ACTIONS
-    if isinstance(event, ScoreEvent | MarkerEvent):
-        return _PORTFOLIO
     if isinstance(event, ChangeEvent):
         actor = event.data.actor
         return _BOTH if actor is not UNSET and actor.kind == "agent" else _CRM
-    return _CRM
+    return _BY_KIND.get(type(event), _CRM)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from events.rows import ROW
-from events.types import ActionEvent
+from events.types import ActionEvent, ActivityEvent
 from streams.agents import QUARTER_MS
 from streams.engine import Topology
 from streams.keyed import AHEAD_OF_TICK_MS
@@ -83,7 +83,7 @@ class Drive:
                 offset += 1
                 continue
             self.crm.take(at_ms, event)
-            if ACTIONS in topics_of(event):
+            if kind is not ActivityEvent and ACTIONS in topics_of(event):
                 held.append((offset, at_ms, event))
                 offset += 1
         self._has_acted = self._has_acted or offset != actions.offset
