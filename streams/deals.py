@@ -228,6 +228,7 @@ class DealsStage(KeyedStage[Deal]):
         deal.scores = deal.facts = deal.reasons = None
         if state.counted_offset < 0 and state.status in (Status.WON, Status.LOST):
             state.counted_offset = offset
+            state.counted_as = (state.closed_ms // DAY_MS, state.owner_id, state.segment, state.status == Status.WON)
             self.outcomes.close(_closed(deal))
 
     def _rate(self, deal: Deal, day: int) -> None:
@@ -471,6 +472,7 @@ def _changed_deal(data: CrmChange) -> str | None:
 
 
 def _closed(deal: Deal) -> Closed:
-    state = deal.state
-    is_won = state.status == Status.WON
-    return Closed(state.closed_ms // DAY_MS, deal.tenant, state.owner_id, state.segment, is_won)
+    counted = deal.state.counted_as
+    assert counted is not None  # noqa: S101 - set with counted_offset
+    day, owner, segment, is_won = counted
+    return Closed(day, deal.tenant, owner, segment, is_won)

@@ -115,9 +115,9 @@ class PortfolioStage(KeyedStage[Manager]):
     def _decide(self, offset: int, tick_ms: int, out: list[Output]) -> None:
         for key in sorted(self._changed):
             keyed = self.keys[key]
-            if self.begin(keyed, offset):
+            if self.begin(keyed, offset):  # else a state from after this marker: it waits for the next
+                self._changed.discard(key)
                 self._decide_one(offset, tick_ms, keyed, out)
-        self._changed.clear()
 
     def _decide_one(self, offset: int, tick_ms: int, keyed: Keyed[Manager], out: list[Output]) -> None:
         book, key, engine_id = keyed.body.book, keyed.key, self.partition.engine_id

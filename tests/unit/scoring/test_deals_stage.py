@@ -233,3 +233,41 @@ def test_what_is_said_carries_the_time_of_its_record(later_ms: int) -> None:
     life.tick(START_MS + later_ms + 1)
     [risk] = risks(life.add(START_MS + later_ms + 1, change(next_step="")))[-1:]
     assert risk.at == format_ms(START_MS + later_ms + 1)
+
+
+def test_a_closing_counts_as_what_it_was_when_it_is_counted_anew_after_a_recovery() -> None:
+    life = Life()
+    life.open(segment="Retail")
+    barrier = life.stage.snapshot()
+    life.add(START_MS + HOUR, change(stage="Closed Won"))
+    life.add(START_MS + 2 * HOUR, change(segment="Industry", owner_id="max"))
+    newer = [snapshot for snapshot in life.stage.snapshot() if snapshot.key]
+    again = Life().stage
+    resume = again.restore([*barrier, *newer])
+    again.process([entry for entry in life.log if entry[0] >= resume])
+    for stage in (again, life.stage):
+        stage.outcomes.roll(10**6)
+    assert again.outcomes.counts == life.stage.outcomes.counts
+    assert any("Retail" in group for group in again.outcomes.counts)
+    assert not any("Industry" in group for group in again.outcomes.counts)
+
+
+def test_a_portfolio_that_is_newer_than_a_marker_tells_its_changes_at_the_next() -> None:
+    life = Life()
+    life.open(manager_id="maya")
+    life.tick(START_MS + DAY)
+    barrier = life.portfolio.snapshot()
+    life.add(START_MS + DAY + HOUR, activity())
+    life.tick(START_MS + DAY + 2 * HOUR)
+    life.open("006B2", START_MS + DAY + 3 * HOUR, manager_id="maya")
+    life.tick(START_MS + DAY + 4 * HOUR)
+    scores = [entry for entry in life.portfolio_log if type(entry[2]).__name__ == "ScoreEvent"]
+    ahead = Life().portfolio
+    ahead.restore(barrier)
+    ahead.process([(entry[0], entry[1], entry[2]) for entry in life.portfolio_log if entry[0] <= scores[-1][0]])
+    newer = [snapshot for snapshot in ahead.snapshot() if snapshot.key]
+    again = Life().portfolio
+    resume = again.restore([*barrier, *newer])
+    said = again.process([entry for entry in life.portfolio_log if entry[0] >= resume])
+    assert [(output.kind, output.at_ms) for output in said] == [("top", START_MS + DAY + 4 * HOUR)]
+    assert again.next_due_ms() is None
