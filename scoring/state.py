@@ -72,8 +72,8 @@ class DealState(Struct, array_like=True, gc=False):
     ``due_ms`` and ``next_ms`` are the scorecard's: the packed sum, the bin of each feature, and when time alone
     changes it, at the earliest; ``judged_ms`` is the last record or timer;
     ``has_new_facts`` tells it that a feature changed that only records change. ``counted_offset`` is the record
-    whose closing counted for the win rates, ``counted_as`` as what (day, owner, segment, whether won: as they were then,
-    whatever is said later), ``told_manager`` whose portfolio holds the deal.
+    whose closing counted for the win rates, ``counted_as`` what it counted as (day, owner, segment, whether won),
+    whatever is said later, ``told_manager`` whose portfolio holds the deal.
     """
 
     status: int = Status.STUB
