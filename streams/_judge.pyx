@@ -18,7 +18,7 @@ from cpython cimport array
 
 from events._rows cimport MAX_IDS, ActionRow, row_of
 
-from detectors.action_rate import _RING, MINUTE_MS, ActionRate, RateState
+from detectors.action_rate import MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
 from detectors.distinct import _HOURS, _MINUTES, DistinctCounter
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
@@ -85,7 +85,6 @@ cdef enum:
 assert (Seen.NEW, Seen.DUPLICATE, Seen.CONFLICT) == (NEW, DUPLICATE, CONFLICT)
 
 cdef int64_t MINUTE = MINUTE_MS
-cdef int64_t RING = _RING
 cdef int64_t HOLD_BACK_MS = _HOLD_BACK_MS
 cdef int64_t EPISODE_MS = _EPISODE_MS
 cdef int64_t MINUTES = _MINUTES
@@ -115,8 +114,8 @@ cdef struct RecentAt:
     Py_ssize_t contents, filter, ids, next
 
 cdef struct RateAt:
-    Py_ssize_t base_5, end_ms, factor, first_ms, full_at_ms, last_ms, least_long, least_short, level, minute, n, names
-    Py_ssize_t peak_1, peak_5, peak_15, peak_60, ring, room, square_5, total
+    Py_ssize_t base_5, base_15, end_ms, factor, first_ms, full_at_ms, last_ms, least_long, least_short, level, minute, n, names
+    Py_ssize_t peak_1, peak_5, peak_15, peak_60, ring, room, square_5, square_15, total
 
 cdef struct BlastAt:
     Py_ssize_t calm, limits, records, spoken, told_distinct, told_distinct_ms
@@ -149,6 +148,7 @@ RATES.peak_1, RATES.peak_5 = offset_of(RateState, "peak_1"), offset_of(RateState
 RATES.peak_15, RATES.peak_60 = offset_of(RateState, "peak_15"), offset_of(RateState, "peak_60")
 RATES.ring, RATES.room = offset_of(RateState, "ring"), offset_of(RateState, "room")
 RATES.square_5, RATES.total = offset_of(RateState, "square_5"), offset_of(RateState, "total")
+RATES.base_15, RATES.square_15 = offset_of(RateState, "base_15"), offset_of(RateState, "square_15")
 BLASTS.calm, BLASTS.limits = offset_of(BlastState, "calm"), offset_of(BlastState, "limits")
 BLASTS.records, BLASTS.spoken = offset_of(BlastState, "records"), offset_of(BlastState, "spoken")
 BLASTS.told_distinct = offset_of(BlastState, "told_distinct")
@@ -311,12 +311,11 @@ cdef class Judge:
         return True
 
     cdef int open_minute(self, PyObject* s, int64_t at_ms) except -1:
-        """``ActionRate._open_minute`` within a quarter hour, while the limits stand still; else it is called."""
+        """``ActionRate._open_minute`` within an hour, while the limits stand still; else it is called."""
         cdef int64_t minute = at_ms // MINUTE, last = <object>peek(s, RATES.minute), passed, count, n, total, room, left
         cdef int64_t* ring
         if (
-            minute // 15 != last // 15
-            or minute - last >= RING
+            minute // 60 != last // 60
             or <int64_t><object>peek(s, RATES.first_ms) < 0
             or <object>peek(s, RATES.level) != 1
             or <object>peek(s, RATES.factor) != self.rate.shared.factor
@@ -339,6 +338,12 @@ cdef class Judge:
             count = total - <int64_t><object>peek(s, RATES.base_5)
             put(s, RATES.square_5, <int64_t><object>peek(s, RATES.square_5) + count * count)
             put(s, RATES.base_5, total)
+            if minute // 15 != last // 15:
+                count = total - <int64_t><object>peek(s, RATES.base_15)
+                put(s, RATES.square_15, <int64_t><object>peek(s, RATES.square_15) + count * count)
+                put(s, RATES.base_15, total)
+                names = <dict>peek(s, RATES.names)
+                put(s, RATES.names, {name: kept >> 1 for name, kept in names.items() if kept > 1})
         put(s, RATES.minute, minute)
         put(s, RATES.end_ms, (minute + 1) * MINUTE)
         room = <int64_t><object>peek(s, RATES.least_short) - total + ring[(minute - 14) & 63]

@@ -64,6 +64,7 @@ class Drive:
         self.portfolio = Lane(topology.portfolio)
         self.now_tick = -1
         self._has_acted = False
+        self._calm_until = 0
 
     def feed(self, items: Iterable[Item]) -> None:
         """Take events in (time, source, id) order."""
@@ -72,16 +73,22 @@ class Drive:
         next_ms = (self.now_tick + 1) * step if self.now_tick >= 0 else 0
         for at_ms, _, _, _, event in items:
             if at_ms >= next_ms:
+                tick = at_ms // step
                 self._has_acted = self._has_acted or offset != actions.offset
                 actions.offset = offset
-                self.advance(at_ms // step)
-                held, offset = actions.held, actions.offset
-                next_ms = (self.now_tick + 1) * step
+                if tick < self._calm_until:
+                    self._skip_to(tick)
+                else:
+                    self.advance(tick)
+                    held = actions.held
+                offset = actions.offset
+                next_ms = (tick + 1) * step
             kind = type(event)
             if kind is ROW or kind is ActionEvent:
                 held.append((offset, at_ms, event))
                 offset += 1
                 continue
+            self._calm_until = 0
             self.crm.take(at_ms, event)
             if kind is not ActivityEvent and ACTIONS in topics_of(event):
                 held.append((offset, at_ms, event))
@@ -107,6 +114,28 @@ class Drive:
         self._advance_actions(first, tick)
         self._advance_crm(first, tick)
         self.now_tick = tick
+        self._calm_until = self._next_that_matters()
+
+    def _skip_to(self, tick: int) -> None:
+        """Let ticks pass at which nothing can happen: they take their offsets."""
+        passed = tick - self.now_tick
+        for lane in (self.actions, self.crm, self.portfolio):
+            lane.offset += passed
+        self.now_tick = tick
+
+    def _next_that_matters(self) -> int:
+        """The first tick from which on ``advance`` has to look, as long as no event of a deal comes."""
+        if self.deliver_all or self.crm.held or self.portfolio.held:
+            return 0
+        per_quarter = max(1, QUARTER_MS // self.step_ms)
+        until = (self.now_tick // per_quarter + 1) * per_quarter
+        for lane in (self.actions, self.crm):
+            until = min(until, (lane.tick_ms + AHEAD_OF_TICK_MS) // self.step_ms)
+        for stage in (self.topology.deals, self.topology.portfolio):
+            due_ms = stage.next_due_ms()
+            if due_ms is not None:
+                until = min(until, -(-due_ms // self.step_ms))
+        return until
 
     # --- agent.actions: ticks matter at quarter hours, and to let stream time follow -----------------------------
 
@@ -180,6 +209,8 @@ class Drive:
 
     def _flush_crm(self) -> None:
         """Risks go out; scores and markers become records of the portfolio."""
+        if not self.crm.held:
+            return
         outputs = self.crm.flush()
         self.sink(outputs)
         for output in outputs:

@@ -56,7 +56,7 @@ def blocks_of_lines(stream: IO[bytes]) -> Iterator[bytes]:
         if end == 0:
             rest += block
             continue
-        yield rest + block[:end]
+        yield b"".join((rest, memoryview(block)[:end]))  # one copy
         rest = block[end:]
     if rest:
         yield rest
