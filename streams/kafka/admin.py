@@ -81,6 +81,24 @@ def versions(kafka: Kafka) -> tuple[tuple[int, ...], int]:
         return _version(admin), len(admin.describe_cluster()["brokers"])
 
 
+def topic_ids(kafka: Kafka, topics: Sequence[str]) -> dict[str, str]:
+    """The id of each topic (named without the prefix): a topic that is made anew has another one.
+
+    Raises KafkaProblem when one is missing or has not as many partitions as the settings say.
+    """
+    names = {kafka.prefix + topic: topic for topic in topics}
+    with _admin(kafka) as admin:
+        found = admin.describe_topics(list(names))
+    ids: dict[str, str] = {}
+    for topic in found:
+        spec = next(spec for spec in topic_specs(kafka) if spec.name == topic["name"])
+        for one in _differences(spec, topic, {name: {"value": value} for name, value in spec.configs.items()}):
+            if one.what in ("topic", "partitions"):
+                raise KafkaProblem(f"{one.topic}: {one.what} is {one.found}, wanted is {one.wanted}", one.cure)
+        ids[names[topic["name"]]] = str(topic["topic_id"])
+    return ids
+
+
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,1 @@
+"""The worker: Faust keeps group and assignment, whole lists of records go to the stages, state lies in changelogs."""

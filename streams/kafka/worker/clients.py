@@ -1,0 +1,66 @@
+"""The asynchronous Kafka clients of a worker."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.helpers import create_ssl_context
+
+from governance.settings import Kafka
+from streams.kafka.spec import MAX_RECORD_BYTES
+
+LINGER_MS = 5
+BATCH_BYTES = 256 * 1024
+_FETCH_BYTES = 4 * 1024 * 1024
+
+
+def ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
+    """The context for TLS, None when the settings ask for none."""
+    if not kafka.security.endswith("SSL"):
+        return None
+    made: ssl.SSLContext = create_ssl_context(
+        cafile=kafka.ca_file or None, certfile=kafka.cert_file or None, keyfile=kafka.key_file or None
+    )
+    return made
+
+
+def producer(kafka: Kafka) -> Any:
+    """A producer that writes each record once, in order, to all in-sync copies; to be started in the loop."""
+    return AIOKafkaProducer(
+        **_options(kafka),
+        acks="all",
+        enable_idempotence=True,
+        linger_ms=LINGER_MS,
+        max_batch_size=BATCH_BYTES,
+        max_request_size=MAX_RECORD_BYTES,
+    )
+
+
+def reader(kafka: Kafka) -> Any:
+    """A consumer without a group, for changelogs; to be started in the loop."""
+    return AIOKafkaConsumer(
+        **_options(kafka),
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+        fetch_max_wait_ms=50,
+    )
+
+
+def _options(kafka: Kafka) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "bootstrap_servers": [address.strip() for address in kafka.bootstrap.split(",")],
+        "client_id": "tripline-worker",
+        "security_protocol": kafka.security,
+        "ssl_context": ssl_context(kafka),
+    }
+    if kafka.security.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_user,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    return options

@@ -1,0 +1,69 @@
+"""Lists of Kafka values to events, at the cost of reading lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from events.codec import BadEvent, BadReason, decode, decode_lines
+from events.rows import ROW, Scanner, scanner
+from events.types import LogEvent
+from streams.routing import ACTIONS
+
+_TOGETHER = 512
+"""Values that are read as one block."""
+_LOG_CLASSES: frozenset[Any] = frozenset(get_args(LogEvent))
+
+
+class Decoder:
+    """Reads values of one input topic: an event (or a row, for plain actions), or what is wrong with it."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._scanner: Scanner | None = scanner() if topic == ACTIONS else None
+
+    def read(self, values: Sequence[bytes | None]) -> list[Any]:
+        """One event, row or BadEvent for each value, in order. None is a tombstone, which has no place here."""
+        found: list[Any] = []
+        for start in range(0, len(values), _TOGETHER):
+            found += self._read(values[start : start + _TOGETHER])
+        return found
+
+    def _read(self, values: Sequence[bytes | None]) -> list[Any]:
+        lines = [value for value in values if value]
+        block = b"\n".join(lines)
+        if len(lines) != len(values) or block.count(b"\n") != len(lines) - 1 or not all(map(bytes.strip, lines)):
+            return [self._one(value or b"") for value in values]
+        rows = None if self._scanner is None else self._scanner.scan(block + b"\n")
+        if rows is None:
+            return self._events(lines)
+        if None not in rows:
+            return [row[4] for row in rows]  # type: ignore[index]
+        others = iter(self._events([line for line, row in zip(lines, rows, strict=True) if row is None]))
+        return [next(others) if row is None else row[4] for row in rows]
+
+    def _events(self, lines: list[bytes]) -> list[Any]:
+        read = decode_lines(b"\n".join(lines))
+        refused = {refusal.index: refusal.error for refusal in read.refusals}
+        if not refused:
+            return [self._checked(event) for event in read.events]
+        events = iter(read.events)
+        return [refused[at] if at in refused else self._checked(next(events)) for at in range(len(lines))]
+
+    def _one(self, value: bytes) -> Any:
+        try:
+            return self._checked(decode(value))
+        except BadEvent as problem:
+            return problem
+
+    def _checked(self, event: Any) -> Any:
+        if type(event) in _LOG_CLASSES:
+            return event
+        name = event.__struct_config__.tag
+        message = f"type: {name} does not belong into {self._topic}"
+        return BadEvent(BadReason.TYPE_NOT_ALLOWED, message, "type")
+
+
+def is_row(event: Any) -> bool:
+    """Whether this is a plain action that was read without building the event."""
+    return type(event) is ROW

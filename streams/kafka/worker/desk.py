@@ -1,0 +1,168 @@
+"""The asynchronous side of a lane: its outputs on their way out, and its snapshots after them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Iterable
+from typing import Any, Protocol
+
+import structlog
+
+from streams.kafka.spec import STATE_OF
+from streams.kafka.worker.changelog import (
+    Recovered,
+    Written,
+    barrier_key,
+    encode_barrier,
+    encode_snapshot,
+    key_of,
+    new_term,
+)
+from streams.kafka.worker.lane import Lane, Outgoing, Record, Saved
+
+_SHARE = 20
+"""Encoding snapshots takes at most 1/20 of the time, however many states change."""
+_PAGE = 200
+"""Snapshots sent between two looks at what else there is to do."""
+_log = structlog.get_logger("tripline.worker")
+
+
+class Sender(Protocol):
+    """What writes records: returns a future that ends when all in-sync copies have the record."""
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Any = None,
+    ) -> Awaitable[Any]:
+        """Queue a record; waits while there is no room."""
+
+
+class Desk:
+    """One lane in hand. ``covered``: the offset up to which an acknowledged barrier holds everything, or None.
+
+    ``outputs`` and ``states`` write with acks=all; they are two, so that outputs never wait behind snapshots.
+    """
+
+    def __init__(self, lane: Lane, recovered: Recovered, outputs: Sender, states: Sender, prefix: str) -> None:
+        self.lane = lane
+        self.covered = recovered.barrier.resume if recovered.barrier is not None else None
+        self.is_closing = False
+        self.is_saving = False
+        self.cost_secs = 0.0
+        self._saved_at = time.monotonic()
+        self._outputs, self._states = outputs, states
+        self._prefix = prefix
+        self._state_topic = prefix + STATE_OF[lane.partition.topic]
+        self._waiting: deque[Outgoing] = deque()
+        self._unacknowledged: list[Awaitable[Any]] = []
+        self._sending, self._saving = asyncio.Lock(), asyncio.Lock()
+        self._term, self._number = new_term(), 0
+        self._places = recovered.places
+        self._superseded = recovered.superseded
+
+    # --- records in, outputs out ----------------------------------------------------------------------------------
+
+    def take(self, records: list[Record]) -> None:
+        """Judge records; what comes of them waits for ``send``. Nothing once the lane is being closed."""
+        if not self.is_closing:
+            self._waiting.extend(self.lane.take(records))
+
+    async def send(self) -> None:
+        """Hand everything that waits to the producer, in order. May be cancelled: nothing is lost or sent twice."""
+        async with self._sending:
+            while self._waiting:
+                one = self._waiting[0]
+                sent = await self._outputs.send(
+                    self._prefix + one.topic,
+                    value=one.value,
+                    key=one.key,
+                    partition=one.partition,
+                    headers=one.headers or None,
+                )
+                self._waiting.popleft()
+                self._unacknowledged.append(sent)
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def is_due(self, snapshot_secs: float, snapshot_events: int) -> bool:
+        """Whether changed state has to be saved now."""
+        if self.is_saving or self.is_closing or self.lane.since_saved == 0:
+            return False
+        since = time.monotonic() - self._saved_at
+        if self.lane.since_saved < snapshot_events and since < snapshot_secs:
+            return False
+        return since >= self.cost_secs * _SHARE
+
+    async def save(self) -> None:
+        """A barrier: outputs acknowledged, then the snapshots, then where to resume; then what they supersede goes.
+
+        Raises a KafkaError when something can't be written; what was acknowledged before still holds.
+        """
+        self.is_saving = True
+        try:
+            async with self._saving:
+                await self.send()
+                if self.lane.since_saved == 0:
+                    await self._acknowledged()
+                    return
+                began = time.monotonic()
+                saved = self.lane.save()
+                waiting = self._acknowledged()
+                self._saved_at = time.monotonic()
+                self.cost_secs = self._saved_at - began
+                await waiting
+                await self._write(saved)
+        finally:
+            self.is_saving = False
+
+    def _acknowledged(self) -> Awaitable[Any]:
+        """Everything that was sent up to now."""
+        waiting, self._unacknowledged = self._unacknowledged, []
+        return asyncio.gather(*waiting)
+
+    async def _write(self, saved: Saved) -> None:
+        self._number += 1
+        barrier, places = saved.barrier, dict[str, Written]()
+        records: list[tuple[bytes, bytes | None]] = []
+        for snapshot in saved.snapshots:
+            raw_key = key_of(self._term, self._number, snapshot.key)
+            places[snapshot.key] = Written(raw_key, snapshot.next_offset)
+            records.append((raw_key, encode_snapshot(barrier.topic_id, snapshot)))
+        await self._put(records)
+        await self._put([(barrier_key(self._term), encode_barrier(barrier))])
+        self.covered = barrier.resume
+        self._superseded += [self._places[key] for key in places if key in self._places]
+        self._places |= places
+        gone = [written for written in self._superseded if written.next_offset <= barrier.resume]
+        self._superseded = [written for written in self._superseded if written.next_offset > barrier.resume]
+        await self._put([(written.key, None) for written in gone])
+
+    async def _put(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Write records to the changelog and wait until all are acknowledged."""
+        sent: list[Awaitable[Any]] = []
+        for count, (key, value) in enumerate(records):
+            if count % _PAGE == _PAGE - 1:
+                await asyncio.sleep(0)
+            sent.append(
+                await self._states.send(self._state_topic, value=value, key=key, partition=self.lane.partition.index)
+            )
+        await asyncio.gather(*sent)
+
+    async def close(self) -> None:
+        """Judge no more; save what there is."""
+        self.is_closing = True
+        await self.save()
+        _log.info(
+            "lane_closed",
+            topic=self.lane.partition.topic,
+            partition=self.lane.partition.index,
+            position=self.lane.position,
+            covered=self.covered,
+        )

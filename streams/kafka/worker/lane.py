@@ -1,0 +1,222 @@
+"""One input partition: its records to its stage, and what comes of them as records to send. No I/O, no clock."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from events.codec import BadEvent, encode
+from events.rows import ROW
+from events.times import format_ms
+from events.types import (
+    DeadLetter,
+    DeadLetterEvent,
+    MarkerEvent,
+    ModelEvent,
+    MuteEvent,
+    PolicyEvent,
+    ProfileEvent,
+    ScoreEvent,
+    TickEvent,
+    tenant_of,
+)
+from streams.envelopes import envelope, make_key
+from streams.kafka.partition import partition_of, record_key
+from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
+from streams.kafka.worker.changelog import Barrier, Recovered
+from streams.kafka.worker.decoding import Decoder
+from streams.records import Entry, Output, Partition, Snapshot, Stage
+from streams.routing import ACTIONS, PORTFOLIO
+
+FED_HEADER = "tripline-fed"
+"""On records that a stage feeds to an input topic: their source partition and running number there."""
+STRAY_HEADER = "tripline-stray"
+"""On records that were produced again: where they came from."""
+_EVERYWHERE: frozenset[Any] = frozenset((TickEvent, PolicyEvent, ModelEvent, ProfileEvent, MuteEvent, MarkerEvent))
+"""Records for whole partitions: copied into each, at home in all."""
+_TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
+Headers = list[tuple[str, bytes]]
+
+
+class Record(Protocol):
+    """A record as the consumer gives it; ``timestamp`` is when the log took it, in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+class Outgoing(Struct, frozen=True, gc=False):
+    """A record to send; topic without the prefix."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: Headers = []
+
+
+class Saved(Struct, frozen=True, kw_only=True):
+    """What a barrier is made of."""
+
+    snapshots: list[Snapshot]
+    barrier: Barrier
+
+
+class Lane:
+    """Judges one input partition. ``position`` is the next offset to judge; ``partitions`` those of every topic."""
+
+    def __init__(self, stage: Stage, partition: Partition, partitions: int) -> None:
+        self.stage = stage
+        self.partition = partition
+        self.partitions = partitions
+        self.position = 0
+        self.since_saved = 0
+        self.counts: Counter[str] = Counter()
+        self._decoder = Decoder(partition.topic)
+        self._at_home: set[str] = set()
+        self._sent = 0
+        self._fed: dict[str, int] = {}
+        self._name = f"{partition.topic}/{partition.index}"
+
+    # --- records ------------------------------------------------------------------------------------------------
+
+    def take(self, records: Sequence[Record]) -> list[Outgoing]:
+        """Judge records in log order; those below ``position`` were judged before. Returns what is to be sent."""
+        if records and records[0].offset < self.position:
+            records = [record for record in records if record.offset >= self.position]
+        if not records:
+            return []
+        out: list[Outgoing] = []
+        entries = self._entries(records, out)
+        self.position = records[-1].offset + 1
+        self.since_saved += len(records)
+        self.counts["records"] += len(records)
+        for output in self.stage.process(entries):
+            out.extend(self._outgoing(output))
+        return out
+
+    def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> list[Entry]:
+        events = self._decoder.read([record.value for record in records])
+        at_home = self._at_home
+        entries: list[Entry] = []
+        for record, event in zip(records, events, strict=True):
+            if type(event) is ROW and event.agent_id in at_home and not record.headers:
+                entries.append((record.offset, record.timestamp, event))
+            elif isinstance(event, BadEvent):
+                out.append(self._dead_letter(record, event))
+            elif self._is_taken(record):
+                self.counts["fed_again"] += 1
+            elif self._belongs(record, event, out):
+                entries.append((record.offset, record.timestamp, event))
+        return entries
+
+    def _is_taken(self, record: Record) -> bool:
+        """Whether this record was fed before: its source was restarted and fed the same once more."""
+        for name, value in record.headers:
+            if name == FED_HEADER:
+                source, _, number = value.decode().rpartition(" ")
+                if int(number) <= self._fed.get(source, -1):
+                    return True
+                self._fed[source] = int(number)
+        return False
+
+    def _belongs(self, record: Record, event: Any, out: list[Outgoing]) -> bool:
+        """Whether the event's key lives in this partition; if not, it is produced again where it does."""
+        if type(event) in _EVERYWHERE:
+            return True
+        topic, index = self.partition.topic, self.partition.index
+        if type(event) is ROW:
+            key = make_key("default", event.agent_id)
+        elif topic == PORTFOLIO and type(event) is ScoreEvent:
+            key = make_key(tenant_of(event), event.data.manager_id)
+        else:
+            key = record_key(topic, event)
+        home = partition_of(key, self.partitions)
+        if home == index:
+            if type(event) is ROW:
+                self._at_home.add(event.agent_id)
+            return True
+        self.counts["strays"] += 1
+        came_from = f"{self._name} {record.offset}".encode()
+        value = record.value or b""
+        out.append(Outgoing(topic, home, _raw(key), value, [*record.headers, (STRAY_HEADER, came_from)]))
+        return False
+
+    # --- what comes of them ---------------------------------------------------------------------------------------
+
+    def _outgoing(self, output: Output) -> Iterator[Outgoing]:
+        value, kind = encode(output.event), output.kind
+        if kind == "score":
+            key = make_key(tenant_of(output.event), output.event.data.manager_id)  # type: ignore[attr-defined]
+            yield self._feed(PORTFOLIO, partition_of(key, self.partitions), key, value)
+        elif kind == "marker":
+            for index in range(self.partitions):
+                yield self._feed(PORTFOLIO, index, None, value)
+        elif kind == "report":
+            yield self._feed(ACTIONS, self.partition.index, None, value)
+        else:
+            key = output.key
+            self.counts[kind] += 1
+            yield Outgoing(_TOPIC_OF[kind], partition_of(key, self.partitions), _raw(key), value)
+
+    def _feed(self, topic: str, index: int, key: str | None, value: bytes) -> Outgoing:
+        self._sent += 1
+        header = (FED_HEADER, f"{self._name} {self._sent}".encode())
+        return Outgoing(topic, index, None if key is None else _raw(key), value, [header])
+
+    def _dead_letter(self, record: Record, problem: BadEvent) -> Outgoing:
+        """A record that can't be read, with its bytes; the same record gives the same letter."""
+        self.counts["dead_letters"] += 1
+        place, engine_id = self.partition, self.partition.engine_id
+        data = DeadLetter(
+            reason=str(problem.reason),
+            message=problem.message,
+            origin={"topic": place.topic, "partition": place.index, "offset": record.offset},
+            raw=base64.b64encode(record.value or b"").decode(),
+            at=format_ms(record.timestamp),
+            agent_id=problem.agent_id,
+        )
+        key = make_key("default", place.topic)
+        letter_id = f"{place.topic_id}:{place.index}:{record.offset}"
+        event = envelope(DeadLetterEvent, engine_id, letter_id, record.timestamp, key, data)
+        return Outgoing(DEAD_LETTERS, place.index, _raw(key), encode(event))
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def save(self) -> Saved:
+        """The barrier: all states that changed since the last one, encoded now, and where to resume."""
+        *keys, own = self.stage.snapshot()
+        self.since_saved = 0
+        place = self.partition
+        barrier = Barrier(
+            engine_id=place.engine_id,
+            topic=place.topic,
+            topic_id=place.topic_id,
+            index=place.index,
+            resume=self.position,
+            meta_next=own.next_offset,
+            meta=own.blob,
+            sent=self._sent,
+            fed=dict(self._fed),
+        )
+        return Saved(snapshots=keys, barrier=barrier)
+
+    def restore(self, recovered: Recovered) -> None:
+        """Take up where a barrier ended."""
+        if recovered.barrier is None:
+            return
+        self.stage.restore(recovered.all_snapshots())
+        self.position = recovered.barrier.resume
+        self._sent = recovered.barrier.sent
+        self._fed = dict(recovered.barrier.fed)
+
+
+def _raw(key: str) -> bytes:
+    return key.encode("utf-8", "surrogatepass")
