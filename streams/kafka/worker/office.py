@@ -27,19 +27,19 @@ _log = structlog.get_logger("tripline.worker")
 
 
 class Office:
-    """The desks of one worker. ``failed`` is called once with what went wrong when the worker can't go on."""
+    """The desks of one worker. ``fail`` is called with what went wrong when the worker can't go on."""
 
     def __init__(
         self,
         settings: Settings,
         engine_id: str,
-        failed: Callable[[BaseException], None],
+        fail: Callable[[BaseException], None],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.settings = settings
         self.engine_id = engine_id
         self.desks: dict[Place, Desk] = {}
-        self._failed = failed
+        self.fail = fail
         self._now_ms = now_ms
         self._outputs: Any = None
         self._states: Any = None
@@ -60,8 +60,9 @@ class Office:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._outputs.stop()
-        await self._states.stop()
+        for one in (self._outputs, self._states):
+            if one is not None:
+                await one.stop()
 
     # --- partitions come and go -----------------------------------------------------------------------------------
 
@@ -151,4 +152,4 @@ class Office:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (problem := task.exception()) is not None:
-            self._failed(problem)
+            self.fail(problem)

@@ -21,6 +21,20 @@ from streams.kafka.worker.recovery import Place
 _log = structlog.get_logger("tripline.worker")
 
 
+FETCH_WAIT_MS = 10
+"""A broker answers a fetch after so long with what there is. Faust's 1,500 ms would let busy partitions wait for idle
+ones: a broker is asked again only when it has answered."""
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's thread with the client in it; waits less for idle partitions."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
 class Consumer(driver.Consumer):
     """Drains the input topics in bulk. ``office`` and ``topics`` come from the transport."""
 
@@ -29,6 +43,9 @@ class Consumer(driver.Consumer):
         self._office: Office = self.transport.office  # type: ignore[attr-defined]
         self._bulk: Mapping[str, str] = self.transport.bulk  # type: ignore[attr-defined]
         self._sought: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def _place(self, tp: TP) -> Place:
         return self._bulk[tp.topic], tp.partition
@@ -57,6 +74,8 @@ class Consumer(driver.Consumer):
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
+        except Exception as problem:  # Faust would log it and stand still: end the worker, others take over
+            self._office.fail(problem)
 
     async def _hand_over(self, records: Mapping[TP, list[Any]], active: set[TP] | None) -> None:
         generation = self.app.consumer_generation_id
