@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from events.codec import encode
 from governance.settings import Kafka, parse_settings
+from simulator import mixed_org, simulate
 from tests.components import MAY_SKIP
 from tests.kafka.broker import Broker, NoBroker
+from tests.kafka.working import Running
+
+START_MS = 1_772_409_600_000
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +35,22 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 def kafka(broker: Broker) -> Kafka:
     """Settings of a set of topics of the test's own."""
     return settings_of(broker.address)
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("log") / "day.jsonl"
+    with path.open("wb") as out:
+        for event in simulate(mixed_org(8), 12, START_MS, 1):
+            out.write(encode(event) + b"\n")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_worker_is_left() -> Iterator[None]:
+    yield
+    while Running.started:
+        Running.started.pop().kill()
 
 
 def settings_of(address: str, **more: object) -> Kafka:

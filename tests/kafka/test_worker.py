@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import base64
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +10,24 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
-from events.codec import decode, encode
+from events.codec import decode
 from events.types import ActionEvent
 from governance.settings import Kafka
-from simulator import mixed_org, simulate
 from streams.kafka.admin import check, create
 from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.produce import produce
 from streams.kafka.worker.run import run_worker
-from streams.routing import ACTIONS, CRM, INPUT_TOPICS
+from streams.routing import ACTIONS, CRM
 from tests.kafka.broker import Broker
 from tests.kafka.conftest import settings_of
-from tests.kafka.working import Cluster, Running, check_exact, settings_for, until
+from tests.kafka.working import Cluster, Running, check_exact, has_judged_all, settings_for, until
 
-START_MS = 1_772_409_600_000
-RATE = 2_500
 ALIEN = (
     b'{"type":"tripline.dead_letter.v1","specversion":"1.0","id":"1","source":"/x","time":"2026-01-01T00:00:00Z",'
     b'"data":{"reason":"r","message":"m","origin":{},"raw":"","at":"2026-01-01T00:00:00Z"}}'
 )
 """Well-formed, but nothing that an input topic may hold."""
-
-
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("log") / "day.jsonl"
-    with path.open("wb") as out:
-        for event in simulate(mixed_org(8), 12, START_MS, 1):
-            out.write(encode(event) + b"\n")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _no_worker_is_left() -> Iterator[None]:
-    yield
-    while Running.started:
-        Running.started.pop().kill()
-
-
-class Feed(threading.Thread):
-    """Produces a log while workers run."""
-
-    def __init__(self, log: Path, kafka: Kafka) -> None:
-        super().__init__(daemon=True)
-        self.log, self.kafka = log, kafka
-        self.problem: BaseException | None = None
-
-    def run(self) -> None:
-        try:
-            self.done = produce([self.log], self.kafka, rate=RATE)
-        except BaseException as problem:
-            self.problem = problem
-
-    def finish(self) -> None:
-        self.join(120)
-        assert self.problem is None
-
-
-def has_judged_all(kafka: Kafka) -> Callable[[], bool]:
-    """Everything that is in the topics now."""
-    cluster = Cluster(kafka)
-    ends = {(topic, index): end for topic in INPUT_TOPICS for index, end in enumerate(cluster.ends(topic))}
-    return lambda: all(cluster.committed()[place] >= end for place, end in ends.items())
 
 
 def an_action(log: Path) -> bytes:
@@ -154,52 +105,6 @@ def test_missing_topics_are_refused_before_anything_is_read(kafka: Kafka):
     with pytest.raises(KafkaProblem, match="is missing") as problem:
         run_worker(settings_for(kafka))
     assert "topics create" in problem.value.advice
-
-
-def test_a_worker_killed_again_and_again_loses_nothing_and_counts_nothing_twice(
-    kafka: Kafka, log: Path, tmp_path: Path
-):
-    create(kafka)
-    cluster, feed = Cluster(kafka), Feed(log, kafka)
-    feed.start()
-    for number in range(3):
-        before = sum(cluster.committed().values())
-        worker = Running(kafka, tmp_path, f"{number}", "--instance-id", "w1")
-        until(lambda before=before: sum(cluster.committed().values()) > before, "it moves on")
-        time.sleep(0.23 * number)
-        worker.kill()
-    worker = Running(kafka, tmp_path, "last", "--instance-id", "w1")
-    feed.finish()
-    until(has_judged_all(kafka), "all is judged")
-    until(has_judged_all(kafka), "and what that fed")
-    assert worker.stop() == 0
-    resumed = [one["position"] for one in worker.told() if one["event"] == "lane_opened"]
-    assert sum(resumed) >= before
-    check_exact(kafka)
-
-
-def test_lanes_move_to_a_second_worker_and_back_when_it_hangs_and_it_may_write_late(
-    kafka: Kafka, log: Path, tmp_path: Path
-):
-    create(kafka)
-    feed = Feed(log, kafka)
-    first = Running(kafka, tmp_path, "first")
-    until(lambda: len(first.lanes()) == 9, "the first has all lanes")
-    second = Running(kafka, tmp_path, "second")
-    until(lambda: len(second.lanes()) >= 4 and len(first.lanes()) <= 5, "they share the lanes")
-    feed.start()
-    assert first.lanes() | second.lanes() == {(topic, index) for topic in INPUT_TOPICS for index in range(3)}
-    assert not first.lanes() & second.lanes()
-    time.sleep(1.3)
-    second.process.send_signal(signal.SIGSTOP)
-    until(lambda: len(first.lanes()) == 9, "the first has all lanes again", 20)
-    second.process.send_signal(signal.SIGCONT)
-    feed.finish()
-    until(has_judged_all(kafka), "all is judged")
-    until(has_judged_all(kafka), "and what that fed")
-    assert first.stop() == 0
-    assert second.stop() == 0
-    check_exact(kafka)
 
 
 def remake(kafka: Kafka, topic: str) -> None:

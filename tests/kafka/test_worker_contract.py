@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from faust.app.base import App
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer as BaseConsumer
@@ -30,6 +31,7 @@ HOMES: dict[str, Any] = {
     "Listener": driver.ConsumerRebalanceListener,
 }
 OVERRIDDEN = {
+    "_new_consumer_thread": ("self", "0870ec53dea75083"),
     "_drain_messages": ("self, fetcher", "44a2500309e83c63"),
     "perform_seek": ("self", "0e8c130ff4b0afd8"),
     "resume_partitions": ("self, tps", "afe6b7c02a41d63c"),
@@ -99,3 +101,9 @@ def test_every_override_is_pinned():
 def test_the_installed_versions_are_those_that_were_read():
     assert version("faust-streaming") == FAUST
     assert version("aiokafka") == AIOKAFKA
+
+
+def test_the_wait_of_a_fetch_is_set_before_the_client_makes_its_fetcher():
+    """aiokafka reads it when it starts; were it another attribute one day, busy partitions would wait for idle ones."""
+    source = inspect.getsource(AIOKafkaConsumer.start)
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -190,6 +191,13 @@ class Cluster:
                 continue
             found.append((record.offset, record.timestamp, event))
         return found
+
+
+def has_judged_all(kafka: Kafka) -> Callable[[], bool]:
+    """Everything that is in the topics now."""
+    cluster = Cluster(kafka)
+    ends = {(topic, index): end for topic in INPUT_TOPICS for index, end in enumerate(cluster.ends(topic))}
+    return lambda: all(cluster.committed()[place] >= end for place, end in ends.items())
 
 
 def check_exact(kafka: Kafka) -> int:
