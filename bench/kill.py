@@ -23,10 +23,10 @@ from tests.standalone.killed_child import ROGUE, SETTINGS, events
 from tests.standalone.killing import kill_many, logged_ids, projected_ids
 
 
-def run(kills: int, seed: int, topology: str, size: int) -> dict[str, object]:
+def run(kills: int, seed: int, topology: str, size: int, projector: str) -> dict[str, object]:
     folder = Path(tempfile.mkdtemp(prefix="tripline-kill-"))
     try:
-        told = kill_many(folder, kills, seed, topology=topology, size=size)
+        told = kill_many(folder, kills, seed, topology=topology, size=size, projector=projector)
         stages = partial(tiny_stages, limit=40, only=f"default/{ROGUE}") if topology == "tiny" else engine_stages
         with Runtime(parse_settings(SETTINGS, {}), store=Store(folder), make_stages=stages) as runtime:
             assert runtime.projector is not None
@@ -56,8 +56,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--topology", choices=["tiny", "real"], default="tiny")
     parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--projector", choices=["thread", "process"], default="process")
     asked = parser.parse_args()
-    told = run(asked.kills, asked.seed, asked.topology, asked.batch)
+    told = run(asked.kills, asked.seed, asked.topology, asked.batch, asked.projector)
     print(json.dumps(told))
     wrong = told["lost"] or told["twice"] or told["rows_that_differ"] or told["admitted_after_the_stop"]
     raise SystemExit(1 if wrong or told["suspended_in_life"] is None else 0)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from console.auth import AuthStore
     from governance.settings_types import Settings
 
+_ROWS_SECS = 3.0
+"""So long a start waits for the rows of what agents did; when there are many to make again, it goes on without."""
 EPILOG = """\b
 Examples:
   tripline standalone
@@ -74,6 +76,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
     from storage.read import Reader
     from streams.sinks.notifications import notify_from
     from streams.standalone.follow import Follower
+    from streams.standalone.projector_process import ProjectorProcess
     from streams.standalone.runtime import Runtime
 
     auth = people_of(settings)
@@ -81,7 +84,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
     with ExitStack() as stack:
         try:
             bound = stack.enter_context(listen(settings.server.host, settings.server.port))
-            runtime = Runtime(settings)
+            runtime = Runtime(settings, make_projector=ProjectorProcess)
             stack.callback(runtime.close)
             runtime.start()
         except (CannotListen, StoreError) as problem:
@@ -94,6 +97,8 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             follower.start()
         app = create_app(runtime, settings, reader, auth)
         stack.callback(notify_from(runtime, settings, notified(app)).close)
+        if runtime.projector is not None:
+            runtime.projector.wait_until_idle(_ROWS_SECS)  # its process came up meanwhile, or nearly
         Server(app, bound, tls, lambda url: say(url, first_link(settings, auth), as_json)).serve_here()
 
 

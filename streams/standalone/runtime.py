@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 import time
 from collections import Counter
@@ -44,21 +42,21 @@ from streams.standalone.gatekeeper import GateCheck
 from streams.standalone.jobs import Call, Delivery, TickJob, answer
 from streams.standalone.keeper import Checkpointer, Ticker
 from streams.standalone.mailbox import HandOver, Mailbox
+from streams.standalone.projection import MakeProjection, Projection
 from streams.standalone.projector import Projector
 from streams.standalone.recent import id_hash
 from streams.standalone.recent import pack as pack_ids
 from streams.standalone.recovery import MakeStages, open_core, settings_hash
 from streams.standalone.round import Round
+from streams.standalone.tuning import tune_interpreter
 from streams.standalone.types import Busy, Changes, ItemResult, Prepared, RuntimeStatus
 from streams.standalone.writer import Writer
 from streams.ticks import EVERYBODY
 
 MAX_QUEUED = 20_000
-_SWITCH_SECS = 0.001
 _DISK_CHECK_SECS = 0.5
 _BACKLOG_SECS = 10
 _ROWS = frozenset({"rows"})
-_GC_ALLOCATIONS = 100_000
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
 _log = structlog.get_logger("tripline.runtime")
@@ -76,7 +74,8 @@ def engine_stages(settings: Settings, engine_id: str, topic_ids: Mapping[str, st
 class Runtime:
     """The engine, its store and its threads. Parameters: settings; the clock; the data folder (default: the settings').
 
-    ``make_stages`` is the topology, replaced in tests. ``start`` opens the store and may raise StoreError.
+    ``make_stages`` is the topology, replaced in tests; ``make_projector`` says who writes the rows of what agents did:
+    a thread, or a process (``ProjectorProcess``). ``start`` opens the store and may raise StoreError.
     """
 
     def __init__(
@@ -86,13 +85,15 @@ class Runtime:
         clock: Clock | None = None,
         store: Store | None = None,
         make_stages: MakeStages = engine_stages,
+        make_projector: MakeProjection = Projector,
         with_ticker: bool = True,
     ) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
         self.store = store or Store(Path(settings.server.data_dir))
         self.make_stages = make_stages
-        self.projector: Projector | None = None
+        self.make_projector = make_projector
+        self.projector: Projection | None = None
         self._subscribers: tuple[Subscriber, ...] = ()
         self._lock = threading.Lock()
         self._writer = Writer(self._open, self._committed, self._opened)
@@ -123,10 +124,10 @@ class Runtime:
         except BaseException:
             self.store.close()
             raise
-        _tune_interpreter()
+        tune_interpreter()
         core = self._writer.core
         if core is not None:
-            self.projector = Projector(self.store, core.lanes[ACTIONS].topic_id, self._rows_written)
+            self.projector = self.make_projector(self.store, core.lanes[ACTIONS].topic_id, self._rows_written)
             self.projector.start()
         self._checkpointer.start()
         if self._ticker is not None:
@@ -410,14 +411,6 @@ class Runtime:
         if self.projector is not None and self.projector.trouble:
             found["projections"] = f"the record of actions can't be written: {self.projector.trouble}"
         return found
-
-
-def _tune_interpreter() -> None:
-    """Let threads take turns quickly, and look for cycles of garbage rarely: records never form any."""
-    sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_SECS))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(max(gc.get_threshold()[0], _GC_ALLOCATIONS), 20, 50)
 
 
 def prepare(events: Sequence[tuple[bytes, Event]]) -> list[Prepared]:

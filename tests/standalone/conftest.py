@@ -12,6 +12,8 @@ import pytest
 from governance.settings import parse_settings
 from storage.store import Store
 from streams.standalone.clock import ManualClock
+from streams.standalone.projection import MakeProjection
+from streams.standalone.projector import Projector
 from streams.standalone.runtime import Runtime
 from tests.standalone.fakes import tiny_stages
 
@@ -35,13 +37,19 @@ def start(tmp_path: Path, clock: ManualClock) -> Iterator[Callable[..., Runtime]
     started: list[Runtime] = []
 
     def make(
-        *, toml: str = SETTINGS, limit: int = 61, max_page_count: int | None = None, stages: Any = None
+        *,
+        toml: str = SETTINGS,
+        limit: int = 61,
+        max_page_count: int | None = None,
+        stages: Any = None,
+        projector: MakeProjection = Projector,
     ) -> Runtime:
         runtime = Runtime(
             parse_settings(toml, {}),
             clock=clock,
             store=Store(tmp_path / "store", max_page_count=max_page_count),
             make_stages=stages or partial(tiny_stages, limit=limit),
+            make_projector=projector,
             with_ticker=False,
         )
         runtime.start()

@@ -2,7 +2,7 @@
 
 It says on its output what it was promised ("ack N": events below N are durable), so that the one who killed it can
 compare with what is in the store. Arguments: the store's folder, the number of the first event to send, the topology
-("tiny" or "real"), and events in a batch.
+("tiny" or "real"), events in a batch, and who writes the rows of what agents did ("thread" or "process").
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from governance.gate import GateRequest
 from governance.settings import parse_settings
 from storage.store import Store
 from streams.standalone.clock import SystemClock
+from streams.standalone.projection import MakeProjection
+from streams.standalone.projector import Projector
+from streams.standalone.projector_process import ProjectorProcess
 from streams.standalone.runtime import Runtime, engine_stages
 from streams.standalone.types import Busy
 from tests.standalone.fakes import batch, tiny_stages
@@ -49,10 +52,13 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def main(folder: str, first: int, topology: str, size: int) -> None:
+def main(folder: str, first: int, topology: str, size: int, projector: str) -> None:
     settings = parse_settings(SETTINGS, {})
     stages = partial(tiny_stages, limit=40, only=f"default/{ROGUE}") if topology == "tiny" else engine_stages
-    with Runtime(settings, clock=SystemClock(), store=Store(folder), make_stages=stages) as runtime:
+    made: MakeProjection = ProjectorProcess if projector == "process" else Projector
+    with Runtime(
+        settings, clock=SystemClock(), store=Store(folder), make_stages=stages, make_projector=made
+    ) as runtime:
         request = GateRequest(agent_id=ROGUE, action="record.update", object="Opportunity", record_ids=["1"])
         decision = runtime.check(request).result(30)
         say(f"gate {decision.decision} {decision.rule}")
@@ -75,4 +81,4 @@ def main(folder: str, first: int, topology: str, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])

@@ -34,16 +34,18 @@ class Told:
     answers: list[list[str]] = field(default_factory=list)
 
 
-def kill_many(folder: Path, kills: int, seed: int, *, topology: str = "tiny", size: int = 50) -> Told:
+def kill_many(
+    folder: Path, kills: int, seed: int, *, topology: str = "tiny", size: int = 50, projector: str = "thread"
+) -> Told:
     """Start, kill after a random while, start again on what is left; ``kills`` times."""
     chance = random.Random(seed)
     told = Told()
     for _ in range(kills):
-        _one_life(folder, told, chance.uniform(0.02, 0.9), topology, size)
+        _one_life(folder, told, chance.uniform(0.02, 0.9), (topology, str(size), projector))
     return told
 
 
-def _one_life(folder: Path, told: Told, secs: float, topology: str, size: int) -> None:
+def _one_life(folder: Path, told: Told, secs: float, how: tuple[str, ...]) -> None:
     """Kill it ``secs`` after its first sign of life, so that slow starts don't make every life useless."""
     command = [
         sys.executable,
@@ -51,8 +53,7 @@ def _one_life(folder: Path, told: Told, secs: float, topology: str, size: int) -
         "tests.standalone.killed_child",
         str(folder),
         str(told.acknowledged),
-        topology,
-        str(size),
+        *how,
     ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
     assert process.stdout is not None

@@ -21,10 +21,10 @@ pytestmark = pytest.mark.timeout(600)
 """Each life is a process that loads everything; on a busy machine that takes long."""
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
+@pytest.fixture(scope="module", params=["thread", "process"])
+def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, Told]:
     folder = tmp_path_factory.mktemp("killed")
-    return folder, kill_many(folder, KILLS, seed=7)
+    return folder, kill_many(folder, KILLS, seed=7, projector=request.param)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from governance.gate import GateRequest, Rule
 from storage import log
 from storage.errors import StoreInUse, StoreMismatch, StoreUnavailable
 from streams.routing import ACTIONS, CRM
-from streams.standalone import projector
+from streams.standalone import projection
 from streams.standalone.runtime import Runtime
 from streams.standalone.types import Busy
 from tests.standalone.conftest import NOW_MS
@@ -216,7 +216,7 @@ def test_projections_that_are_lost_are_made_again_from_the_log(start: Start) -> 
 
 
 def test_under_load_rows_are_gathered_and_the_lag_says_so(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projector, "GATHER_SECS", 3600.0)
+    monkeypatch.setattr(projection, "GATHER_SECS", 3600.0)
     runtime = start(limit=10**9)
     assert runtime.projector is not None
     assert runtime.projector.wait_until_idle(10)
