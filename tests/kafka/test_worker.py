@@ -21,7 +21,7 @@ from streams.kafka.worker.run import run_worker
 from streams.routing import ACTIONS, CRM
 from tests.kafka.broker import Broker
 from tests.kafka.conftest import settings_of
-from tests.kafka.working import Cluster, Running, check_exact, has_judged_all, settings_for, until
+from tests.kafka.working import Cluster, Running, check_exact, settings_for, until
 
 ALIEN = (
     b'{"type":"tripline.dead_letter.v1","specversion":"1.0","id":"1","source":"/x","time":"2026-01-01T00:00:00Z",'
@@ -54,8 +54,8 @@ def judged(broker: Broker, log: Path, tmp_path_factory: pytest.TempPathFactory) 
     put(kafka, CRM, (0, b"k", b"\xff\xfe"))
     produce([log], kafka)
     worker = Running(kafka, tmp_path_factory.mktemp("worker"), "one")
-    until(has_judged_all(kafka), "all is judged")
-    until(has_judged_all(kafka), "and what that fed")
+    Cluster(kafka).wait_until_judged()
+    Cluster(kafka).wait_until_judged()  # and what that fed
     assert worker.stop() == 0
     return kafka
 

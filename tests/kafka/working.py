@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -102,7 +103,7 @@ def until(is_so: Any, what: str, secs: float = WAIT_SECS) -> None:
     end = time.monotonic() + secs
     while not is_so():
         assert time.monotonic() < end, f"not in {secs:g} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 class Cluster:
@@ -143,18 +144,25 @@ class Cluster:
         consumer.close()
         return [ends[place] for place in places]
 
-    def committed(self) -> dict[tuple[str, int], int]:
-        """What the group has committed of each input partition: what acknowledged barriers cover."""
+    @contextmanager
+    def committed(self) -> Iterator[Callable[[], dict[tuple[str, int], int]]]:
+        """Asks what the group has committed of each input partition: what acknowledged barriers cover."""
         group = f"{self.kafka.prefix}tripline-main"
         consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=group, enable_auto_commit=False)
+        places = [(topic, index) for topic in INPUT_TOPICS for index in range(self.kafka.partitions)]
         try:
-            return {
+            yield lambda: {
                 (topic, index): consumer.committed(TopicPartition(self.kafka.prefix + topic, index)) or 0
-                for topic in INPUT_TOPICS
-                for index in range(self.kafka.partitions)
+                for topic, index in places
             }
         finally:
             consumer.close()
+
+    def wait_until_judged(self) -> None:
+        """Wait until barriers cover everything that is in the input topics now."""
+        ends = {(topic, index): end for topic in INPUT_TOPICS for index, end in enumerate(self.ends(topic))}
+        with self.committed() as ask:
+            until(lambda: all(ask()[place] >= end for place, end in ends.items()), "all is judged")
 
     def said(self) -> tuple[Said, int]:
         """What is in the output topics, each output id once; and how many came again."""
@@ -191,13 +199,6 @@ class Cluster:
                 continue
             found.append((record.offset, record.timestamp, event))
         return found
-
-
-def has_judged_all(kafka: Kafka) -> Callable[[], bool]:
-    """Everything that is in the topics now."""
-    cluster = Cluster(kafka)
-    ends = {(topic, index): end for topic in INPUT_TOPICS for index, end in enumerate(cluster.ends(topic))}
-    return lambda: all(cluster.committed()[place] >= end for place, end in ends.items())
 
 
 def check_exact(kafka: Kafka) -> int:
