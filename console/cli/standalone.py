@@ -70,7 +70,6 @@ def command(
 
 def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow: tuple[Path, ...] = ()) -> None:
     """Start everything, serve, and close everything in the reverse order."""
-    from console.app import create_app
     from console.server import CannotListen, Server, listen
     from storage.errors import StoreError
     from storage.read import Reader
@@ -78,6 +77,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
     from streams.standalone.follow import Follower
     from streams.standalone.projector_process import ProjectorProcess
     from streams.standalone.runtime import Runtime
+    from streams.standalone.tuning import tune_gc
 
     auth = people_of(settings)
     check_exposure(settings, auth)
@@ -89,6 +89,8 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             runtime.start()
         except (CannotListen, StoreError) as problem:
             raise Failed(str(problem)) from None
+        from console.app import create_app  # takes about as long as the projector's process needs to come up
+
         reader = Reader.open(runtime.store.path)
         stack.callback(reader.close)
         for path in follow:
@@ -97,6 +99,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             follower.start()
         app = create_app(runtime, settings, reader, auth)
         stack.callback(notify_from(runtime, settings, notified(app)).close)
+        tune_gc()
         if runtime.projector is not None:
             runtime.projector.wait_until_idle(_ROWS_SECS)  # its process came up meanwhile, or nearly
         Server(app, bound, tls, lambda url: say(url, first_link(settings, auth), as_json)).serve_here()
