@@ -65,8 +65,9 @@ class Site:
         self.runtime.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
+    # By module: as long as it runs, playwright's event loop counts as running in this thread, for every other test.
     with playwright.sync_playwright() as running:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
