@@ -91,20 +91,16 @@ def _read_block(parts: list[tuple[int, bytes]], limits: Limits) -> Iterator[Acce
     if len(parts) == 1 or block.count(b"\n") >= len(parts):  # an item of an array may hold a line's end
         yield from _each(parts, limits, decode_input)
         return
-    found = decode_lines(block, limits)
-    events, refused = iter(found.events), {refusal.index: refusal.error for refusal in found.refusals}
-    for at, (index, raw) in enumerate(parts):
-        error = refused.get(at)
-        if error is not None:
-            yield Refusal(index, raw, error)
+    for (index, raw), found in zip(parts, decode_lines(block, limits).in_order(), strict=True):
+        if isinstance(found, Refusal):
+            yield Refusal(index, raw, found.error)
             continue
-        event = next(events)
         try:
-            check_producer(event)
+            check_producer(found)
         except BadEvent:
             yield from _each([(index, raw)], limits, decode_input)  # once more, for all that its refusal says
         else:
-            yield Accepted(index, raw, event)
+            yield Accepted(index, raw, found)
 
 
 def _parts(body: bytes, media: str) -> list[tuple[int, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, get_args
 
 import msgspec
@@ -31,6 +32,14 @@ class Lines(Struct, frozen=True):
     events: list[Any]
     times_ms: list[int]
     refusals: list[Refusal]
+
+    def in_order(self) -> Iterator[Any]:
+        """Of a block without blank lines: for each line its event, or its Refusal."""
+        refused = {refusal.index: refusal for refusal in self.refusals}
+        events = iter(self.events)
+        for place in range(len(self.events) + len(refused)):
+            refusal = refused.get(place)
+            yield next(events) if refusal is None else refusal
 
 
 class Limits(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 
 import msgspec
 
-from events.codec import BadEvent, decode_lines
+from events.codec import BadEvent, Refusal, decode_lines
 from events.rows import ROW, scanner
 from events.times import BadTime, parse_ms
 from events.types import InputEvent
@@ -121,20 +121,17 @@ class Reader:
     def _weave(self, lines: list[bytes], found: list[Item | None], held: list[Item]) -> None:
         """Rows, the events of lines that are no rows, and what is wrong, each in its place; blank lines are skipped."""
         others = [at for at, item in enumerate(found) if item is None and lines[at].strip()]
-        read = decode_lines(b"\n".join([lines[at] for at in others]))
-        refused = {others[refusal.index]: refusal for refusal in read.refusals}
-        events = zip(read.times_ms, read.events, strict=True)
-        place, wanted = self._line, set(others)
+        lines_read = decode_lines(b"\n".join([lines[at] for at in others]))
+        read, times = dict(zip(others, lines_read.in_order(), strict=True)), iter(lines_read.times_ms)
         for at, item in enumerate(found):
-            place += 1
+            other, place = read.get(at), self._line + at + 1
             if item is not None:
                 held.append(item)
-            elif at in refused:
+            elif isinstance(other, Refusal):
                 after_ms = held[-1][0] if held else self._latest_ms
-                self.bad.append(BadLine(self.path.name, place, refused[at].raw, refused[at].error, after_ms))
-            elif at in wanted:
-                at_ms, event = next(events)
-                held.append((at_ms, event.source, event.id, place, event))
+                self.bad.append(BadLine(self.path.name, place, other.raw, other.error, after_ms))
+            elif other is not None:
+                held.append((next(times), other.source, other.id, place, other))
 
 
 def read(paths: Iterable[Path], bad: list[BadLine], *, external: bool = False) -> Iterator[list[Item]]:

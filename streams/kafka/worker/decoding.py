@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from events.codec import BadEvent, BadReason, decode, decode_lines
-from events.rows import ROW, Scanner, scanner
+from events.codec import BadEvent, BadReason, Refusal, decode, decode_lines
+from events.rows import Scanner, scanner
 from events.types import LogEvent
 from streams.routing import ACTIONS
 
@@ -43,12 +43,8 @@ class Decoder:
         return [next(others) if row is None else row[4] for row in rows]
 
     def _events(self, lines: list[bytes]) -> list[Any]:
-        read = decode_lines(b"\n".join(lines))
-        refused = {refusal.index: refusal.error for refusal in read.refusals}
-        if not refused:
-            return [self._checked(event) for event in read.events]
-        events = iter(read.events)
-        return [refused[at] if at in refused else self._checked(next(events)) for at in range(len(lines))]
+        read = decode_lines(b"\n".join(lines)).in_order()
+        return [one.error if isinstance(one, Refusal) else self._checked(one) for one in read]
 
     def _one(self, value: bytes) -> Any:
         try:
@@ -62,8 +58,3 @@ class Decoder:
         name = event.__struct_config__.tag
         message = f"type: {name} does not belong into {self._topic}"
         return BadEvent(BadReason.TYPE_NOT_ALLOWED, message, "type")
-
-
-def is_row(event: Any) -> bool:
-    """Whether this is a plain action that was read without building the event."""
-    return type(event) is ROW
