@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import base64
+import hashlib
+from typing import Any, TypeVar
 
 from msgspec import UNSET, Struct
 
+from events.errors import BadEvent
 from events.times import format_ms
-from events.types import DEFAULT_TENANT, Event
+from events.types import DEFAULT_TENANT, DeadLetter, DeadLetterEvent, Event
 
 E = TypeVar("E", bound=Event)
 
@@ -36,3 +39,26 @@ def envelope(kind: type[E], engine_id: str, event_id: str, at_ms: int, key: str,
         data=data,  # type: ignore[call-arg]
         tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
     )
+
+
+def dead_letter(
+    engine_id: str, letter_id: str, at_ms: int, key: str, raw: bytes, problem: BadEvent, origin: dict[str, Any]
+) -> DeadLetterEvent:
+    """What is kept of a record that can't be read: why, where from, and its bytes."""
+    data = DeadLetter(
+        reason=str(problem.reason),
+        message=problem.message,
+        origin=origin,
+        raw=base64.b64encode(raw).decode(),
+        at=format_ms(at_ms),
+        agent_id=problem.agent_id,
+    )
+    return envelope(DeadLetterEvent, engine_id, letter_id, at_ms, key, data)
+
+
+def line_letter(
+    engine_id: str, at_ms: int, key: str, raw: bytes, problem: BadEvent, file: str, line: int
+) -> DeadLetterEvent:
+    """The dead letter of a line of a file; the same line gives the same id."""
+    letter_id = f"{file}:{line}:{hashlib.blake2b(raw, digest_size=16).hexdigest()}"
+    return dead_letter(engine_id, letter_id, at_ms, key, raw, problem, {"file": file, "line": line})

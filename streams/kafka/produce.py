@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,9 +15,8 @@ from msgspec import UNSET, Struct
 
 from events.codec import BadEvent, decode_input, encode, time_ms
 from events.times import format_ms, parse_ms
-from events.types import DeadLetter, DeadLetterEvent
 from governance.settings import Kafka
-from streams.envelopes import envelope, make_key
+from streams.envelopes import line_letter, make_key
 from streams.kafka.admin import check
 from streams.kafka.connect import KafkaProblem, client_options
 from streams.kafka.partition import partition_of, record_key
@@ -30,7 +27,7 @@ from streams.routing import ACTIONS, CRM, topics_of
 LINGER_MS = 20
 BATCH_BYTES = 256 * 1024
 _TURN = 200
-"""Records between two looks at the clock and at what has failed."""
+"""Records between two looks at what has failed, and reports of progress."""
 _SHIFTED = ("occurred_at", "scheduled_for", "committed_at", "effective_at")
 Progress = Callable[[int], None]
 
@@ -114,13 +111,13 @@ def produce(
     dead: Counter[str] = Counter()
     events = 0
     try:
-        for place, raw in _lines(paths):
+        for file, line, raw in _lines(paths):
             try:
                 event = decode_input(raw)
             except BadEvent as problem:
                 dead[str(problem.reason)] += 1
-                letter = _dead_letter(place, raw, problem)
-                producer.send(DEAD_LETTERS, make_key("default", str(place["file"])), encode(letter))
+                key, now_ms = make_key("default", file), int(time.time() * 1000)
+                producer.send(DEAD_LETTERS, key, encode(line_letter("produce", now_ms, key, raw, problem, file, line)))
                 continue
             if as_live:
                 event = _at(event, int(time.time() * 1000))
@@ -128,10 +125,9 @@ def produce(
             for topic in topics_of(event):
                 producer.send(topic, record_key(topic, event), value)
             events += 1
-            if events % _TURN == 0:
-                _pause(began, events, rate)
-                if progress is not None:
-                    progress(events)
+            _pause(began, events, rate)
+            if events % _TURN == 0 and progress is not None:
+                progress(events)
         producer.flush()
     finally:
         producer.close()
@@ -147,7 +143,7 @@ def _check_topics(kafka: Kafka) -> None:
             raise KafkaProblem(f"{one.topic}: {one.what} is {one.found}, wanted is {one.wanted}", one.cure)
 
 
-def _lines(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], bytes]]:
+def _lines(paths: Iterable[Path]) -> Iterator[tuple[str, int, bytes]]:
     for path in paths:
         number = 0
         with open_log(path) as stream:
@@ -155,22 +151,7 @@ def _lines(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], bytes]]:
                 for line in block.removesuffix(b"\n").split(b"\n"):
                     number += 1
                     if line.strip():
-                        yield {"file": path.name, "line": number}, line
-
-
-def _dead_letter(origin: dict[str, Any], raw: bytes, problem: BadEvent) -> DeadLetterEvent:
-    now_ms = int(time.time() * 1000)
-    data = DeadLetter(
-        reason=str(problem.reason),
-        message=problem.message,
-        origin=origin,
-        raw=base64.b64encode(raw).decode(),
-        at=format_ms(now_ms),
-        agent_id=problem.agent_id,
-    )
-    digest = hashlib.blake2b(raw, digest_size=16).hexdigest()
-    letter_id = f"{origin['file']}:{origin['line']}:{digest}"
-    return envelope(DeadLetterEvent, "produce", letter_id, now_ms, make_key("default", str(origin["file"])), data)
+                        yield path.name, number, line
 
 
 def _at(event: Any, now_ms: int) -> Any:

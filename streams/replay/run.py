@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shutil
 import tempfile
@@ -18,10 +17,10 @@ from events.codec import BadEvent
 from events.errors import BadReason
 from events.rows import event_of
 from events.times import DAY_MS, format_ms
-from events.types import DeadLetter, DeadLetterEvent, FindingEvent
+from events.types import FindingEvent
 from governance.settings import Settings
 from streams.engine import topology
-from streams.envelopes import envelope, make_key
+from streams.envelopes import line_letter, make_key
 from streams.records import Output
 from streams.replay.authority import Authority
 from streams.replay.drive import Drive
@@ -221,19 +220,10 @@ def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:
     for line in bad:
         at_ms = first_time_ms(line.raw)
         at_ms = line.after_ms if at_ms is None else at_ms
-        digest = hashlib.blake2b(line.raw, digest_size=16).hexdigest()
-        data = DeadLetter(
-            reason=str(line.problem.reason),
-            message=line.problem.message,
-            origin={"file": line.path, "line": line.line},
-            raw=base64.b64encode(line.raw).decode(),
-            at=format_ms(at_ms),
-            agent_id=line.problem.agent_id,
+        letter = line_letter(
+            writer.engine_id, at_ms, make_key("default", "*"), line.raw, line.problem, line.path, line.line
         )
-        letter_id = f"{line.path}:{line.line}:{digest}"
-        writer.write(
-            "dead_letter", envelope(DeadLetterEvent, writer.engine_id, letter_id, at_ms, make_key("default", "*"), data)
-        )
+        writer.write("dead_letter", letter)
 
 
 def _result(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -11,10 +10,7 @@ from msgspec import Struct
 
 from events.codec import BadEvent, encode
 from events.rows import ROW
-from events.times import format_ms
 from events.types import (
-    DeadLetter,
-    DeadLetterEvent,
     MarkerEvent,
     ModelEvent,
     MuteEvent,
@@ -24,7 +20,7 @@ from events.types import (
     TickEvent,
     tenant_of,
 )
-from streams.envelopes import envelope, make_key
+from streams.envelopes import dead_letter, make_key
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
 from streams.kafka.worker.changelog import Barrier, Recovered
@@ -174,18 +170,10 @@ class Lane:
     def _dead_letter(self, record: Record, problem: BadEvent) -> Outgoing:
         """A record that can't be read, with its bytes; the same record gives the same letter."""
         self.counts["dead_letters"] += 1
-        place, engine_id = self.partition, self.partition.engine_id
-        data = DeadLetter(
-            reason=str(problem.reason),
-            message=problem.message,
-            origin={"topic": place.topic, "partition": place.index, "offset": record.offset},
-            raw=base64.b64encode(record.value or b"").decode(),
-            at=format_ms(record.timestamp),
-            agent_id=problem.agent_id,
-        )
-        key = make_key("default", place.topic)
+        place, key = self.partition, make_key("default", self.partition.topic)
+        origin = {"topic": place.topic, "partition": place.index, "offset": record.offset}
         letter_id = f"{place.topic_id}:{place.index}:{record.offset}"
-        event = envelope(DeadLetterEvent, engine_id, letter_id, record.timestamp, key, data)
+        event = dead_letter(place.engine_id, letter_id, record.timestamp, key, record.value or b"", problem, origin)
         return Outgoing(DEAD_LETTERS, place.index, _raw(key), encode(event))
 
     # --- state ----------------------------------------------------------------------------------------------------
