@@ -18,12 +18,27 @@ class KafkaProblem(Exception):
         self.advice = advice
 
 
+def bootstrap_of(kafka: Kafka) -> list[str]:
+    """The brokers to ask first, each as host:port."""
+    return [address.strip() for address in kafka.bootstrap.split(",")]
+
+
+def access(kafka: Kafka) -> dict[str, Any]:
+    """Where the brokers are and who asks: what kafka-python and aiokafka call by the same names."""
+    options: dict[str, Any] = {"bootstrap_servers": bootstrap_of(kafka), "security_protocol": kafka.security}
+    if kafka.security.startswith("SASL"):
+        options |= {
+            "sasl_mechanism": kafka.sasl_mechanism,
+            "sasl_plain_username": kafka.sasl_user,
+            "sasl_plain_password": kafka.sasl_password,
+        }
+    return options
+
+
 def client_options(kafka: Kafka) -> dict[str, Any]:
     """The options that every kafka-python client takes."""
-    options: dict[str, Any] = {
-        "bootstrap_servers": [address.strip() for address in kafka.bootstrap.split(",")],
+    options = access(kafka) | {
         "client_id": "tripline",
-        "security_protocol": kafka.security,
         "request_timeout_ms": REQUEST_MS,
         "bootstrap_timeout_ms": CONNECT_MS,
     }
@@ -32,11 +47,5 @@ def client_options(kafka: Kafka) -> dict[str, Any]:
             "ssl_cafile": kafka.ca_file or None,
             "ssl_certfile": kafka.cert_file or None,
             "ssl_keyfile": kafka.key_file or None,
-        }
-    if kafka.security.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_user,
-            "sasl_plain_password": kafka.sasl_password,
         }
     return options

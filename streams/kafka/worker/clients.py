@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.helpers import create_ssl_context
 
 from governance.settings import Kafka
+from streams.kafka.connect import access
 from streams.kafka.spec import MAX_RECORD_BYTES
 
 LINGER_MS = 5
@@ -51,16 +52,4 @@ def reader(kafka: Kafka) -> Any:
 
 
 def _options(kafka: Kafka) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "bootstrap_servers": [address.strip() for address in kafka.bootstrap.split(",")],
-        "client_id": "tripline-worker",
-        "security_protocol": kafka.security,
-        "ssl_context": ssl_context(kafka),
-    }
-    if kafka.security.startswith("SASL"):
-        options |= {
-            "sasl_mechanism": kafka.sasl_mechanism,
-            "sasl_plain_username": kafka.sasl_user,
-            "sasl_plain_password": kafka.sasl_password,
-        }
-    return options
+    return access(kafka) | {"client_id": "tripline-worker", "ssl_context": ssl_context(kafka)}

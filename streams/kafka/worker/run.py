@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 
 from governance.settings import Kafka, Settings
 from streams.kafka.admin import topic_ids
-from streams.kafka.connect import KafkaProblem
+from streams.kafka.connect import KafkaProblem, bootstrap_of
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, STATE_OF
 from streams.kafka.worker.clients import ssl_context
 from streams.kafka.worker.office import Office
@@ -48,7 +48,7 @@ def make_app(kafka: Kafka, engine_id: str, instance_id: str | None, folder: Path
     """The Faust app: the group, and an agent for each input topic that never sees a record."""
     app = faust.App(
         f"{kafka.prefix}tripline-{engine_id}",
-        broker=[f"kafka://{address.strip()}" for address in kafka.bootstrap.split(",")],
+        broker=[f"kafka://{address}" for address in bootstrap_of(kafka)],
         broker_credentials=_credentials(kafka),
         broker_session_timeout=SESSION_SECS,
         broker_heartbeat_interval=_HEARTBEAT_SECS,
