@@ -83,17 +83,15 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Called by hatchling before it builds."""
-        if self.target_name != "wheel":
+        if self.target_name != "wheel" or version == "editable":  # beside their sources `make compile` builds them
             return
         reason = why_not()
         if reason:
             self.app.display_warning(f"The wheel has no compiled modules: {reason}.")
             return
-        made = build()
-        if version != "editable":
-            build_data["artifacts"] += [f"/{path.relative_to(ROOT)}" for path in made]
-            build_data["pure_python"] = False
-            build_data["infer_tag"] = True
+        build_data["artifacts"] += [f"/{path.relative_to(ROOT)}" for path in build()]
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
 
 
 if __name__ == "__main__":
