@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,18 +10,8 @@ from hypothesis import strategies as st
 
 from storage import log, snapshots
 from storage.errors import StoreMismatch
-from storage.store import Store
 
 TOPIC = "agent.actions"
-
-
-@pytest.fixture
-def link(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    store = Store(tmp_path)
-    store.migrate()
-    connection = store.connect()
-    yield connection
-    connection.close()
 
 
 def fill(link: sqlite3.Connection, sizes: list[int], topic: str = TOPIC) -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from events.times import format_ms
 from events.types import (
@@ -22,18 +18,8 @@ from events.types import (
     RiskEvent,
 )
 from storage import projections
-from storage.store import Store
 
 NOW_MS = 1_772_442_600_000
-
-
-@pytest.fixture
-def link(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    store = Store(tmp_path)
-    store.migrate()
-    connection = store.connect()
-    yield connection
-    connection.close()
 
 
 def risk(offset: int, p_lost: float) -> RiskEvent:
