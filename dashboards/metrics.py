@@ -9,22 +9,15 @@ References: Prometheus, "Metric and label naming" and "Instrumentation" (prometh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import Histogram
 
-CONTENT_TYPE = "text/plain; version=0.0.4"
-OTHER = "other"
+from dashboards.registry import CONTENT_TYPE, OTHER, CounterBy, Registry
+
+__all__ = ["CONTENT_TYPE", "OTHER", "CounterBy", "Labels", "Metrics"]
+
 SECONDS_GATE = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SECONDS_JUDGED = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 SECONDS_NOTIFIED = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -49,55 +42,16 @@ class Labels(Struct, frozen=True, kw_only=True):
     degraded: Iterable[str] = ("store", "disk", "wal", "backlog", "writer", "projections")
 
 
-class CounterBy:
-    """A counter with labels whose children are made once; unknown values are counted as "other"."""
-
-    def __init__(self, metric: Counter | Gauge, *values: Iterable[str]) -> None:
-        known = [dict.fromkeys((*value, OTHER)) for value in values]
-        self._known = known
-        self.width = len(known)
-        self._children = {key: metric.labels(*key) for key in product(*known)}
-
-    def add(self, *key: str, count: float = 1) -> None:
-        """Count; ``key`` is one value a label, in their order."""
-        self._child(key).inc(count)
-
-    def set(self, *key: str, value: float) -> None:
-        """Set a gauge."""
-        child = self._child(key)
-        if isinstance(child, Gauge):
-            child.set(value)
-
-    def set_all(self, values: Mapping[str, float]) -> None:
-        """Set a gauge with one label: the given values, and 0 for the others."""
-        for (name,) in self._children:
-            self.set(name, value=values.get(name, 0))
-
-    def _child(self, key: tuple[str, ...]) -> Counter | Gauge:
-        child = self._children.get(key)
-        if child is not None:
-            return child
-        parts = zip(key, self._known, strict=True)
-        return self._children[tuple(part if part in known else OTHER for part, known in parts)]
-
-
-class Metrics:
-    """All metrics, in a registry of their own. Counting is thread-safe and costs about a microsecond."""
+class Metrics(Registry):
+    """All metrics of a runtime with a gate and pages."""
 
     def __init__(self, labels: Labels, version: str = "") -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self._gauge("build_info", "Always 1; the label says which version runs.", "version").labels(version).set(1)
+        super().__init__(version)
         self._count_input(labels)
         self._count_agents(labels)
         self._count_gate(labels)
         self._count_outputs(labels)
         self._watch_runtime(labels)
-
-    def render(self) -> bytes:
-        """The exposition text. Takes milliseconds: call it in a thread, never on the gate's loop."""
-        return generate_latest(self.registry)
 
     def count(self, what: str, labels: Sequence[str], number: float) -> None:
         """Count what the runtime calls ``what``; a sort that has no metric is left out."""
@@ -217,12 +171,3 @@ class Metrics:
         self.degraded = CounterBy(
             self._gauge("degraded", "1 while the runtime is degraded for this reason.", "reason"), labels.degraded
         )
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"tripline_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"tripline_{name}", text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"tripline_{name}", text, registry=self.registry, buckets=buckets)
