@@ -336,6 +336,23 @@ class Kafka(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sasl_password: Annotated[str, Meta(description="The password; better as a variable than in a file.")] = ""
 
 
+class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a worker tells how it is doing."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address of `/metrics`, `/healthz` and `/readyz`.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65_535, description="TCP port; 0 takes a free one and logs it.")] = 8788
+    stuck_secs: Annotated[
+        float,
+        Meta(gt=0, le=3_600, description="A partition with unjudged records that stands still so long is stuck."),
+    ] = 30.0
+    give_up_secs: Annotated[
+        float,
+        Meta(gt=0, le=86_400, description="A worker with a partition stuck so long ends: others take over."),
+    ] = 180.0
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, in one place. Made by ``governance.settings.parse_settings``."""
 
@@ -352,3 +369,4 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
     auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()
     kafka: Annotated[Kafka, Meta(description="Kafka, for workers.")] = Kafka()
+    worker: Annotated[Worker, Meta(description="Health and metrics of a worker.")] = Worker()
