@@ -36,6 +36,8 @@ from storage.people import open_people
 from storage.read import Reader
 
 PEOPLE_FILE = "people.db"
+OTHER_FINDERS = ("event_identity", "gate")
+"""What else than a detector makes findings."""
 HTTP_CODES = (
     "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_yours", "only_a_person",
     "too_large", "too_many_failures", "too_slow", "unauthorized", "unknown_host", "unsupported_media_type",
@@ -98,7 +100,7 @@ def make_metrics(settings: Settings) -> Metrics:
     labels = Labels(
         refusal_reasons=[str(reason) for reason in BadReason],
         http_codes=HTTP_CODES,
-        detectors=sorted(discover()),
+        detectors=[*sorted(discover()), *OTHER_FINDERS],
         gate_rules=[*(rule.value for rule in Rule), gate.NOT_AVAILABLE],
         channels=["log", *(target.name for target in settings.notifications.targets)],
     )
@@ -115,12 +117,6 @@ def tokens_are_optional(settings: Settings) -> bool:
     return settings.server.require_tokens != "always" and is_loopback(settings.server.host)
 
 
-def version() -> str:
-    """Tripline's version; "0" in a source tree that is not installed."""
-    try:
-        return metadata.version("tripline")
-    except metadata.PackageNotFoundError:
-        return "0"
 
 
 def wall_ms() -> int:

@@ -11,7 +11,7 @@ from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
 from storage.read import Reader
-from storage.read.counts import deals_by_band
+from storage.read.counts import deals_by_band, oldest_unsent_ms
 from streams.standalone.types import Changes
 
 _log = structlog.get_logger("tripline.console")
@@ -45,6 +45,7 @@ class Observer:
     def refresh(self) -> None:
         """Read the runtime's status and the store's counts. Blocks for some milliseconds: call it in a thread."""
         metrics, status = self._metrics, self._runtime.status()
+        metrics.log_time.set(self._runtime.now_ms() / 1000)
         metrics.judged_to.set(status.judged_to_ms / 1000)
         metrics.oldest_unjudged.set((status.oldest_unjudged_ms or 0) / 1000)
         metrics.queued.set(status.queue)
@@ -60,5 +61,6 @@ class Observer:
             self._restarts = status.restarts
         try:
             metrics.deals.set_all(deals_by_band(self._reader))
+            metrics.oldest_unsent.set(oldest_unsent_ms(self._reader) / 1000)
         except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))

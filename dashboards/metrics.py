@@ -39,7 +39,7 @@ class Labels(Struct, frozen=True, kw_only=True):
     outcomes: Iterable[str] = ("sent", "failed")
     alert_kinds: Iterable[str] = ("deal_risk", "deal_slip", "deal_silent")
     bands: Iterable[str] = ("low", "watch", "high")
-    degraded: Iterable[str] = ("store", "disk", "wal", "backlog", "writer", "projections")
+    degraded: Iterable[str] = ("store", "disk", "wal", "backlog", "ticks", "writer", "projections", "broker")
 
 
 class Metrics(Registry):
@@ -54,7 +54,10 @@ class Metrics(Registry):
         self._watch_runtime(labels)
 
     def count(self, what: str, labels: Sequence[str], number: float) -> None:
-        """Count what the runtime calls ``what``; a sort that has no metric is left out."""
+        """Count what the runtime calls ``what``; a sort that has no metric is left out.
+
+        Attempts to notify are counted by ``notified``, where they are seen with their target's name.
+        """
         plain = {
             "action": self.actions_judged,
             "deal_event": self.deal_events_judged,
@@ -68,8 +71,8 @@ class Metrics(Registry):
             "finding": self.findings,
             "control": self.control_changes,
             "alert": self.alerts,
-            "notification": self.notifications,
             "dead_letter": self.dead_letters,
+            "fault": self.detector_faults,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -108,12 +111,17 @@ class Metrics(Registry):
             labels.detectors,
             labels.modes,
         )
+        self.detector_faults = CounterBy(
+            self._counter("detector_faults", "Agents for which a detector raised and was switched off.", "detector"),
+            labels.detectors,
+        )
         self.control_changes = CounterBy(
             self._counter("control_changes", "Changes of an agent's control state, by new state.", "state"),
             labels.states,
         )
         self.agents = CounterBy(
-            self._gauge("agents", "Agents by control state; no control row counts as active.", "state"), labels.states
+            self._gauge("agents", "Agents that were ever stopped or slowed down, by their state now.", "state"),
+            labels.states,
         )
         self.suspended_agents = CounterBy(
             self._gauge("suspended_agents", "Agents that are suspended now, by who stopped them.", "by"),
@@ -153,11 +161,18 @@ class Metrics(Registry):
         self.notification_seconds = self._histogram(
             "notification_seconds", "From a notice that is ready to its acceptance by a channel.", SECONDS_NOTIFIED
         )
+        self.oldest_unsent = self._gauge(
+            "oldest_unsent_notification_timestamp_seconds",
+            "When the oldest notice that waits to be sent was put into the outbox; 0 = none waits.",
+        )
         self.logins = CounterBy(
             self._counter("logins", "Logins of people, by outcome.", "outcome"), ("ok", "failed", "throttled")
         )
 
     def _watch_runtime(self, labels: Labels) -> None:
+        self.log_time = self._gauge(
+            "log_timestamp_seconds", "The log's time at the scrape: what new records get; compare with the scrape's."
+        )
         self.judged_to = self._gauge("judged_to_timestamp_seconds", "Log time up to which everything is judged.")
         self.oldest_unjudged = self._gauge(
             "oldest_unjudged_timestamp_seconds", "When the oldest unjudged record arrived; 0 = none waits."

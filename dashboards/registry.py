@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from itertools import product
 
 from prometheus_client import (
@@ -17,6 +18,14 @@ from prometheus_client import (
 
 CONTENT_TYPE = "text/plain; version=0.0.4"
 OTHER = "other"
+
+
+def version() -> str:
+    """Tripline's version; "0" in a source tree that is not installed."""
+    try:
+        return metadata.version("tripline")
+    except metadata.PackageNotFoundError:
+        return "0"
 
 
 class CounterBy:
@@ -39,9 +48,10 @@ class CounterBy:
             child.set(value)
 
     def set_all(self, values: Mapping[str, float]) -> None:
-        """Set a gauge with one label: the given values, and 0 for the others."""
+        """Set a gauge with one label: the given values, 0 for the others, and "other" to the sum of the unknown."""
+        unknown = sum(value for name, value in values.items() if (name,) not in self._children)
         for (name,) in self._children:
-            self.set(name, value=values.get(name, 0))
+            self.set(name, value=values.get(name, 0) + (unknown if name == OTHER else 0))
 
     def _child(self, key: tuple[str, ...]) -> Counter | Gauge:
         child = self._children.get(key)

@@ -15,3 +15,11 @@ def deals_by_band(reader: Reader) -> dict[str, int]:
     scored = select(d.c.band, func.count()).where(d.c.tenant == reader.tenant, d.c.is_open, d.c.band.is_not(None))
     with reading(reader.engine) as connection:
         return {row[0]: row[1] for row in connection.execute(scored.group_by(d.c.band))}
+
+
+def oldest_unsent_ms(reader: Reader) -> int:
+    """When the oldest notice that nobody has been told of yet was put into the outbox; 0 when none waits."""
+    o = t.outbox
+    waiting = select(func.min(o.c.created_ms)).where(o.c.state == "new", o.c.kind == "notification")
+    with reading(reader.engine) as connection:
+        return connection.execute(waiting).scalar() or 0

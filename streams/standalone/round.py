@@ -41,6 +41,7 @@ from storage import log, projections
 from streams.envelopes import envelope, split_key
 from streams.records import Output
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
+from streams.sinks.notices import FAULTS
 from streams.standalone.bands import Band
 from streams.standalone.core import Core
 from streams.standalone.recent import NOTHING
@@ -163,6 +164,8 @@ class Round:
         if not projections.store_finding(core.link, output.key, output.at_ms, offset, event, status):
             return
         self.count("finding", data.detector, data.mode)
+        if data.evidence.unit == FAULTS:
+            self.count("fault", data.detector)
         if asks is not None:
             decision = self.request(
                 ControlRequest(

@@ -6,13 +6,21 @@ import re
 import shutil
 import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from console.app import create_app
+from console.auth import AuthStore
+from console.services import services_in
 from dashboards.metrics import Labels, Metrics
-from tests.unit.console.fakes import FakeRuntime
+from governance.settings_types import Settings
+from storage.read import Reader
+from storage.store import Store
+from tests.unit.console.conftest import BASE
+from tests.unit.console.fakes import NOW_MS, FakeRuntime
 from tests.unit.console.samples import LINES, action, lines
 
 Client = TestClient[Litestar]
@@ -93,3 +101,54 @@ def test_refused_requests_are_counted_by_code(client: Client) -> None:
     client.get("/v1/agents", headers={"host": "evil.example"})
     told = values(client.get("/metrics").text)
     assert told['tripline_http_requests_refused_total{code="unknown_host"}'] == 1
+
+
+def test_the_runtime_s_troubles_are_all_told_even_those_without_a_name_of_their_own(
+    client: Client, runtime: FakeRuntime
+) -> None:
+    runtime.degraded = ["ticks", "a reason of tomorrow"]
+    told = values(client.get("/metrics").text)
+    assert told['tripline_degraded{reason="ticks"}'] == 1
+    assert told['tripline_degraded{reason="other"}'] == 1
+    assert told['tripline_degraded{reason="store"}'] == 0
+
+
+def test_faults_of_detectors_and_findings_of_the_gate_are_counted_by_name(client: Client, runtime: FakeRuntime) -> None:
+    runtime.tell(counts={("fault", "action_rate"): 1, ("finding", "gate", "warn"): 2})
+    told = values(client.get("/metrics").text)
+    assert told['tripline_detector_faults_total{detector="action_rate"}'] == 1
+    assert told['tripline_findings_total{detector="gate",mode="warn"}'] == 2
+
+
+def test_an_attempt_to_notify_is_counted_once(client: Client, runtime: FakeRuntime) -> None:
+    runtime.tell(counts={("notification", "json", "sent"): 1})
+    services_in(client.app).metrics.notified("log", True, 0.1)
+    told = values(client.get("/metrics").text)
+    assert told['tripline_notifications_total{channel="log",outcome="sent"}'] == 1
+    assert told['tripline_notifications_total{channel="other",outcome="sent"}'] == 0
+
+
+def test_the_log_s_time_and_the_oldest_unsent_notice_are_told_as_timestamps(
+    runtime: FakeRuntime, settings: Settings, auth: AuthStore, tmp_path: Path
+) -> None:
+    rows = [
+        ("a", "notification", 1_000, "sent"),
+        ("b", "control", 2_000, "new"),
+        ("c", "notification", 3_500, "new"),
+        ("d", "notification", 4_000, "new"),
+    ]
+    with Store(tmp_path / "store") as store:
+        store.migrate()
+        store.connect_projections().close()
+        link = store.connect()
+        link.executemany(
+            "INSERT INTO outbox (id, kind, created_ms, state, key, at_ms, body) VALUES (?, ?, ?, ?, '', 0, '')",
+            rows,
+        )
+        link.close()
+        reader = Reader.open(store.path)
+        with Client(create_app(runtime, settings, reader, auth), base_url=BASE) as client:
+            told = values(client.get("/metrics").text)
+        reader.close()
+    assert told["tripline_oldest_unsent_notification_timestamp_seconds"] == 3.5
+    assert told["tripline_log_timestamp_seconds"] == NOW_MS / 1000
