@@ -29,9 +29,9 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     text,
 )
+from sqlalchemy import Text as AnyText
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -40,6 +40,8 @@ NAMING = {
 }
 metadata = MetaData(naming_convention=NAMING)
 
+Text = AnyText().with_variant(AnyText(collation="C"), "postgresql")
+"""Text that is compared byte by byte, as SQLite does: the keys of a tenant lie between ``tenant/`` and ``tenant0``."""
 Ms = BigInteger
 Json = Text
 Serial = BigInteger().with_variant(Integer, "sqlite")
@@ -169,6 +171,19 @@ outbox = Table(
     Column("done_ms", Ms),
     Column("error", Text),
     Index(None, "state", "next_try_ms"),
+)
+
+publication = Table(
+    "publication",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("topic", Text, nullable=False, comment="without the prefix"),
+    Column("key", Text, nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("event_id", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="the record's value"),
+    Column("created_ms", Ms, nullable=False),
+    comment="decided here and to be written to Kafka; of one key the numbers grow with the order of deciding",
 )
 
 notification = Table(

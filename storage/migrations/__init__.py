@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from storage.errors import StoreMismatch
 
@@ -37,6 +37,15 @@ def downgrade(path: Path, revision: str) -> None:
     _run(path, revision, is_up=False)
 
 
+def move(connection: Connection, revision: str, *, is_up: bool) -> None:
+    """Bring the tables of an open connection up (or take them down) to a revision; the caller commits."""
+    from alembic import command  # noqa: PLC0415 - slow to load, seldom needed
+
+    made = config()
+    made.attributes["connection"] = connection
+    (command.upgrade if is_up else command.downgrade)(made, revision)
+
+
 def current(path: Path) -> str | None:
     """The revision of the file, None when it has none."""
     link = sqlite3.connect(path)
@@ -53,8 +62,7 @@ def _run(path: Path, revision: str, *, is_up: bool) -> None:
     known = current(path)
     if is_up and revision == "head" and known == HEAD:
         return
-    from alembic import command  # noqa: PLC0415 - slow to load, seldom needed
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - slow to load, seldom needed
 
     scripts = ScriptDirectory.from_config(config())
     if known is not None and known not in {script.revision for script in scripts.walk_revisions()}:
@@ -64,9 +72,7 @@ def _run(path: Path, revision: str, *, is_up: bool) -> None:
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
-            made = config()
-            made.attributes["connection"] = connection
-            (command.upgrade if is_up else command.downgrade)(made, revision)
+            move(connection, revision, is_up=is_up)
             connection.exec_driver_sql("COMMIT")
     finally:
         engine.dispose()
