@@ -32,6 +32,7 @@ from governance.settings_types import (
     Person,
     Server,
     Settings,
+    StoreSettings,
     Target,
 )
 
@@ -49,6 +50,7 @@ __all__ = [
     "Server",
     "Settings",
     "SettingsError",
+    "StoreSettings",
     "Target",
     "parse_settings",
     "variable_names",

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from detectors.discovery import MODES, DetectorSettingsError, discover, parse_config
 from events.catalogue import CATALOGUE
 from governance.settings_errors import suggest
-from governance.settings_types import AgentSettings, Kafka, Settings
+from governance.settings_types import AgentSettings, Kafka, Settings, StoreSettings
 
 Path = tuple[str, ...]
 Found = Iterator[tuple[Path, str]]
@@ -28,6 +28,7 @@ def cross_check(settings: Settings) -> Found:
     yield from _crm_users(settings)
     yield from _zone(("deals", "time_zone"), settings.deals.time_zone)
     yield from _kafka(settings.kafka)
+    yield from _store(settings.store)
 
 
 def _kafka(kafka: Kafka) -> Found:
@@ -44,6 +45,14 @@ def _kafka(kafka: Kafka) -> Found:
         yield ("kafka", "sasl_user"), f"and sasl_password are needed with security = {kafka.security!r}"
     if bool(kafka.cert_file) != bool(kafka.key_file):
         yield ("kafka", "key_file" if kafka.cert_file else "cert_file"), "is needed with the other one"
+
+
+def _store(store: StoreSettings) -> Found:
+    scheme, _, rest = store.url.partition("://")
+    if store.url and (scheme not in ("postgresql", "postgres") or not rest.partition("?")[0].partition("/")[2]):
+        yield ("store", "url"), "is not postgresql://user@host:port/database"
+    if store.password and not store.url:
+        yield ("store", "password"), "is of no use without url"
 
 
 def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:

@@ -353,6 +353,19 @@ class Worker(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 180.0
 
 
+class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where consoles on Kafka keep what they know. `tripline standalone` needs none: it uses `server.data_dir`."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="A database on PostgreSQL 13 or newer: `postgresql://user@host:port/database`; parameters of "
+            "libpq, such as `sslmode`, after `?`. Empty: SQLite in `server.data_dir`."
+        ),
+    ] = ""
+    password: Annotated[str, Meta(description="Its password; better as a variable than in a file.")] = ""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be set, in one place. Made by ``governance.settings.parse_settings``."""
 
@@ -370,3 +383,4 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()
     kafka: Annotated[Kafka, Meta(description="Kafka, for workers.")] = Kafka()
     worker: Annotated[Worker, Meta(description="Health and metrics of a worker.")] = Worker()
+    store: Annotated[StoreSettings, Meta(description="The store, for consoles.")] = StoreSettings()

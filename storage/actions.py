@@ -6,16 +6,17 @@ with its position in the log, so that after a crash it goes on exactly where it 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from sqlalchemy import Table
 
 from events.catalogue import CATALOGUE, kind_of
 from events.times import BadTime, parse_ms
 from events.types import DEFAULT_TENANT, ActionEvent, AdmissionEvent, ChangeEvent, Event
+from storage.link import Link
 from storage.sql import insert_flat, insert_many, quoted
 from storage.tables import action, action_record, agent, agent_bin, projection
 
@@ -32,15 +33,16 @@ _BIN_COUNTS = ("actions", "records", "errors", "denied", "admitted", "changes")
 _AGENT_COUNTS = ("actions", "records", "errors", "external", "admitted", "denied", "changes")
 
 
-def _adding(table: str, names: Iterable[str], replaced: Iterable[str], extra: str = "") -> str:
-    sums = [f'"{name}" = "{table}"."{name}" + excluded."{name}"' for name in names]
-    sets = [f'"{name}" = coalesce(excluded."{name}", "{table}"."{name}")' for name in replaced]
-    return f"ON CONFLICT DO UPDATE SET {', '.join([*sums, *sets])}{extra}"
+def _adding(table: Table, names: Iterable[str], replaced: Iterable[str]) -> str:
+    sums = [f'"{name}" = "{table.name}"."{name}" + excluded."{name}"' for name in names]
+    sets = [f'"{name}" = coalesce(excluded."{name}", "{table.name}"."{name}")' for name in replaced]
+    keys = quoted(column.name for column in table.primary_key.columns)
+    return f"ON CONFLICT ({keys}) DO UPDATE SET {', '.join([*sums, *sets])}"
 
 
-_BIN_TAIL = _adding("agent_bin", _BIN_COUNTS, ("expected", "limit"))
+_BIN_TAIL = _adding(agent_bin, _BIN_COUNTS, ("expected", "limit"))
 _AGENT_TAIL = _adding(
-    "agent",
+    agent,
     _AGENT_COUNTS,
     ("agent_version", "last_seen_ms", "last_write_ms", "last_action"),
 )
@@ -51,7 +53,7 @@ _POSITION = (
 )
 
 
-def position(link: sqlite3.Connection, topic: str, topic_id: str) -> int:
+def position(link: Link, topic: str, topic_id: str) -> int:
     """The next offset that the rows do not hold yet; rows of another log are dropped first."""
     row = link.execute("SELECT topic_id, next_offset, version FROM projection WHERE topic = ?", (topic,)).fetchone()
     if row is not None and row[0] == topic_id and row[2] == VERSION:
@@ -289,13 +291,13 @@ class ActionRows:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def load_open(self, link: sqlite3.Connection, since_ms: int, most: int = 100_000) -> None:
+    def load_open(self, link: Link, since_ms: int, most: int = 100_000) -> None:
         """Remember the admissions whose report may still come."""
         query = "SELECT decision_id, key, at_ms, \"offset\" FROM action WHERE kind = 'admission' AND at_ms >= ? LIMIT ?"
         for decision_id, key, at_ms, offset in link.execute(query, (since_ms, most)):
             self._open[decision_id] = (key, at_ms, offset)
 
-    def write(self, link: sqlite3.Connection, topic: str, topic_id: str) -> None:
+    def write(self, link: Link, topic: str, topic_id: str) -> None:
         """Write what was gathered, and the position, in one transaction."""
         link.execute("BEGIN IMMEDIATE")
         try:
@@ -309,7 +311,7 @@ class ActionRows:
             raise
         self._forget()
 
-    def _write(self, link: sqlite3.Connection) -> None:
+    def _write(self, link: Link) -> None:
         agents = sorted(self._agents.items())
         values: list[Any] = []
         for _, found in agents:
@@ -339,7 +341,7 @@ class ActionRows:
             del self._open[next(iter(self._open))]
 
 
-def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 2_000) -> int:
+def drop_before(link: Link, at_ms: int, most: int = 2_000) -> int:
     """Drop up to ``most`` actions that are older than ``at_ms``, with their index; returns how many."""
     dropped = 0
     link.execute("BEGIN IMMEDIATE")

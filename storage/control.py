@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 import msgspec
 
 from events.types import By
 from governance.control import ControlRequest, ControlRow, Decision
+from storage.link import Link
 from storage.sql import quoted, upsert
 from storage.tables import control
 
@@ -18,7 +18,7 @@ _OUTBOX = ("id", "kind", "key", "at_ms", "created_ms", "body", "next_try_ms")
 _PUT = f"INSERT INTO outbox ({quoted(_OUTBOX)}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
-def load(link: sqlite3.Connection) -> Iterator[tuple[ControlRow, int | None]]:
+def load(link: Link) -> Iterator[tuple[ControlRow, int | None]]:
     """Every control row, and while it is releasing the offset of its release record."""
     for row in link.execute(f"SELECT {quoted(_COLUMNS)} FROM control"):  # noqa: S608 - names are our own
         named = dict(zip(_COLUMNS, row, strict=True))
@@ -39,7 +39,7 @@ def load(link: sqlite3.Connection) -> Iterator[tuple[ControlRow, int | None]]:
         )
 
 
-def store(link: sqlite3.Connection, row: ControlRow, release_offset: int | None) -> None:
+def store(link: Link, row: ControlRow, release_offset: int | None) -> None:
     """Write a control row."""
     link.execute(
         _UPSERT,
@@ -60,7 +60,7 @@ def store(link: sqlite3.Connection, row: ControlRow, release_offset: int | None)
     )
 
 
-def remember(link: sqlite3.Connection, request: ControlRequest, decision: Decision, decided_ms: int) -> None:
+def remember(link: Link, request: ControlRequest, decision: Decision, decided_ms: int) -> None:
     """Add a request and its decision to the history; nothing is ever taken out of it."""
     link.execute(
         "INSERT INTO control_history (key, seq, agent_id, epoch, state, wanted, changed, why, at_ms, decided_ms, "
@@ -85,7 +85,7 @@ def remember(link: sqlite3.Connection, request: ControlRequest, decision: Decisi
     )
 
 
-def put(link: sqlite3.Connection, id_: str, kind: str, key: str, at_ms: int, now_ms: int, event: object) -> None:
+def put(link: Link, id_: str, kind: str, key: str, at_ms: int, now_ms: int, event: object) -> None:
     """Put an event into the outbox once; the same id again changes nothing."""
     body = msgspec.json.encode(event).decode()
     link.execute(_PUT, (id_, kind, key, at_ms, now_ms, body, now_ms))

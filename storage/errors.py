@@ -11,6 +11,10 @@ class StoreUnavailable(StoreError):
     """The store could not be read or written just now: full disk, lock, input/output error. Try again later."""
 
 
+class StoreRefused(StoreError):
+    """The store does not take what it was given; trying again changes nothing, but other data are welcome."""
+
+
 class StoreInUse(StoreError):
     """Another process is running on this store."""
 

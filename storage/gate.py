@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import msgspec
 from governance.gate import GateDecision, GateRequest, Remembered, Rule, content_hash
 from governance.gate_types import Outcome
 from governance.operation import Operation, describe
+from storage.link import Link
 from storage.projections import to_json
 from storage.sql import insert, insert_many, quoted
 from storage.tables import gate_agent, gate_decision, gate_unfiled, known_contact
@@ -70,19 +70,19 @@ def decision_row(
     )
 
 
-def file_decisions(link: sqlite3.Connection, rows: Sequence[Row]) -> None:
+def file_decisions(link: Link, rows: Sequence[Row]) -> None:
     """Put decisions, the oldest first, where they are looked for, and count the admissions among them."""
     insert_many(link, gate_decision, rows)
     seqs = {row[_KEY]: row[_SEQ] for row in rows if row[_SEQ] is not None}
     insert_many(link, gate_agent, list(seqs.items()), _SEQ_TAIL)
 
 
-def keep_unfiled(link: sqlite3.Connection, number: int, rows: Sequence[Row]) -> None:
+def keep_unfiled(link: Link, number: int, rows: Sequence[Row]) -> None:
     """Make decisions durable as one blob; ``number`` is above those of the blobs before it."""
     link.execute(_UNFILED, (number, _rows_encoder.encode(rows)))
 
 
-def file_all(link: sqlite3.Connection) -> None:
+def file_all(link: Link) -> None:
     """File what an earlier process left unfiled."""
     link.execute("BEGIN IMMEDIATE")
     for (blob,) in link.execute("SELECT blob FROM gate_unfiled ORDER BY seq").fetchall():
@@ -91,18 +91,18 @@ def file_all(link: sqlite3.Connection) -> None:
     link.execute("COMMIT")
 
 
-def forget_unfiled(link: sqlite3.Connection) -> None:
+def forget_unfiled(link: Link) -> None:
     """All blobs are filed."""
     link.execute("DELETE FROM gate_unfiled")
 
 
-def seq_of(link: sqlite3.Connection, key: str) -> int:
+def seq_of(link: Link, key: str) -> int:
     """How many operations of an agent were admitted so far."""
     row = link.execute("SELECT seq FROM gate_agent WHERE key = ?", (key,)).fetchone()
     return int(row[0]) if row else 0
 
 
-def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[tuple[int, Operation]]:
+def admitted_since(link: Link, key: str, at_ms: int) -> Iterator[tuple[int, Operation]]:
     """When and what was admitted for an agent after a time, oldest first."""
     for when, action, ids, contacts, records, recipients in link.execute(
         "SELECT at_ms, action, record_ids, recipient_ids, records, recipients FROM gate_decision "
@@ -114,15 +114,13 @@ def admitted_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[t
         yield when, describe(action, listed, {}, reached, records, recipients)
 
 
-def asked_since(link: sqlite3.Connection, key: str, at_ms: int) -> Iterator[tuple[str, int]]:
+def asked_since(link: Link, key: str, at_ms: int) -> Iterator[tuple[str, int]]:
     """Request ids that an agent used after a time, and when."""
-    return link.execute(
-        "SELECT request_id, at_ms FROM gate_decision WHERE key = ? AND at_ms > ? AND request_id IS NOT NULL",
-        (key, at_ms),
-    )
+    query = "SELECT request_id, at_ms FROM gate_decision WHERE key = ? AND at_ms > ? AND request_id IS NOT NULL"
+    return iter(link.execute(query, (key, at_ms)))
 
 
-def remembered(link: sqlite3.Connection, key: str, id_: str) -> Remembered | None:
+def remembered(link: Link, key: str, id_: str) -> Remembered | None:
     """The answer last given under a request id of an agent, not counting refusals of the id itself."""
     row = link.execute(_REMEMBERED, (key, id_, Rule.REQUEST_ID.value)).fetchone()
     return None if row is None else _remembered(*row)
@@ -146,18 +144,18 @@ def _remembered(
     return Remembered(content_hash=content, decision=answer, at_ms=at_ms)
 
 
-def unknown_contacts(link: sqlite3.Connection, tenant: str, contact_ids: Sequence[str]) -> list[str]:
+def unknown_contacts(link: Link, tenant: str, contact_ids: Sequence[str]) -> list[str]:
     """Those contacts with whom nobody of the tenant was in touch."""
     query = "SELECT 1 FROM known_contact WHERE tenant = ? AND contact_id = ?"
     return [each for each in contact_ids if link.execute(query, (tenant, each)).fetchone() is None]
 
 
-def know_contacts(link: sqlite3.Connection, found: Iterable[tuple[str, str, int]]) -> None:
+def know_contacts(link: Link, found: Iterable[tuple[str, str, int]]) -> None:
     """Remember (tenant, contact, since when) of people that somebody was in touch with."""
     link.executemany(_CONTACT, found)
 
 
-def drop_before(link: sqlite3.Connection, at_ms: int, most: int = 200) -> None:
+def drop_before(link: Link, at_ms: int, most: int = 200) -> None:
     """Drop some of the oldest decisions."""
     link.execute(
         "DELETE FROM gate_decision WHERE decision_id IN "

@@ -7,13 +7,13 @@ known again after a restart without decoding anything. Retention drops whole seg
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from storage.errors import StoreMismatch
+from storage.link import Link
 from storage.sql import insert
 from storage.tables import log_segment
 
@@ -40,15 +40,13 @@ class Record(Struct, frozen=True, gc=False):
     raw: bytes
 
 
-def append(
-    link: sqlite3.Connection, topic: str, base_offset: int, times: Sequence[int], raws: Sequence[bytes], ids: bytes
-) -> None:
+def append(link: Link, topic: str, base_offset: int, times: Sequence[int], raws: Sequence[bytes], ids: bytes) -> None:
     """Write one segment. ``times`` (ms) never fall; ``ids`` holds 16 bytes a record, or nothing."""
     blob = _encoder.encode((times, raws))
     link.execute(_INSERT, (topic, PARTITION, base_offset, len(raws), times[0], times[-1], FORMAT, blob, ids))
 
 
-def read(link: sqlite3.Connection, topic: str, from_offset: int = 0) -> Iterator[Record]:
+def read(link: Link, topic: str, from_offset: int = 0) -> Iterator[Record]:
     """The records from an offset on, in order. A gap or an unknown format refuses to go on."""
     expected = None
     for base, count, format_, blob in link.execute(_READ, (topic, PARTITION, topic, PARTITION, from_offset)):
@@ -62,14 +60,14 @@ def read(link: sqlite3.Connection, topic: str, from_offset: int = 0) -> Iterator
             yield Record(base + index, times[index], raws[index])
 
 
-def read_one(link: sqlite3.Connection, topic: str, offset: int) -> Record | None:
+def read_one(link: Link, topic: str, offset: int) -> Record | None:
     """The record at an offset, None when retention has dropped it."""
     for record in read(link, topic, offset):
         return record if record.offset == offset else None
     return None
 
 
-def bounds(link: sqlite3.Connection, topic: str) -> tuple[int, int]:
+def bounds(link: Link, topic: str) -> tuple[int, int]:
     """The first offset still kept, and the next one to be written."""
     row = link.execute(
         "SELECT min(base_offset), max(base_offset + count) FROM log_segment WHERE topic = ? AND partition = ?",
@@ -78,7 +76,7 @@ def bounds(link: sqlite3.Connection, topic: str) -> tuple[int, int]:
     return (row[0], row[1]) if row[0] is not None else (0, 0)
 
 
-def last_at_ms(link: sqlite3.Connection, topic: str) -> int:
+def last_at_ms(link: Link, topic: str) -> int:
     """When the log took its last record of a topic, 0 when there is none."""
     row = link.execute(
         "SELECT last_at_ms FROM log_segment WHERE topic = ? AND partition = ? ORDER BY base_offset DESC LIMIT 1",
@@ -87,7 +85,7 @@ def last_at_ms(link: sqlite3.Connection, topic: str) -> int:
     return row[0] if row else 0
 
 
-def recent_ids(link: sqlite3.Connection, topic: str, count: int) -> list[tuple[int, bytes]]:
+def recent_ids(link: Link, topic: str, count: int) -> list[tuple[int, bytes]]:
     """(base offset, ids) of the newest segments that together hold ``count`` records, oldest first."""
     found: list[tuple[int, bytes]] = []
     for base, held, ids in link.execute(
@@ -102,7 +100,7 @@ def recent_ids(link: sqlite3.Connection, topic: str, count: int) -> list[tuple[i
     return found
 
 
-def drop_before(link: sqlite3.Connection, topic: str, at_ms: int, below_offset: int, most: int = 100) -> int:
+def drop_before(link: Link, topic: str, at_ms: int, below_offset: int, most: int = 100) -> int:
     """Drop up to ``most`` whole segments whose last record is older than ``at_ms`` and below an offset.
 
     The newest segment stays, so that offsets never start again. Returns how many were dropped.

@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
+
+from storage.link import Link
 
 TargetState = Literal["trying", "sent", "failed", "skipped"]
 RowState = Literal["new", "sent", "failed", "dropped"]
@@ -63,7 +64,7 @@ class End(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
-def waiting(link: sqlite3.Connection, after_seq: int = 0, most: int = 1000) -> list[OutboxRow]:
+def waiting(link: Link, after_seq: int = 0, most: int = 1000) -> list[OutboxRow]:
     """Rows that are not done with, in order, from the one after ``after_seq``."""
     found = link.execute(_WAITING, (after_seq, most)).fetchall()
     return [
@@ -72,12 +73,12 @@ def waiting(link: sqlite3.Connection, after_seq: int = 0, most: int = 1000) -> l
     ]
 
 
-def tried(link: sqlite3.Connection) -> dict[tuple[int, str], tuple[TargetState, int]]:
+def tried(link: Link) -> dict[tuple[int, str], tuple[TargetState, int]]:
     """For rows that are not done with: state and attempts by (seq, target)."""
     return {(seq, target): (state, attempts) for seq, target, state, attempts in link.execute(_TRIED)}
 
 
-def recently_told(link: sqlite3.Connection, since_ms: int) -> list[tuple[OutboxRow, int]]:
+def recently_told(link: Link, since_ms: int) -> list[tuple[OutboxRow, int]]:
     """Rows told after a wall time, with that time: what a restart must know to hold repeats back."""
     return [
         (OutboxRow(seq=seq, id=id_, kind=kind, key=key, at_ms=at_ms, body=body), done_ms)
@@ -85,7 +86,7 @@ def recently_told(link: sqlite3.Connection, since_ms: int) -> list[tuple[OutboxR
     ]
 
 
-def record(link: sqlite3.Connection, news: Iterable[Attempt | End]) -> None:
+def record(link: Link, news: Iterable[Attempt | End]) -> None:
     """Write what became of attempts and rows; the caller commits."""
     for item in news:
         if isinstance(item, End):
@@ -94,7 +95,7 @@ def record(link: sqlite3.Connection, news: Iterable[Attempt | End]) -> None:
             _record_attempt(link, item)
 
 
-def _record_attempt(link: sqlite3.Connection, item: Attempt) -> None:
+def _record_attempt(link: Link, item: Attempt) -> None:
     told: Sequence[tuple[object, ...]] = [
         (seq, item.target, item.at_ms, item.state, item.attempts, item.accepted_ms, item.error) for seq in item.seqs
     ]

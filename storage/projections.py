@@ -5,7 +5,6 @@ Everything here happens in the writer's transaction, and an output that comes ag
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 
 from events.times import parse_ms
 from events.types import Alert, AlertEvent, FindingEvent, PortfolioScore, RiskEvent
+from storage.link import Link
 from storage.sql import insert, quoted, upsert
 from storage.tables import alert, dead_letter, deal_score, finding, top
 
@@ -43,7 +43,7 @@ def _deal_upsert(names: Sequence[str], condition: str = "") -> str:
 _RISK = _deal_upsert(_RISK_COLUMNS, ' WHERE "deal"."offset" IS NULL OR excluded."offset" >= "deal"."offset"')
 _NAMES = _deal_upsert(_NAME_COLUMNS)
 _DEAD_COLUMNS = ("at_ms", "reason", "message", "origin", "raw", "tenant", "agent_id")
-_DEAD = f"INSERT INTO {dead_letter.name} ({quoted(_DEAD_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+_DEAD = f"INSERT INTO {dead_letter.name} ({quoted(_DEAD_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"  # noqa: S608
 MOST = 10**15
 _json = msgspec.json.Encoder()
 
@@ -58,9 +58,7 @@ def to_json(value: Any) -> str:
     return _json.encode(value).decode()
 
 
-def store_finding(
-    link: sqlite3.Connection, key: str, at_ms: int, offset: int, event: FindingEvent, status: str
-) -> bool:
+def store_finding(link: Link, key: str, at_ms: int, offset: int, event: FindingEvent, status: str) -> bool:
     """Store a finding; False when it was there already."""
     data = event.data
     cursor = link.execute(
@@ -83,12 +81,12 @@ def store_finding(
     return cursor.rowcount > 0
 
 
-def set_status(link: sqlite3.Connection, finding_id: str, status: str) -> None:
+def set_status(link: Link, finding_id: str, status: str) -> None:
     """Say what the authority did with a finding."""
     link.execute("UPDATE finding SET status = ? WHERE id = ?", (status, finding_id))
 
 
-def store_risks(link: sqlite3.Connection, risks: Sequence[tuple[str, str, int, RiskEvent]]) -> None:
+def store_risks(link: Link, risks: Sequence[tuple[str, str, int, RiskEvent]]) -> None:
     """Store deals' risks and their history. Each is (output id, key, at_ms, event)."""
     deals, scores = [], []
     for id_, key, at_ms, event in risks:
@@ -107,7 +105,7 @@ def store_risks(link: sqlite3.Connection, risks: Sequence[tuple[str, str, int, R
     link.executemany(_DEAL_SCORE, scores)
 
 
-def store_names(link: sqlite3.Connection, scores: Sequence[tuple[str, int, PortfolioScore]]) -> None:
+def store_names(link: Link, scores: Sequence[tuple[str, int, PortfolioScore]]) -> None:
     """Store deals' names, money and stage. Each is (tenant, at_ms, score)."""
     link.executemany(
         _NAMES,
@@ -122,7 +120,7 @@ def store_names(link: sqlite3.Connection, scores: Sequence[tuple[str, int, Portf
     )  # fmt: skip
 
 
-def store_top(link: sqlite3.Connection, key: str, at_ms: int, rows: Sequence[Alert]) -> None:
+def store_top(link: Link, key: str, at_ms: int, rows: Sequence[Alert]) -> None:
     """Replace a manager's list."""
     link.execute("DELETE FROM top WHERE key = ? AND rank > ?", (key, len(rows)))
     link.executemany(
@@ -134,7 +132,7 @@ def store_top(link: sqlite3.Connection, key: str, at_ms: int, rows: Sequence[Ale
     )
 
 
-def store_alert(link: sqlite3.Connection, id_: str, key: str, event: AlertEvent) -> bool:
+def store_alert(link: Link, id_: str, key: str, event: AlertEvent) -> bool:
     """Store an alert; False when it was there already."""
     data = event.data
     values = (id_, key, data.kind, data.manager_id, data.deal_id, parse_ms(data.at), "new", to_json(event))
@@ -142,7 +140,7 @@ def store_alert(link: sqlite3.Connection, id_: str, key: str, event: AlertEvent)
 
 
 def store_dead_letter(
-    link: sqlite3.Connection,
+    link: Link,
     *,
     at_ms: int,
     reason: str,
@@ -153,11 +151,11 @@ def store_dead_letter(
     agent_id: str | None,
 ) -> int:
     """Keep a record that could not be read; returns its number."""
-    cursor = link.execute(_DEAD, (at_ms, reason, message, to_json(origin), raw, tenant, agent_id))
-    return int(cursor.lastrowid or 0)
+    found = link.execute(_DEAD, (at_ms, reason, message, to_json(origin), raw, tenant, agent_id)).fetchall()
+    return int(found[0][0])
 
 
-def settle_dead_letters(link: sqlite3.Connection, ids: Sequence[int], now_ms: int) -> None:
+def settle_dead_letters(link: Link, ids: Sequence[int], now_ms: int) -> None:
     """Mark dead letters as re-driven."""
     link.executemany(
         "UPDATE dead_letter SET state = 'redriven', redriven_ms = ? WHERE id = ?", [(now_ms, each) for each in ids]

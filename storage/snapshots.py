@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from msgspec import Struct
 
 from storage.errors import StoreMismatch
+from storage.link import Link
 from storage.log import PARTITION
 from storage.sql import upsert
 from storage.tables import snapshot, watermark
@@ -32,12 +32,12 @@ class Mark(Struct, frozen=True):
     at_ms: int
 
 
-def save(link: sqlite3.Connection, stage: str, topic_id: str, taken: Iterable[tuple[str, int, bytes]]) -> None:
+def save(link: Link, stage: str, topic_id: str, taken: Iterable[tuple[str, int, bytes]]) -> None:
     """Store (key, next_offset, blob) of a stage; an older state never replaces a newer one."""
     link.executemany(_SAVE, ((stage, PARTITION, key, offset, topic_id, blob) for key, offset, blob in taken))
 
 
-def load(link: sqlite3.Connection, stage: str, topic_id: str) -> list[Kept]:
+def load(link: Link, stage: str, topic_id: str) -> list[Kept]:
     """The stored states of a stage. States of another incarnation of the topic refuse to be loaded."""
     found = []
     for key, next_offset, of_topic, blob in link.execute(
@@ -52,19 +52,19 @@ def load(link: sqlite3.Connection, stage: str, topic_id: str) -> list[Kept]:
     return found
 
 
-def forget(link: sqlite3.Connection, stage: str, keys: Iterable[str]) -> None:
+def forget(link: Link, stage: str, keys: Iterable[str]) -> None:
     """Drop the states of keys that are gone for good."""
     link.executemany(
         "DELETE FROM snapshot WHERE stage = ? AND partition = ? AND key = ?", ((stage, PARTITION, key) for key in keys)
     )
 
 
-def mark(link: sqlite3.Connection, topic: str, topic_id: str, found: Mark) -> None:
+def mark(link: Link, topic: str, topic_id: str, found: Mark) -> None:
     """Store how far a topic is judged."""
     link.execute(_MARK, (topic, PARTITION, topic_id, found.next_offset, found.resume_offset, found.at_ms))
 
 
-def marked(link: sqlite3.Connection, topic: str, topic_id: str) -> Mark | None:
+def marked(link: Link, topic: str, topic_id: str) -> Mark | None:
     """How far a topic is judged, None when it was never marked."""
     row = link.execute(
         "SELECT topic_id, next_offset, resume_offset, at_ms FROM watermark WHERE topic = ? AND partition = ?",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any
 
 from sqlalchemy import Table
+
+from storage.link import Link
 
 MAX_VARIABLES = 30_000
 _CHUNKS = (100, 50, 20, 10, 5, 2, 1)
@@ -41,7 +42,7 @@ def _many(table_name: str, names: tuple[str, ...], rows: int, tail: str) -> str:
     return f'INSERT INTO "{table_name}" ({quoted(names)}) VALUES {values} {tail}'  # noqa: S608 - names are our own
 
 
-def insert_many(link: sqlite3.Connection, table: Table, rows: Sequence[Sequence[Any]], tail: str = "") -> None:
+def insert_many(link: Link, table: Table, rows: Sequence[Sequence[Any]], tail: str = "") -> None:
     """Insert rows with few statements.
 
     The driver lets other threads run while a statement runs, and must wait for its turn after each one; with one
@@ -50,7 +51,7 @@ def insert_many(link: sqlite3.Connection, table: Table, rows: Sequence[Sequence[
     insert_flat(link, table, list(chain.from_iterable(rows)), tail)
 
 
-def insert_flat(link: sqlite3.Connection, table: Table, values: list[Any], tail: str = "") -> None:
+def insert_flat(link: Link, table: Table, values: list[Any], tail: str = "") -> None:
     """The same, with the values of all rows in one list: a row then costs no object of its own."""
     names = tuple(column.name for column in table.columns)
     at = 0

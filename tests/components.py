@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from glob import glob
 from pathlib import Path
 
 from events import rows
@@ -18,6 +19,9 @@ CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 PROMTOOL = shutil.which("promtool")
+_INITDB = shutil.which("initdb") or max(glob("/usr/lib/postgresql/*/bin/initdb"), default=None)  # Debian: not in PATH
+POSTGRES = Path(_INITDB).resolve().parent if _INITDB else None
+"""The folder of PostgreSQL's programs."""
 JAVA, MAVEN = shutil.which("java"), shutil.which("mvn")
 CORPORA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MAY_SKIP = os.environ.get("TRIPLINE_TESTS_MAY_SKIP", "yes") != "no"
@@ -32,6 +36,8 @@ def missing() -> list[tuple[str, str, str]]:
         found.append(("promtool", "the check of the metric names", "apt-get install prometheus"))
     if JAVA is None or MAVEN is None:
         found.append(("Java or Maven", "tests/kafka", "apt-get install openjdk-17-jre-headless maven"))
+    if POSTGRES is None:
+        found.append(("PostgreSQL", "storage and consoles on it", "apt-get install postgresql"))
     if not CORPORA.is_dir() and MAY_SKIP:
         found.append(("public corpora", "imports of real data", "put them into ../shared/data, see docs/corpora.md"))
     if rows.scanner() is None or Judge is None:
