@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from console.services import LANE_KEY, STATE_KEY, Services
 from console.sse import Hub
 from console.two import TwoPeople
 from dashboards.metrics import Labels, Metrics
+from dashboards.registry import version
 from detectors.discovery import discover
 from events.codec import BadReason, Limits
 from governance.gate import Rule
@@ -115,8 +115,6 @@ def open_auth(settings: Settings) -> AuthStore:
 def tokens_are_optional(settings: Settings) -> bool:
     """True when callers on this machine need no token: the server listens on loopback and the settings allow it."""
     return settings.server.require_tokens != "always" and is_loopback(settings.server.host)
-
-
 
 
 def wall_ms() -> int:

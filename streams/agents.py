@@ -257,6 +257,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         """A detector that raises is off for this agent until the policy changes, then it starts afresh."""
         detector = self.detectors[index].name
         keyed.body.disabled[detector] = type(problem).__name__
+        self.faults[detector] += 1
         evidence = Evidence(
             wanted="hold",
             severity="critical",

@@ -8,6 +8,7 @@ records (the barrier) and covers every key that changed since the last one, so t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -76,6 +77,7 @@ class KeyedStage(ABC, Generic[S]):
         self.tick_ms = 0
         self.stream_ms = 0
         self.duplicates = 0
+        self.faults: Counter[str] = Counter()
         self._dirty: list[Keyed[S]] = []
         self._free_until_ms = 0
         self._scratch = bytearray(1024)
@@ -205,6 +207,10 @@ class KeyedStage(ABC, Generic[S]):
             return True
         self.on_conflict(offset, at_ms, event, keyed, out)
         return False
+
+    def count_keys(self) -> int:
+        """How many keys have a state."""
+        return len(self.keys)
 
     def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:
         """The identity of an output of this stage."""

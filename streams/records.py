@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -48,6 +49,10 @@ class Stage(Protocol):
 
     name: ClassVar[str]
     topic: ClassVar[str]
+    faults: Counter[str]
+    """By detector, for how many agents it raised and was switched off, since somebody cleared this."""
+    next_offset: int
+    """The record after the one that was judged last, or that is being judged."""
 
     def process(self, entries: Sequence[Entry]) -> list[Output]:
         """Judge records in log order; the same records in other batches give the same outputs."""
@@ -57,6 +62,9 @@ class Stage(Protocol):
 
     def snapshots(self) -> Iterator[Snapshot]:
         """The same, one at a time, the one that says where to resume last; records may be judged in between."""
+
+    def count_keys(self) -> int:
+        """How many keys have a state."""
 
     def restore(self, snapshots: Iterable[Snapshot]) -> int:
         """Take states back (the highest next_offset of a key wins); returns the offset to resume from."""

@@ -12,7 +12,7 @@ from console.cli.topics import asking
     epilog="""\b
 Examples:
   tripline worker
-  tripline worker --config tripline.toml
+  tripline worker --config tripline.toml --port 8789
   tripline worker --instance-id "$HOSTNAME"
 """
 )
@@ -20,8 +20,9 @@ Examples:
     "--instance-id",
     help="A stable name of this worker, where the platform gives one: a quick restart then moves no partitions.",
 )
+@click.option("--port", type=click.IntRange(0, 65_535), help="Port of /metrics, /healthz and /readyz; 0: a free one.")
 @settings_options
-def worker(instance_id: str | None, config: str | None, data_dir: str | None) -> None:
+def worker(instance_id: str | None, port: int | None, config: str | None, data_dir: str | None) -> None:
     """Judge the input topics of [kafka]: findings, risks and alerts go to their topics, state to the changelogs.
 
     Run as many as you like, up to the number of partitions; they share the work. SIGTERM or Ctrl-C ends a worker in
@@ -31,5 +32,5 @@ def worker(instance_id: str | None, config: str | None, data_dir: str | None) ->
     from streams.kafka.worker.run import run_worker
 
     set_up_logging()
-    settings = load_settings(config, {"server.data_dir": data_dir})
+    settings = load_settings(config, {"server.data_dir": data_dir, "worker.port": port})
     asking(lambda: run_worker(settings, instance_id=instance_id))

@@ -41,6 +41,7 @@ OVERRIDDEN = {
     "commit": ("self, topics, start_new_transaction", "a354437baaa08bf8"),
     "_filter_tps_with_pending_acks": ("self, topics", "f6f9239774234e7e"),
     "_new_offset": ("self, tp", "1d2c7ea89a7ad4f1"),
+    "_commit": ("self, offsets", "a20eec84e4b2ed50"),
     "verify_event_path": ("self, now, tp", "a17e8f0610e1abcb"),
 }
 """The methods that streams.kafka.worker.transport.Consumer replaces."""

@@ -49,6 +49,7 @@ def environ(kafka: Kafka) -> dict[str, str]:
         "TRIPLINE_KAFKA_PARTITIONS": str(kafka.partitions),
         "TRIPLINE_KAFKA_REPLICATION": "1",
         "TRIPLINE_KAFKA_MIN_IN_SYNC": "1",
+        "TRIPLINE_WORKER_PORT": "0",
         "TRIPLINE_ENGINE_TICK_SECS": "1",
         "TRIPLINE_ENGINE_SNAPSHOT_SECS": "1",
         "TRIPLINE_ENGINE_SNAPSHOT_EVENTS": "500",

@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
 
+from dashboards.worker_metrics import WorkerMetrics
 from streams.kafka.spec import STATE_OF
 from streams.kafka.worker.changelog import (
     Recovered,
@@ -40,7 +42,7 @@ class Sender(Protocol):
         partition: int | None = None,
         timestamp_ms: int | None = None,
         headers: Any = None,
-    ) -> Awaitable[Any]:
+    ) -> asyncio.Future[Any]:
         """Queue a record; waits while there is no room."""
 
 
@@ -48,15 +50,26 @@ class Desk:
     """One lane in hand. ``covered``: the offset up to which an acknowledged barrier holds everything, or None.
 
     ``outputs`` and ``states`` write with acks=all; they are two, so that outputs never wait behind snapshots.
+    ``saved_wall``: when it was last saved or opened, in seconds since 1970.
     """
 
-    def __init__(self, lane: Lane, recovered: Recovered, outputs: Sender, states: Sender, prefix: str) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        recovered: Recovered,
+        outputs: Sender,
+        states: Sender,
+        prefix: str,
+        counters: WorkerMetrics | None = None,
+    ) -> None:
         self.lane = lane
         self.covered = recovered.barrier.resume if recovered.barrier is not None else None
         self.is_closing = False
         self.is_saving = False
         self.cost_secs = 0.0
         self._saved_at = time.monotonic()
+        self.saved_wall = time.time()
+        self._counters = counters
         self._outputs, self._states = outputs, states
         self._prefix = prefix
         self._state_topic = prefix + STATE_OF[lane.partition.topic]
@@ -88,6 +101,12 @@ class Desk:
                 )
                 self._waiting.popleft()
                 self._unacknowledged.append(sent)
+                if one.at_ms and self._counters is not None:
+                    sent.add_done_callback(partial(self._observe, one.at_ms))
+
+    def _observe(self, at_ms: int, sent: asyncio.Future[Any]) -> None:
+        if self._counters is not None and not sent.cancelled() and sent.exception() is None:
+            self._counters.detection_seconds.observe(max(0.0, time.time() - at_ms / 1000))
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 
@@ -119,8 +138,20 @@ class Desk:
                 self.cost_secs = self._saved_at - began
                 await waiting
                 await self._write(saved)
+                self.saved_wall = time.time()
+                self._count(saved, time.monotonic() - began)
         finally:
             self.is_saving = False
+
+    def _count(self, saved: Saved, secs: float) -> None:
+        if self._counters is None:
+            return
+        topic = self.lane.partition.topic
+        self._counters.snapshots.add(topic)
+        self._counters.snapshot_keys.add(topic, count=len(saved.snapshots))
+        size = len(saved.barrier.meta) + sum(len(one.blob) for one in saved.snapshots)
+        self._counters.snapshot_bytes.add(topic, count=size)
+        self._counters.snapshot_seconds.observe(secs)
 
     def _acknowledged(self) -> Awaitable[Any]:
         """Everything that was sent up to now."""

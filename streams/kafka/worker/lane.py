@@ -21,6 +21,7 @@ from events.types import (
     tenant_of,
 )
 from streams.envelopes import dead_letter, make_key
+from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
 from streams.kafka.worker.changelog import Barrier, Recovered
@@ -49,13 +50,14 @@ class Record(Protocol):
 
 
 class Outgoing(Struct, frozen=True, gc=False):
-    """A record to send; topic without the prefix."""
+    """A record to send; topic without the prefix. ``at_ms``: when the log took what it is about, 0 = nobody waits."""
 
     topic: str
     partition: int
     key: bytes | None
     value: bytes
     headers: Headers = []
+    at_ms: int = 0
 
 
 class Saved(Struct, frozen=True, kw_only=True):
@@ -74,7 +76,8 @@ class Lane:
         self.partitions = partitions
         self.position = 0
         self.since_saved = 0
-        self.counts: Counter[str] = Counter()
+        self.last_at_ms = 0
+        self.counts: Counter[tuple[str, ...]] = Counter()
         self._decoder = Decoder(partition.topic)
         self._at_home: set[str] = set()
         self._sent = 0
@@ -84,7 +87,10 @@ class Lane:
     # --- records ------------------------------------------------------------------------------------------------
 
     def take(self, records: Sequence[Record]) -> list[Outgoing]:
-        """Judge records in log order; those below ``position`` were judged before. Returns what is to be sent."""
+        """Judge records in log order; those below ``position`` were judged before. Returns what is to be sent.
+
+        Raises KafkaProblem naming the record when the stage itself fails on it.
+        """
         if records and records[0].offset < self.position:
             records = [record for record in records if record.offset >= self.position]
         if not records:
@@ -93,10 +99,32 @@ class Lane:
         entries = self._entries(records, out)
         self.position = records[-1].offset + 1
         self.since_saved += len(records)
-        self.counts["records"] += len(records)
-        for output in self.stage.process(entries):
+        self.last_at_ms = records[-1].timestamp
+        self.counts["records",] += len(records)
+        for output in self._judge(entries):
             out.extend(self._outgoing(output))
         return out
+
+    def _judge(self, entries: list[Entry]) -> list[Output]:
+        stage = self.stage
+        try:
+            outputs = stage.process(entries)
+        except Exception as problem:
+            place = f"{self.partition.topic}, partition {self.partition.index}, offset {stage.next_offset - 1}"
+            raise KafkaProblem(
+                f"{place}: the stage {stage.name} can't judge this record: {problem!r}",
+                "this is a defect: please report it with the record; an older version may be able to judge it",
+            ) from problem
+        if stage.faults:
+            for detector, number in stage.faults.items():
+                self.counts["fault", detector] += number
+            stage.faults.clear()
+        return outputs
+
+    @property
+    def keys(self) -> int:
+        """How many agents, deals or managers have a state."""
+        return self.stage.count_keys()
 
     def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> list[Entry]:
         events = self._decoder.read([record.value for record in records])
@@ -108,7 +136,7 @@ class Lane:
             elif isinstance(event, BadEvent):
                 out.append(self._dead_letter(record, event))
             elif self._is_taken(record):
-                self.counts["fed_again"] += 1
+                self.counts["fed_again",] += 1
             elif self._belongs(record, event, out):
                 entries.append((record.offset, record.timestamp, event))
         return entries
@@ -139,7 +167,7 @@ class Lane:
             if type(event) is ROW:
                 self._at_home.add(event.agent_id)
             return True
-        self.counts["strays"] += 1
+        self.counts["stray",] += 1
         came_from = f"{self._name} {record.offset}".encode()
         value = record.value or b""
         out.append(Outgoing(topic, home, _raw(key), value, [*record.headers, (STRAY_HEADER, came_from)]))
@@ -149,6 +177,7 @@ class Lane:
 
     def _outgoing(self, output: Output) -> Iterator[Outgoing]:
         value, kind = encode(output.event), output.kind
+        self.counts["output", kind] += 1
         if kind == "score":
             key = make_key(tenant_of(output.event), output.event.data.manager_id)  # type: ignore[attr-defined]
             yield self._feed(PORTFOLIO, partition_of(key, self.partitions), key, value)
@@ -159,8 +188,11 @@ class Lane:
             yield self._feed(ACTIONS, self.partition.index, None, value)
         else:
             key = output.key
-            self.counts[kind] += 1
-            yield Outgoing(_TOPIC_OF[kind], partition_of(key, self.partitions), _raw(key), value)
+            if kind == "finding":
+                data: Any = output.event.data  # type: ignore[attr-defined]
+                self.counts["finding", data.detector, data.mode] += 1
+            home = partition_of(key, self.partitions)
+            yield Outgoing(_TOPIC_OF[kind], home, _raw(key), value, at_ms=output.at_ms)
 
     def _feed(self, topic: str, index: int, key: str | None, value: bytes) -> Outgoing:
         self._sent += 1
@@ -169,7 +201,7 @@ class Lane:
 
     def _dead_letter(self, record: Record, problem: BadEvent) -> Outgoing:
         """A record that can't be read, with its bytes; the same record gives the same letter."""
-        self.counts["dead_letters"] += 1
+        self.counts["dead_letter", problem.reason.value] += 1
         place, key = self.partition, make_key("default", self.partition.topic)
         origin = {"topic": place.topic, "partition": place.index, "offset": record.offset}
         letter_id = f"{place.topic_id}:{place.index}:{record.offset}"

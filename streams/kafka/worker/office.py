@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from dashboards.worker_metrics import WorkerMetrics
 from events.codec import encode
 from governance.settings import Settings
 from streams.kafka.admin import topic_ids
@@ -16,6 +17,7 @@ from streams.kafka.worker.clients import producer
 from streams.kafka.worker.desk import Desk
 from streams.kafka.worker.lane import Lane
 from streams.kafka.worker.recovery import Place, check_bounds, make_lane, recover
+from streams.kafka.worker.watch import Watch
 from streams.records import Partition
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS
 from streams.ticks import tick_event
@@ -33,6 +35,7 @@ class Office:
         self,
         settings: Settings,
         engine_id: str,
+        counters: WorkerMetrics,
         fail: Callable[[BaseException], None],
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -40,6 +43,9 @@ class Office:
         self.engine_id = engine_id
         self.desks: dict[Place, Desk] = {}
         self.fail = fail
+        self.counters = counters
+        self.watch = Watch(settings, counters, self.desks, lambda: self.opening, fail)
+        self.opening: frozenset[Place] = frozenset()
         self._now_ms = now_ms
         self._outputs: Any = None
         self._states: Any = None
@@ -53,6 +59,7 @@ class Office:
         await self._states.start()
         self._spawn(self._keep_saving())
         self._spawn(self._keep_ticking())
+        self._spawn(self.watch.keep_watching())
 
     async def stop(self) -> None:
         """Save everything and disconnect."""
@@ -71,6 +78,7 @@ class Office:
         self._give_up_opening()
         wanted = [place for place in places if place not in self.desks]
         if wanted:
+            self.opening = frozenset(wanted)
             self._opening = self._spawn(self._open(wanted, opened))
 
     async def close(self, places: Collection[Place]) -> None:
@@ -88,18 +96,21 @@ class Office:
                 if (problem := task.exception()) is not None:
                     _log.warning("lane_not_saved", problem=str(problem))
         for place in places:
-            self.desks.pop(place, None)
+            if (desk := self.desks.pop(place, None)) is not None:
+                self.watch.harvest(desk)
 
     def _give_up_opening(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
+        self.opening = frozenset()
+        self.counters.recovering.set(0)
 
     async def _open(self, wanted: list[Place], opened: Callable[[list[Place]], Awaitable[None]]) -> None:
-        kafka = self.settings.kafka
+        kafka, began = self.settings.kafka, time.monotonic()
         ids = await asyncio.to_thread(topic_ids, kafka, INPUT_TOPICS)
         places = [Partition(self.engine_id, topic, ids[topic], index) for topic, index in sorted(wanted)]
-        recovered = await recover(kafka, places)
+        recovered = await recover(kafka, places, self._recovering)
         made: list[tuple[Place, Lane]] = []
         for place in places:
             lane = make_lane(self.settings, place)
@@ -108,9 +119,15 @@ class Office:
             await asyncio.sleep(0)
         await check_bounds(kafka, [lane for _, lane in made])
         for at, lane in made:
-            self.desks[at] = Desk(lane, recovered[at], self._outputs, self._states, kafka.prefix)
+            self.desks[at] = Desk(lane, recovered[at], self._outputs, self._states, kafka.prefix, self.counters)
             _log.info("lane_opened", topic=at[0], partition=at[1], position=lane.position)
+        self.opening = frozenset()
+        self.counters.recovery_seconds.observe(time.monotonic() - began)
         await opened([at for at, _ in made])
+
+    def _recovering(self, read: int, left: int) -> None:
+        self.counters.recovered.inc(read)
+        self.counters.recovering.set(left)
 
     # --- what goes on all the time ----------------------------------------------------------------------------------
 
@@ -134,6 +151,7 @@ class Office:
             if tick_ms > last and (ACTIONS, 0) in self.desks:
                 last = tick_ms
                 await self._tick(tick_ms)
+                self.counters.ticks.inc()
 
     async def _tick(self, tick_ms: int) -> None:
         value, kafka = encode(tick_event(self.engine_id, tick_ms)), self.settings.kafka

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -33,8 +33,11 @@ def make_lane(settings: Settings, place: Partition) -> Lane:
     return Lane(made.stages()[place.topic], place, settings.kafka.partitions)
 
 
-async def recover(kafka: Kafka, places: Collection[Partition]) -> dict[Place, Recovered]:
-    """Read the changelogs of input partitions to their ends; reports its progress in the log.
+async def recover(
+    kafka: Kafka, places: Collection[Partition], progress: Callable[[int, int], None] = lambda _read, _left: None
+) -> dict[Place, Recovered]:
+    """Read the changelogs of input partitions to their ends; reports its progress in the log, and to ``progress``:
+    how many records were read since the last report, and about how many are left.
 
     Raises KafkaProblem when a changelog can't be read or belongs to other topics.
     """
@@ -48,24 +51,28 @@ async def recover(kafka: Kafka, places: Collection[Partition]) -> dict[Place, Re
     consumer = reader(kafka)
     await consumer.start()
     try:
-        await _read(consumer, {at: reading for at, (_, reading) in readings.items()})
+        await _read(consumer, {at: reading for at, (_, reading) in readings.items()}, progress)
     finally:
         await consumer.stop()
     return {(place.topic, place.index): reading.finish() for place, reading in readings.values()}
 
 
-async def _read(consumer: Any, readings: Mapping[Any, Reading]) -> None:
+async def _read(consumer: Any, readings: Mapping[Any, Reading], progress: Callable[[int, int], None]) -> None:
     consumer.assign(list(readings))
     ends = await consumer.end_offsets(list(readings))
     began = said = time.monotonic()
     left = {at for at, end in ends.items() if end > 0}
+    before = 0
     while left:
         for at, records in (await consumer.getmany(timeout_ms=200)).items():
             readings[at].take((record.key, record.value, record.offset) for record in records)
-        left = {at for at in left if await consumer.position(at) < ends[at]}
+        positions = {at: await consumer.position(at) for at in left}
+        left = {at for at, position in positions.items() if position < ends[at]}
+        done = sum(reading.records for reading in readings.values())
+        progress(done - before, sum(ends[at] - positions[at] for at in left))
+        before = done
         if time.monotonic() - said > _REPORT_SECS:
             said = time.monotonic()
-            done = sum(reading.records for reading in readings.values())
             _log.info("recovering", records=done, of_about=sum(ends.values()), secs=round(said - began, 1))
         await asyncio.sleep(0)
     total = sum(reading.records for reading in readings.values())

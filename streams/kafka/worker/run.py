@@ -14,6 +14,7 @@ import faust
 import structlog
 from aiokafka.errors import KafkaError
 
+from dashboards.registry import version
 from governance.settings import Kafka, Settings
 from streams.kafka.admin import topic_ids
 from streams.kafka.connect import KafkaProblem, bootstrap_of
@@ -21,6 +22,8 @@ from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, STATE_OF
 from streams.kafka.worker.clients import ssl_context
 from streams.kafka.worker.office import Office
 from streams.kafka.worker.transport import Transport
+from streams.kafka.worker.watch import worker_metrics
+from streams.kafka.worker.web import Web
 from streams.routing import INPUT_TOPICS
 
 SESSION_SECS = 8.0
@@ -82,7 +85,8 @@ class Worker:
     def __init__(self, settings: Settings, engine_id: str, instance_id: str | None, folder: Path) -> None:
         self._problem: BaseException | None = None
         self._over = asyncio.Event()
-        self._office = Office(settings, engine_id, self._failed)
+        self._office = Office(settings, engine_id, worker_metrics(version()), self._failed)
+        self._web = Web(settings.worker, self._office.watch)
         self._app = make_app(settings.kafka, engine_id, instance_id, folder)
         transport = Transport(self._app.conf.broker_consumer, self._app)
         transport.office = self._office
@@ -94,6 +98,8 @@ class Worker:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._over.set)
+        self._web.start()
+        _log.info("worker_web", url=self._web.url)
         try:
             await self._office.start()
             self._app.finalize()
@@ -106,6 +112,7 @@ class Worker:
             with contextlib.suppress(KafkaError):
                 await self._app.stop()
             await self._office.stop()
+            await asyncio.to_thread(self._web.stop)
         _log.info("worker_stopped", problem=None if self._problem is None else str(self._problem))
         if self._problem is not None:
             raise _said(self._problem)

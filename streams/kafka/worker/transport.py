@@ -133,6 +133,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Recover what is ours now, in the background: the group must not wait for it."""
         await super().on_partitions_assigned(assigned, generation_id)
+        self._office.counters.rebalances.inc()
         self._office.open([self._place(tp) for tp in assigned if tp.topic in self._bulk], self._opened)
 
     async def wait_empty(self) -> None:
@@ -145,8 +146,14 @@ class Consumer(driver.Consumer):
     async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Commit what barriers cover; never in a rebalance (IllegalGeneration, then a loop of joins)."""
         if self.app.rebalancing:
+            self._office.counters.commits.add("skipped")
             return False
         return await super().commit(topics, start_new_transaction)
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        is_done = await super()._commit(offsets)
+        self._office.counters.commits.add("ok" if is_done else "failed")
+        return is_done
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         for tp in self.assignment():
