@@ -1,7 +1,7 @@
 """Tables of people, sessions, one-time login links and API tokens.
 
 They live in a database file of their own (``people.db`` beside the store), so that the store keeps a single
-writer, and so that a copy of the event log never carries a password hash.
+writer, and so that a copy of the event log never carries a password hash. On PostgreSQL they are tables of the store.
 """
 
 from __future__ import annotations

@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
+from storage.errors import StoreUnavailable
 from storage.store import attach_projections
 
 MAX_READ_SECS = 1.0
+"""On PostgreSQL each statement may take this long, see ``PgStore.read_engine``."""
+_CANCELLED = "57014"
 _STEPS_BETWEEN_CHECKS = 20_000
 
 
@@ -41,18 +45,30 @@ def open_engine(path: Path, pool_size: int = 4) -> Engine:
 def reading(
     engine: Engine, max_secs: float = MAX_READ_SECS, now: Callable[[], float] = time.monotonic
 ) -> Iterator[Connection]:
-    """One read transaction; raises ReadTookTooLong when it lasts longer than ``max_secs``."""
+    """One read transaction; raises ReadTookTooLong when it lasts longer than ``max_secs``.
+
+    Raises StoreUnavailable when PostgreSQL can't be reached or goes away meanwhile.
+    """
     with engine.connect() as connection, connection.begin():
         raw = connection.connection.dbapi_connection
         deadline = now() + max_secs
         if isinstance(raw, sqlite3.Connection):
             raw.set_progress_handler(lambda: int(now() > deadline), _STEPS_BETWEEN_CHECKS)
+        elif max_secs != MAX_READ_SECS:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(max_secs * 1000)}")
         try:
             yield connection
         except Exception as problem:
-            if "interrupted" in str(problem):
+            if _was_cut_off(problem):
                 raise ReadTookTooLong(f"the query ran longer than {max_secs:g} s") from problem
+            if isinstance(problem, DBAPIError) and problem.connection_invalidated:
+                raise StoreUnavailable(f"PostgreSQL went away: {problem.orig}") from problem
             raise
         finally:
             if isinstance(raw, sqlite3.Connection):
                 raw.set_progress_handler(None, 0)
+
+
+def _was_cut_off(problem: Exception) -> bool:
+    state = getattr(problem.orig, "sqlstate", None) if isinstance(problem, DBAPIError) else None
+    return state == _CANCELLED or "interrupted" in str(problem)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from storage import log, snapshots
 from storage.errors import StoreMismatch
+from storage.link import Link
 
 TOPIC = "agent.actions"
 
 
-def fill(link: sqlite3.Connection, sizes: list[int], topic: str = TOPIC) -> None:
+def fill(link: Link, sizes: list[int], topic: str = TOPIC) -> None:
     offset = 0
     for size in sizes:
         log.append(
@@ -28,7 +29,7 @@ def fill(link: sqlite3.Connection, sizes: list[int], topic: str = TOPIC) -> None
         offset += size
 
 
-def test_an_empty_log_begins_at_zero(link: sqlite3.Connection) -> None:
+def test_an_empty_log_begins_at_zero(link: Link) -> None:
     assert log.bounds(link, TOPIC) == (0, 0)
     assert list(log.read(link, TOPIC)) == []
     assert log.last_at_ms(link, TOPIC) == 0
@@ -50,28 +51,28 @@ def test_reading_from_any_offset_gives_the_rest(sizes: list[int], place: int) ->
     assert (one.raw if one else None) == (b"%d" % place if place < end else None)
 
 
-def test_topics_do_not_mix(link: sqlite3.Connection) -> None:
+def test_topics_do_not_mix(link: Link) -> None:
     fill(link, [3])
     fill(link, [1, 1], "crm.events")
     assert log.bounds(link, TOPIC) == (0, 3)
     assert log.bounds(link, "crm.events") == (0, 2)
 
 
-def test_a_gap_is_never_read_over(link: sqlite3.Connection) -> None:
+def test_a_gap_is_never_read_over(link: Link) -> None:
     fill(link, [2, 2, 2])
     link.execute("DELETE FROM log_segment WHERE base_offset = 2")
     with pytest.raises(StoreMismatch, match="2 is missing, 4 follows"):
         list(log.read(link, TOPIC))
 
 
-def test_a_segment_of_an_unknown_format_is_refused(link: sqlite3.Connection) -> None:
+def test_a_segment_of_an_unknown_format_is_refused(link: Link) -> None:
     fill(link, [1])
     link.execute("UPDATE log_segment SET format = 7")
     with pytest.raises(StoreMismatch, match="format 7"):
         list(log.read(link, TOPIC))
 
 
-def test_retention_takes_whole_old_segments_and_never_the_newest(link: sqlite3.Connection) -> None:
+def test_retention_takes_whole_old_segments_and_never_the_newest(link: Link) -> None:
     fill(link, [2, 2, 2])
     assert log.drop_before(link, TOPIC, at_ms=3, below_offset=6) == 1
     assert log.bounds(link, TOPIC) == (2, 6)
@@ -79,19 +80,19 @@ def test_retention_takes_whole_old_segments_and_never_the_newest(link: sqlite3.C
     assert log.bounds(link, TOPIC) == (4, 6)
 
 
-def test_retention_keeps_what_a_recovery_would_read(link: sqlite3.Connection) -> None:
+def test_retention_keeps_what_a_recovery_would_read(link: Link) -> None:
     fill(link, [2, 2, 2])
     assert log.drop_before(link, TOPIC, at_ms=100, below_offset=3) == 1
     assert log.bounds(link, TOPIC) == (2, 6)
 
 
-def test_an_older_state_that_comes_late_never_replaces_a_newer_one(link: sqlite3.Connection) -> None:
+def test_an_older_state_that_comes_late_never_replaces_a_newer_one(link: Link) -> None:
     snapshots.save(link, "agents", "t1", [("default/a", 200, b"new")])
     snapshots.save(link, "agents", "t1", [("default/a", 150, b"zombie")])
     assert snapshots.load(link, "agents", "t1") == [snapshots.Kept("default/a", 200, b"new")]
 
 
-def test_states_and_marks_of_another_topic_are_refused(link: sqlite3.Connection) -> None:
+def test_states_and_marks_of_another_topic_are_refused(link: Link) -> None:
     snapshots.save(link, "agents", "t1", [("default/a", 1, b"")])
     snapshots.mark(link, TOPIC, "t1", snapshots.Mark(5, 3, 9))
     assert snapshots.marked(link, TOPIC, "t1") == snapshots.Mark(5, 3, 9)
@@ -101,7 +102,7 @@ def test_states_and_marks_of_another_topic_are_refused(link: sqlite3.Connection)
         snapshots.marked(link, TOPIC, "t2")
 
 
-def test_a_state_that_is_forgotten_is_gone(link: sqlite3.Connection) -> None:
+def test_a_state_that_is_forgotten_is_gone(link: Link) -> None:
     snapshots.save(link, "agents", "t1", [("default/a", 1, b"x"), ("default/b", 1, b"y")])
     snapshots.forget(link, "agents", ["default/a"])
     assert [kept.key for kept in snapshots.load(link, "agents", "t1")] == ["default/b"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from events.times import format_ms
 from events.types import (
     Alert,
@@ -18,6 +16,7 @@ from events.types import (
     RiskEvent,
 )
 from storage import projections
+from storage.link import Link
 
 NOW_MS = 1_772_442_600_000
 
@@ -40,7 +39,7 @@ def alert(deal_id: str, rank: int = 1) -> Alert:
     )  # fmt: skip
 
 
-def test_a_finding_is_stored_once_and_says_what_became_of_it(link: sqlite3.Connection) -> None:
+def test_a_finding_is_stored_once_and_says_what_became_of_it(link: Link) -> None:
     evidence = EvidenceData(
         summary="61st", observed=61, expected=38.0, limit=61, unit="actions", events=[], would_clear="60"
     )
@@ -57,7 +56,7 @@ def test_a_finding_is_stored_once_and_says_what_became_of_it(link: sqlite3.Conne
     ]
 
 
-def test_a_deal_has_its_newest_risk_its_names_and_its_history(link: sqlite3.Connection) -> None:
+def test_a_deal_has_its_newest_risk_its_names_and_its_history(link: Link) -> None:
     projections.store_risks(link, [("r5", "default/d1", NOW_MS, risk(5, 0.4))])
     score = PortfolioScore(
         deal_id="d1", manager_id="eva", owner_id="tom", p_lost=0.4, p_slip=0.2, p_lost_14d=0.1, is_open=True,
@@ -75,7 +74,7 @@ def test_a_deal_has_its_newest_risk_its_names_and_its_history(link: sqlite3.Conn
     ]
 
 
-def test_a_managers_list_is_replaced_as_a_whole(link: sqlite3.Connection) -> None:
+def test_a_managers_list_is_replaced_as_a_whole(link: Link) -> None:
     projections.store_top(link, "default/eva", NOW_MS, [alert("d1"), alert("d2"), alert("d3")])
     projections.store_top(link, "default/eva", NOW_MS + 1, [alert("d2")])
     projections.store_top(link, "default/tom", NOW_MS, [alert("d9")])
@@ -85,7 +84,7 @@ def test_a_managers_list_is_replaced_as_a_whole(link: sqlite3.Connection) -> Non
     ]
 
 
-def test_an_alert_is_stored_once(link: sqlite3.Connection) -> None:
+def test_an_alert_is_stored_once(link: Link) -> None:
     event = AlertEvent(specversion="1.0", id="al", source="/t", time=format_ms(NOW_MS), data=alert("d1"))
     assert projections.store_alert(link, "al", "default/eva", event)
     assert not projections.store_alert(link, "al", "default/eva", event)
