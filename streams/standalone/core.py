@@ -6,7 +6,6 @@ away and made again, so that memory never runs ahead of what is durable.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
@@ -15,16 +14,13 @@ from typing import Any
 from events.times import HOUR_MS
 from events.types import Event, LogEvent
 from governance.control import ControlRow
-from governance.limits import Budgets
 from governance.settings import Settings
-from storage.gate import decision_prefix
+from streams.gating import DecisionIds, Gated
 from streams.records import Entry, Stage
 from streams.standalone.asked import Asked
 from streams.standalone.decided import Decided
 from streams.standalone.recent import RecentEvents
 from streams.standalone.types import Prepared
-
-_RANDOM_BYTES = 10
 
 
 class Lane:
@@ -91,44 +87,6 @@ class Lane:
         self.appended_times, self.appended_raws, self.appended_ids, self.appended_events = [], [], [], []
 
 
-class Gated:
-    """What the gate counts of one agent: its admissions, its budgets, and refusals kept in this minute."""
-
-    __slots__ = ("_kept", "_minute", "budgets", "seq")
-
-    def __init__(self, seq: int) -> None:
-        self.seq = seq
-        self.budgets = Budgets()
-        self._minute = 0
-        self._kept = 0
-
-    def may_keep_refusal(self, minute: int, most: int) -> bool:
-        """Whether one more refusal of this minute is to be kept as a row of its own."""
-        if minute != self._minute:
-            self._minute, self._kept = minute, 0
-        self._kept += 1
-        return self._kept <= most
-
-
-class DecisionIds:
-    """Ids of decisions: unique, not to be guessed, and growing with time, so that the store's index grows at its end.
-
-    Random bytes are fetched for many ids at once; asking the system costs more than the rest.
-    """
-
-    def __init__(self) -> None:
-        self._random = ""
-        self._at = 0
-
-    def next(self, now_ms: int) -> str:
-        """A new id."""
-        at = self._at
-        if at >= len(self._random):
-            self._random, at = secrets.token_hex(_RANDOM_BYTES * 100), 0
-        self._at = end = at + 2 * _RANDOM_BYTES
-        return decision_prefix(now_ms) + self._random[at:end]
-
-
 class Core:
     """Everything that the writer thread decides with, and its connection."""
 
@@ -173,8 +131,3 @@ class Core:
         for what, number in counts.items():
             name = ".".join(what)
             self.counts[name] = self.counts.get(name, 0) + number
-
-    def owner_of(self, agent_id: str) -> str:
-        """Who answers for an agent, as far as the settings say."""
-        known = self.settings.agents.get(agent_id)
-        return known.owner if known is not None else ""

@@ -206,7 +206,7 @@ class TickJob:
         event = tick_event(core.engine_id, self.tick_ms)
         for topic in (ACTIONS, CRM):
             round_.append(topic, event)
-        round_.expire_throttles()
+        round_.expire_throttles(core.control.values())
         round_.bands = bands(core.lanes[ACTIONS].stage, core.tick_ms, self.tick_ms)
         core.tick_ms = self.tick_ms
         round_.count("tick")
