@@ -1,4 +1,4 @@
-"""What tests of several folders share: a real PostgreSQL. Without its programs such tests are skipped; in CI they fail."""
+"""What tests of several folders share: a real PostgreSQL. Without its programs they are skipped, in CI they fail."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> str:
-    """The address of a new database with the store's tables."""
-    return postgres.database()
+def database(postgres: Postgres) -> Iterator[str]:
+    """The address of a database with the store's tables, all empty."""
+    url = postgres.database()
+    yield url
+    postgres.give_back(url)

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import psycopg
 
+from storage import people
 from storage.postgres import PgStore
+from storage.tables import metadata
 from tests.components import POSTGRES
 from tests.kafka.broker import free_port
 
@@ -51,6 +53,7 @@ class Postgres:
         self.folder = Path(tempfile.mkdtemp(prefix="tripline-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._has_template = False
+        self._spare: list[str] = []
         if self._user is not None:
             owner = pwd.getpwnam(self._user)
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
@@ -119,7 +122,25 @@ class Postgres:
             with psycopg.connect(self.url("postgres"), autocommit=True) as link:
                 link.execute(f"ALTER DATABASE {made.rpartition('/')[2]} RENAME TO {_TEMPLATE}".encode())
             self._has_template = True
-        return self.empty(f"TEMPLATE {_TEMPLATE}")
+        return self._spare.pop() if self._spare else self.empty(f"TEMPLATE {_TEMPLATE}")
+
+    def give_back(self, url: str) -> None:
+        """Empty a database that ``database`` gave, for the next one who asks: to make one takes a third of a second.
+
+        One whose tables were changed is left alone.
+        """
+        name = url.rpartition("/")[2]
+        with psycopg.connect(self.url("postgres"), autocommit=True) as link:
+            link.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        try:
+            with psycopg.connect(url) as link:
+                for table in (*metadata.sorted_tables, *people.metadata.sorted_tables):
+                    kept = " WHERE name <> 'projections_version'" if table.name == "meta" else ""
+                    link.execute(f'DELETE FROM "{table.name}"{kept}'.encode())  # noqa: S608
+                link.execute("SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences")
+        except psycopg.errors.UndefinedTable:
+            return
+        self._spare.append(url)
 
     def guarded(self, database: str) -> str:
         """The address of a database for the user who needs a password."""

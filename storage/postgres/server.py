@@ -34,6 +34,7 @@ class Server:
         self.user = str(parts.get("user", ""))
         self.place = f"{parts.get('host', 'local socket')}:{parts.get('port', 5432)}"
         self._url = url
+        self._options = str(parts.get("options", ""))
         self._password = password
 
     def __str__(self) -> str:
@@ -45,7 +46,8 @@ class Server:
 
         Raises StoreUnavailable when nobody answers, StoreError when the server or the database won't do.
         """
-        options = " ".join(f"-c {name}={_escaped(value)}" for name, value in {**_SESSION, **session}.items())
+        ours = (f"-c {name}={_escaped(value)}" for name, value in {**_SESSION, **session}.items())
+        options = " ".join((self._options, *ours))
         more: dict[str, Any] = {"password": self._password} if self._password else {}
         try:
             link = psycopg.connect(
