@@ -16,6 +16,7 @@ from events.types import (
     MuteEvent,
     PolicyEvent,
     ProfileEvent,
+    ReleaseEvent,
     ScoreEvent,
     TickEvent,
     tenant_of,
@@ -96,14 +97,22 @@ class Lane:
         if not records:
             return []
         out: list[Outgoing] = []
-        entries = self._entries(records, out)
+        entries, releases = self._entries(records, out)
         self.position = records[-1].offset + 1
         self.since_saved += len(records)
         self.last_at_ms = records[-1].timestamp
         self.counts["records",] += len(records)
+        judged = 0
+        for end in releases:
+            self._tell(entries[judged:end], out)
+            out.append(self._echo(entries[end - 1]))
+            judged = end
+        self._tell(entries[judged:] if judged else entries, out)
+        return out
+
+    def _tell(self, entries: list[Entry], out: list[Outgoing]) -> None:
         for output in self._judge(entries):
             out.extend(self._outgoing(output))
-        return out
 
     def _judge(self, entries: list[Entry]) -> list[Output]:
         stage = self.stage
@@ -126,10 +135,12 @@ class Lane:
         """How many agents, deals or managers have a state."""
         return self.stage.count_keys()
 
-    def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> list[Entry]:
+    def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> tuple[list[Entry], list[int]]:
+        """What is to be judged, and behind how many of these a release has to be echoed."""
         events = self._decoder.read([record.value for record in records])
         at_home = self._at_home
         entries: list[Entry] = []
+        releases: list[int] = []
         for record, event in zip(records, events, strict=True):
             if type(event) is ROW and event.agent_id in at_home and not record.headers:
                 entries.append((record.offset, record.timestamp, event))
@@ -139,7 +150,9 @@ class Lane:
                 self.counts["fed_again",] += 1
             elif self._belongs(record, event, out):
                 entries.append((record.offset, record.timestamp, event))
-        return entries
+                if type(event) is ReleaseEvent and self.partition.topic == ACTIONS:
+                    releases.append(len(entries))
+        return entries, releases
 
     def _is_taken(self, record: Record) -> bool:
         """Whether this record was fed before: its source was restarted and fed the same once more."""
@@ -193,6 +206,11 @@ class Lane:
                 self.counts["finding", data.detector, data.mode] += 1
             home = partition_of(key, self.partitions)
             yield Outgoing(_TOPIC_OF[kind], home, _raw(key), value, at_ms=output.at_ms)
+
+    def _echo(self, entry: Entry) -> Outgoing:
+        """A release goes on to the authority behind all findings before it: what lies before it is judged."""
+        key = record_key(ACTIONS, entry[2])
+        return Outgoing(FINDINGS, partition_of(key, self.partitions), _raw(key), encode(entry[2]))
 
     def _feed(self, topic: str, index: int, key: str | None, value: bytes) -> Outgoing:
         self._sent += 1
