@@ -17,10 +17,12 @@ import uuid
 from pathlib import Path
 
 import psycopg
+from sqlalchemy import create_engine, insert, select
 
 from storage import people
 from storage.postgres import PgStore
-from storage.tables import metadata
+from storage.store import projections_path
+from storage.tables import PROJECTED, STORED, metadata
 from tests.components import POSTGRES
 from tests.kafka.broker import free_port
 
@@ -169,6 +171,19 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(STOP_SECS)
+
+
+def copy_store(path: Path, url: str) -> None:
+    """Copy all rows of a store on SQLite, and of its projections, into a database with the store's tables."""
+    with PgStore(url) as store, store.engine(pool_size=1).begin() as out:
+        for tables, file in ((STORED, path), (PROJECTED, projections_path(path))):
+            source = create_engine(f"sqlite:///{file}")
+            with source.connect() as link:
+                for table in tables:
+                    rows = [dict(row) for row in link.execute(select(table)).mappings()]
+                    if rows:
+                        out.execute(insert(table), rows)
+            source.dispose()
 
 
 def main() -> int:

@@ -33,6 +33,7 @@ def open_engine(path: Path, pool_size: int = 4) -> Engine:
         link = sqlite3.connect(url, uri=True, timeout=1.0, check_same_thread=False, isolation_level=None)
         link.execute("PRAGMA query_only=ON")
         link.execute("PRAGMA cache_size=-16000")
+        link.execute("PRAGMA case_sensitive_like=ON")  # as PostgreSQL: ids of records differ by case
         attach_projections(link, path)
         return link
 

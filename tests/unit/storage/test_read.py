@@ -3,37 +3,74 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS
 from storage import tables as t
+from storage.postgres import PgStore
 from storage.read import BadCursor, Reader, ReadTookTooLong
 from storage.read.agents import BIN_MS, fill
 from storage.read.store import open_engine, reading
 from storage.read.types import ActionRow, Bin
 from tests.browser.seed import CHANGED_BEFORE, NOW_MS, REFUSED_AFTER, STOP_MS, Seed, seed_morning
+from tests.postgres import Postgres, copy_store
 
 MONDAY_MS = NOW_MS - 2 * DAY_MS
 
 
+class Place:
+    """Where stores are read: in SQLite's files, or in databases on PostgreSQL."""
+
+    def __init__(self, server: Postgres | None) -> None:
+        self.server = server
+        self._lent: list[str] = []
+
+    def engine(self, path: Path) -> Engine:
+        """An engine that reads what the store at ``path`` holds."""
+        if self.server is None:
+            return open_engine(path)
+        self._lent.append(self.server.database())
+        copy_store(path, self._lent[-1])
+        return PgStore(self._lent[-1]).read_engine()
+
+    def close(self) -> None:
+        while self.server is not None and self._lent:
+            self.server.give_back(self._lent.pop())
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    found = Place(request.getfixturevalue("postgres") if request.param == "postgres" else None)
+    yield found
+    found.close()
+
+
 @pytest.fixture(scope="module")
-def morning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    reader = Reader.open(seed_morning(tmp_path_factory.mktemp("read")))
+def morning(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    reader = Reader(place.engine(seed_morning(tmp_path_factory.mktemp("read"))))
     yield reader
     reader.close()
 
 
-def _seeded(folder: Path, *adds: Any) -> Reader:
-    seed = Seed(folder)
-    for add in adds:
+Seeded = Callable[[Callable[[Seed], None]], Reader]
+
+
+@pytest.fixture
+def seeded(place: Place, tmp_path: Path) -> Seeded:
+    """Makes a store of a test's own, read from either kind."""
+
+    def make(add: Callable[[Seed], None]) -> Reader:
+        seed = Seed(tmp_path)
         add(seed)
-    return Reader.open(seed.write())
+        return Reader(place.engine(seed.write()))
+
+    return make
 
 
 def _all(reader: Reader, limit: int, **filters: Any) -> list[ActionRow]:
@@ -54,14 +91,14 @@ def test_a_stop_is_counted_in_records_before_and_operations_after(morning: Reade
     assert (stop.admitted_after, stop.refused_after, stop.bypassed_after) == (0, REFUSED_AFTER, 0)
 
 
-def test_what_was_reported_after_a_stop_without_the_gate_is_counted_as_bypassed(tmp_path: Path) -> None:
+def test_what_was_reported_after_a_stop_without_the_gate_is_counted_as_bypassed(seeded: Seeded) -> None:
     def seed(of: Seed) -> None:
         of.agent("enrich-bot", 20.0, 2, 100)
         of.stop("enrich-bot")
         of.action("enrich-bot", STOP_MS + 1_000, "001Z", "Industry", "a", "b", decision_id=None)
         of.action("enrich-bot", STOP_MS + 2_000, "001Y", "Industry", "a", "b", decision_id=None, outcome="error")
 
-    stop = _seeded(tmp_path, seed).agent("enrich-bot", NOW_MS).stop
+    stop = seeded(seed).agent("enrich-bot", NOW_MS).stop
     assert stop is not None
     assert stop.bypassed_after == 1
 
@@ -105,12 +142,17 @@ def test_actions_are_found_by_object_action_and_record(morning: Reader) -> None:
     assert _all(morning, 50, action="rec%") == []
 
 
-def test_a_refusal_that_the_agent_reported_is_listed_once(tmp_path: Path) -> None:
+def test_names_and_ids_that_differ_by_case_are_others(morning: Reader) -> None:
+    assert _all(morning, 50, record="001a7") == []
+    assert _all(morning, 50, action="Record.*") == []
+
+
+def test_a_refusal_that_the_agent_reported_is_listed_once(seeded: Seeded) -> None:
     def seed(of: Seed) -> None:
         of.refusal("enrich-bot", STOP_MS, 1)
         of.action("enrich-bot", STOP_MS + 5, "001B1", "X", 1, 2, outcome="denied", decision_id="g-0001")
 
-    found = _seeded(tmp_path, seed).actions("enrich-bot", 0, NOW_MS)
+    found = seeded(seed).actions("enrich-bot", 0, NOW_MS)
     assert [(row.kind, row.outcome) for row in found.rows] == [("report", "denied")]
 
 
@@ -120,13 +162,13 @@ def test_a_made_up_cursor_is_refused_by_name(morning: Reader, cursor: str) -> No
         morning.actions("enrich-bot", 0, NOW_MS, cursor=cursor)
 
 
-def test_tenants_never_meet(tmp_path: Path) -> None:
+def test_tenants_never_meet(seeded: Seeded) -> None:
     def seed(of: Seed) -> None:
         of.agent("enrich-bot", 20.0, 2, 100)
         of.add(t.agent, key="default0/spy", tenant="default0", agent_id="spy", first_seen_ms=1, last_seen_ms=1)
         of.add(t.agent, key="other/enrich-bot", tenant="other", agent_id="enrich-bot", first_seen_ms=1, last_seen_ms=1)
 
-    reader = _seeded(tmp_path, seed)
+    reader = seeded(seed)
     assert [row.agent_id for row in reader.agents(NOW_MS)] == ["enrich-bot"]
 
 
@@ -178,24 +220,24 @@ def test_the_overview_is_one_picture(morning: Reader) -> None:
     assert data.dead_letters_24h == 0
 
 
-def test_json_in_a_row_that_does_not_parse_is_taken_as_absent(tmp_path: Path) -> None:
+def test_json_in_a_row_that_does_not_parse_is_taken_as_absent(seeded: Seeded) -> None:
     def seed(of: Seed) -> None:
         of.action("bot", NOW_MS - HOUR_MS, "001", "X", 1, 2, changes="{", trigger="[]", record_ids="nonsense")
 
-    row = _seeded(tmp_path, seed).actions("bot", 0, NOW_MS).rows[0]
+    row = seeded(seed).actions("bot", 0, NOW_MS).rows[0]
     assert (row.changes, row.trigger, row.record_ids) == ({}, None, [])
 
 
-def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    path = seed_morning(tmp_path)
-    engine = open_engine(path)
-    with pytest.raises(OperationalError, match=r"readonly|attempt to write"), reading(engine) as connection:
+def test_a_reader_cannot_write(place: Place, tmp_path: Path) -> None:
+    engine = place.engine(seed_morning(tmp_path))
+    read_only = pytest.raises(DBAPIError, match=r"readonly|attempt to write|read-only transaction")
+    with read_only, reading(engine) as connection:
         connection.execute(text("DELETE FROM control"))
     engine.dispose()
 
 
-def test_a_query_that_runs_too_long_is_cut_off(tmp_path: Path) -> None:
-    engine = open_engine(seed_morning(tmp_path))
+def test_a_query_that_runs_too_long_is_cut_off(place: Place, tmp_path: Path) -> None:
+    engine = place.engine(seed_morning(tmp_path))
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     with pytest.raises(ReadTookTooLong), reading(engine, max_secs=0.05) as connection:
         connection.execute(text(endless))
@@ -214,3 +256,17 @@ def test_reading_does_not_hold_back_the_writer(tmp_path: Path) -> None:
         writer.commit()
         writer.close()
     engine.dispose()
+
+
+def test_on_postgresql_a_read_sees_one_moment_and_holds_no_writer_back(database: str) -> None:
+    store = PgStore(database)
+    writer, engine = store.connect(), store.read_engine()
+    count = text("SELECT count(*) FROM meta WHERE name LIKE 'n%'")
+    with reading(engine) as connection:
+        assert connection.execute(count).scalar() == 0
+        writer.execute("INSERT INTO meta VALUES ('n1', 'meanwhile')")
+        assert connection.execute(count).scalar() == 0
+    with reading(engine) as connection:
+        assert connection.execute(count).scalar() == 1
+    writer.close()
+    store.close()
