@@ -108,7 +108,16 @@ def make_metrics(settings: Settings) -> Metrics:
 
 
 def open_auth(settings: Settings) -> AuthStore:
-    """People and tokens of the data folder that the settings name."""
+    """People and tokens: on PostgreSQL where the settings name a database, else of their data folder.
+
+    Raises StoreError when the database can't be used.
+    """
+    if settings.store.url:
+        from storage.postgres import PgStore  # noqa: PLC0415 - its driver is not needed elsewhere
+
+        store = PgStore(settings.store.url, settings.store.password)
+        store.migrate()
+        return AuthStore(store.engine(), wall_ms)
     return AuthStore(open_people(Path(settings.server.data_dir) / PEOPLE_FILE), wall_ms)
 
 

@@ -1,4 +1,4 @@
-"""People, sessions, login links and API tokens, kept in the database of people.
+"""People, sessions, login links and API tokens, kept in the database of people, or on PostgreSQL in the store.
 
 Secrets are stored hashed: passwords with Argon2id, everything random (32 bytes) with SHA-256. All methods block
 (disk, or a deliberately slow hash): call them in a thread.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -106,7 +107,8 @@ class AuthStore:
     def first_link(self, minutes: float, name: str = FIRST_USER) -> str:
         """A login link for the first administrator, who is made when missing."""
         if not any(user["name"] == name for user in self.list_users()):
-            self.add_user(name, "admin")
+            with suppress(AuthError):  # another console did it just now
+                self.add_user(name, "admin")
         return self.make_login_link(name, minutes)
 
     def check_password(self, name: str, password: str) -> Person | None:

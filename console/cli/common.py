@@ -144,13 +144,16 @@ def load_settings(config: str | None, overrides: dict[str, Any] | None = None) -
 
 
 def people_of(settings: Settings) -> AuthStore:
-    """The people of the data folder. Ends the command (exit code 1) when it can't be used."""
+    """The people of the store. Ends the command (exit code 1) when it can't be used."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from console.app import open_auth
+    from storage.errors import StoreError
 
     try:
         return open_auth(settings)
+    except StoreError as problem:
+        raise Failed(str(problem)) from None
     except (OSError, SQLAlchemyError) as problem:
         raise Failed(f"the data folder {settings.server.data_dir} can't be used: {problem}") from None
 

@@ -64,6 +64,11 @@ def command(
     tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     overrides = {"server.host": host, "server.port": port, "server.data_dir": data_dir}
     settings = load_settings(config, overrides)
+    if settings.store.url:
+        raise Failed(
+            "[store] url is for `tripline console`, on Kafka; standalone keeps its data in server.data_dir: take the "
+            "setting out, or unset TRIPLINE_STORE_URL"
+        )
     set_up_logging()
     run(settings, tls, as_json, follow)
 

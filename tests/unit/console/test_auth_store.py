@@ -1,0 +1,92 @@
+"""People, sessions, links and tokens: the same on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from console.auth import AuthError, AuthStore
+from storage.people import open_people
+from storage.postgres import PgStore
+
+PASSWORD = "correct horse"
+HOUR_MS = 3_600_000
+
+
+class Clock:
+    now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def auth(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[AuthStore]:
+    cheap = PasswordHasher(1, 8, 1)
+    if request.param == "postgres":
+        with PgStore(request.getfixturevalue("database")) as store:
+            yield AuthStore(store.engine(), clock, cheap)
+    else:
+        engine = open_people(tmp_path / "people.db")
+        yield AuthStore(engine, clock, cheap)
+        engine.dispose()
+
+
+def test_a_person_is_added_once_and_logs_in_with_their_password_alone(auth: AuthStore) -> None:
+    auth.add_user("maya", "operator", PASSWORD)
+    with pytest.raises(AuthError, match="already a user"):
+        auth.add_user("maya", "viewer")
+    assert auth.check_password("maya", PASSWORD) is not None
+    assert auth.check_password("maya", PASSWORD + "x") is None
+    assert auth.check_password("Maya", PASSWORD) is None
+    assert auth.somebody_can_log_in()
+
+
+def test_a_disabled_person_is_let_in_by_nothing(auth: AuthStore) -> None:
+    auth.add_user("maya", "viewer", PASSWORD)
+    session, link = auth.open_session("maya", 12), auth.make_login_link("maya", 15)
+    auth.disable_user("maya")
+    assert auth.check_password("maya", PASSWORD) is None
+    assert auth.session_person(session) is None
+    assert auth.use_login_link(link) is None
+    assert not auth.somebody_can_log_in()
+
+
+def test_a_session_ends_with_its_time_or_by_logging_out(auth: AuthStore, clock: Clock) -> None:
+    auth.add_user("maya", "viewer")
+    first, second = auth.open_session("maya", 12), auth.open_session("maya", 24)
+    clock.now_ms += 12 * HOUR_MS
+    assert auth.session_person(first) is None
+    assert auth.session_person(second) is not None
+    auth.close_session(second)
+    assert auth.session_person(second) is None
+
+
+def test_a_login_link_works_once_however_many_try(auth: AuthStore) -> None:
+    secret = auth.first_link(15)
+    found = []
+    tries = [threading.Thread(target=lambda: found.append(auth.use_login_link(secret))) for _ in range(4)]
+    for one in tries:
+        one.start()
+    for one in tries:
+        one.join()
+    assert [person.name for person in found if person is not None] == ["admin"]
+    assert auth.first_link(15) != secret  # the administrator is there already
+
+
+def test_a_token_is_known_by_its_hash_until_it_is_revoked(auth: AuthStore) -> None:
+    _, token = auth.create_token("dealbot", ["ingest", "gate"], agent_id="dealbot")
+    assert list(auth.tokens_by_hash().values()) == [token]
+    auth.revoke_token(token.token_id)
+    assert auth.tokens_by_hash() == {}
+    with pytest.raises(AuthError, match="no token"):
+        auth.revoke_token("x\0y")
