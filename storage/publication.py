@@ -7,23 +7,26 @@ record may come twice, under the same event id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from storage.link import Link
 from storage.sql import quoted
 
-_COLUMNS = ("topic", "key", "partition", "event_id", "body", "created_ms")
+Kind = Literal["decision", "admission", "letter"]
+"""Decisions go out in the order of deciding; an admission is sent by the gate that made it; a letter is a dead one."""
+_COLUMNS = ("kind", "topic", "key", "partition", "event_id", "body", "created_ms")
 _ROW = f"({', '.join('?' * len(_COLUMNS))})"
 _PUT = f"INSERT INTO publication ({quoted(_COLUMNS)}) VALUES "  # noqa: S608 - names are our own
-_TAKEN = f"SELECT seq, {quoted(_COLUMNS)} FROM publication "  # noqa: S608 - names are our own
+_TAKEN = f"SELECT seq, {quoted(_COLUMNS)} FROM publication"  # noqa: S608 - names are our own
 _TOGETHER = 100
 
 
-class Publication(Struct, frozen=True, gc=False):
-    """A record for Kafka. ``topic`` is without the prefix, ``created_ms`` is when it was decided; ``seq`` 0 = not put
-    yet."""
+class Publication(Struct, frozen=True, kw_only=True, gc=False):
+    """A record for Kafka; ``topic`` is without the prefix, ``created_ms`` when it was decided, ``seq`` 0 = not put."""
 
+    kind: Kind
     topic: str
     key: str
     partition: int
@@ -38,33 +41,28 @@ def put(link: Link, wanted: Sequence[Publication]) -> list[int]:
     seqs: list[int] = []
     for start in range(0, len(wanted), _TOGETHER):
         some = wanted[start : start + _TOGETHER]
-        values = [
-            value
-            for one in some
-            for value in (one.topic, one.key, one.partition, one.event_id, one.body, one.created_ms)
-        ]
+        values = [value for one in some for value in _values(one)]
         found = link.execute(f"{_PUT}{', '.join([_ROW] * len(some))} RETURNING seq", values)
         seqs += [seq for (seq,) in found.fetchall()]
     return sorted(seqs)
 
 
-def waiting(
-    link: Link, *, topics: Sequence[str] = (), before_ms: int | None = None, most: int = 500
-) -> list[Publication]:
-    """Records that wait, in order. ``topics``: only of these; ``before_ms``: only those decided before."""
-    conditions, values = ["1 = 1"], list[object]()
-    if topics:
-        conditions.append(f"topic IN ({', '.join('?' * len(topics))})")
-        values += topics
-    if before_ms is not None:
-        conditions.append("created_ms < ?")
-        values.append(before_ms)
-    where = " AND ".join(conditions)
-    found = link.execute(f"{_TAKEN} WHERE {where} ORDER BY seq LIMIT ?", (*values, most))
-    return [
-        Publication(topic, key, partition, event_id, bytes(body), created_ms, seq)
-        for seq, topic, key, partition, event_id, body, created_ms in found
-    ]
+def decided(link: Link, most: int) -> list[Publication]:
+    """Decisions and letters that wait, in order."""
+    return _read(link.execute(f"{_TAKEN} WHERE kind <> 'admission' ORDER BY seq LIMIT ?", (most,)))
+
+
+def admitted_before(link: Link, before_ms: int, most: int) -> list[Publication]:
+    """Admissions made before a time that wait still: their gate has died, or its broker is slow."""
+    query = f"{_TAKEN} WHERE kind = 'admission' AND created_ms < ? ORDER BY seq LIMIT ?"
+    return _read(link.execute(query, (before_ms, most)))
+
+
+def admitted_to(link: Link, keys: Sequence[str]) -> list[Publication]:
+    """Admissions of these agents that wait."""
+    marks = ", ".join("?" * len(keys))
+    query = f"{_TAKEN} WHERE kind = 'admission' AND key IN ({marks}) ORDER BY seq"
+    return _read(link.execute(query, keys))
 
 
 def done(link: Link, seqs: Sequence[int]) -> None:
@@ -72,3 +70,17 @@ def done(link: Link, seqs: Sequence[int]) -> None:
     for start in range(0, len(seqs), _TOGETHER):
         some = seqs[start : start + _TOGETHER]
         link.execute(f"DELETE FROM publication WHERE seq IN ({', '.join('?' * len(some))})", some)  # noqa: S608
+
+
+def _values(one: Publication) -> tuple[Any, ...]:
+    return one.kind, one.topic, one.key, one.partition, one.event_id, one.body, one.created_ms
+
+
+def _read(rows: Any) -> list[Publication]:
+    return [
+        Publication(
+            kind=kind, topic=topic, key=key, partition=partition, event_id=event_id, body=bytes(body),
+            created_ms=created_ms, seq=seq,
+        )
+        for seq, kind, topic, key, partition, event_id, body, created_ms in rows
+    ]  # fmt: skip

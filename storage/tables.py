@@ -177,6 +177,7 @@ publication = Table(
     "publication",
     metadata,
     Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False, comment="decision, admission or letter"),
     Column("topic", Text, nullable=False, comment="without the prefix"),
     Column("key", Text, nullable=False),
     Column("partition", Integer, nullable=False),

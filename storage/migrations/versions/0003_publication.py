@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "publication",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
+        sa.Column("kind", Text, nullable=False, comment="decision, admission or letter"),
         sa.Column("topic", Text, nullable=False, comment="without the prefix"),
         sa.Column("key", Text, nullable=False),
         sa.Column("partition", sa.Integer(), nullable=False),

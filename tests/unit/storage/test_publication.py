@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from storage import publication
 from storage.link import Link
 from storage.publication import Publication
 
 
-def a_record(number: int, topic: str = "agent.actions") -> Publication:
-    return Publication(topic, "default/a", 1, f"id-{number}", b"{%d}" % number, 1000 + number)
+def a_record(number: int, kind: Any = "decision", key: str = "default/a") -> Publication:
+    return Publication(
+        kind=kind, topic="agent.actions", key=key, partition=1, event_id=f"id-{number}", body=b"{%d}" % number,
+        created_ms=1000 + number,
+    )  # fmt: skip
+
+
+def ids(found: list[Publication]) -> list[str]:
+    return [one.event_id for one in found]
 
 
 def test_what_is_put_waits_in_order_until_it_is_done(link: Link) -> None:
     seqs = publication.put(link, [a_record(number) for number in range(250)])
-    found = publication.waiting(link, most=1000)
+    found = publication.decided(link, 1000)
     assert [one.seq for one in found] == seqs == sorted(seqs)
-    assert [(one.event_id, one.body, one.partition) for one in found][:2] == [("id-0", b"{0}", 1), ("id-1", b"{1}", 1)]
-    assert [one.event_id for one in found] == [f"id-{number}" for number in range(250)]
+    assert (found[1].topic, found[1].key, found[1].body) == ("agent.actions", "default/a", b"{1}")
+        "agent.actions",
+        "default/a",
+        1,
+        b"{1}",
+    )
+    assert ids(found) == [f"id-{number}" for number in range(250)]
     publication.done(link, seqs[:249])
-    assert [one.event_id for one in publication.waiting(link)] == ["id-249"]
+    assert ids(publication.decided(link, 10)) == ["id-249"]
 
 
-def test_it_can_be_asked_for_some_topics_and_for_what_is_old(link: Link) -> None:
-    publication.put(link, [a_record(1), a_record(2, "agent.control"), a_record(3)])
-    assert [one.event_id for one in publication.waiting(link, topics=("agent.control",))] == ["id-2"]
-    assert [one.event_id for one in publication.waiting(link, before_ms=1003)] == ["id-1", "id-2"]
-    assert [one.event_id for one in publication.waiting(link, topics=("agent.actions",), most=1)] == ["id-1"]
+def test_admissions_are_left_to_their_gate_until_they_are_old(link: Link) -> None:
+    publication.put(link, [a_record(1, "admission"), a_record(2), a_record(3, "letter"), a_record(4, "admission")])
+    assert ids(publication.decided(link, 10)) == ["id-2", "id-3"]
+    assert ids(publication.decided(link, 1)) == ["id-2"]
+    assert ids(publication.admitted_before(link, 1004, 10)) == ["id-1"]
+    assert ids(publication.admitted_before(link, 1005, 10)) == ["id-1", "id-4"]
+
+
+def test_what_waits_of_an_agent_can_be_asked_for(link: Link) -> None:
+    publication.put(link, [a_record(1, "admission"), a_record(2), a_record(3, "admission", "default/b")])
+    assert ids(publication.admitted_to(link, ["default/a"])) == ["id-1"]
+    assert ids(publication.admitted_to(link, ["default/a", "default/b"])) == ["id-1", "id-3"]
