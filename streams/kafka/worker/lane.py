@@ -34,6 +34,8 @@ FED_HEADER = "tripline-fed"
 """On records that a stage feeds to an input topic: their source partition and running number there."""
 STRAY_HEADER = "tripline-stray"
 """On records that were produced again: where they came from."""
+ENGINE_HEADER = "tripline-engine"
+"""On a release that is handed on: the engine that has judged what lies before it."""
 _EVERYWHERE: frozenset[Any] = frozenset((TickEvent, PolicyEvent, ModelEvent, ProfileEvent, MuteEvent, MarkerEvent))
 """Records for whole partitions: copied into each, at home in all."""
 _TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
@@ -210,7 +212,8 @@ class Lane:
     def _echo(self, entry: Entry) -> Outgoing:
         """A release goes on to the authority behind all findings before it: what lies before it is judged."""
         key = record_key(ACTIONS, entry[2])
-        return Outgoing(FINDINGS, partition_of(key, self.partitions), _raw(key), encode(entry[2]))
+        headers = [(ENGINE_HEADER, self.partition.engine_id.encode())]
+        return Outgoing(FINDINGS, partition_of(key, self.partitions), _raw(key), encode(entry[2]), headers)
 
     def _feed(self, topic: str, index: int, key: str | None, value: bytes) -> Outgoing:
         self._sent += 1
