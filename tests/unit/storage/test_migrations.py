@@ -65,6 +65,19 @@ def test_down_and_up_again_keeps_what_is_not_of_the_migration(tmp_path: Path) ->
     link.close()
 
 
+def test_a_store_of_an_older_version_keeps_its_rows_on_the_way_up(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.migrate()
+    link = store.connect()
+    link.execute("INSERT INTO gate_agent VALUES ('default/a', 7)")
+    migrations.downgrade(store.path, "0001")
+    assert not tables(store.path) & {"gate_unfiled", "publication"}
+    store.migrate()
+    assert tables(store.path) >= {"gate_unfiled", "publication"}
+    assert link.execute("SELECT * FROM gate_agent").fetchall() == [("default/a", 7)]
+    link.close()
+
+
 def test_a_store_of_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.migrate()
