@@ -19,6 +19,7 @@ CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
 )
 PROMTOOL = shutil.which("promtool")
+AMTOOL = shutil.which("amtool")
 _INITDB = shutil.which("initdb") or max(glob("/usr/lib/postgresql/*/bin/initdb"), default=None)  # Debian: not in PATH
 POSTGRES = Path(_INITDB).resolve().parent if _INITDB else None
 """The folder of PostgreSQL's programs."""
@@ -33,7 +34,9 @@ def missing() -> list[tuple[str, str, str]]:
     if CHROMIUM is None:
         found.append(("Chromium", "tests/browser", "apt-get install chromium"))
     if PROMTOOL is None:
-        found.append(("promtool", "the check of the metric names", "apt-get install prometheus"))
+        found.append(("Prometheus", "tests/monitoring", "apt-get install prometheus"))
+    if AMTOOL is None:
+        found.append(("Alertmanager", "tests/monitoring", "apt-get install prometheus-alertmanager"))
     if JAVA is None or MAVEN is None:
         found.append(("Java or Maven", "tests/kafka", "apt-get install openjdk-17-jre-headless maven"))
     if POSTGRES is None:
