@@ -294,14 +294,18 @@ class ActionRows:
     def load_open(self, link: Link, since_ms: int, most: int = 100_000) -> None:
         """Remember the admissions whose report may still come."""
         query = "SELECT decision_id, key, at_ms, \"offset\" FROM action WHERE kind = 'admission' AND at_ms >= ? LIMIT ?"
-        for decision_id, key, at_ms, offset in link.execute(query, (since_ms, most)):
+        self.know_open(link.execute(query, (since_ms, most)))
+
+    def know_open(self, found: Iterable[tuple[str, str, int, int]]) -> None:
+        """Remember admissions whose report may still come: decision id, and key, at_ms and offset of the row."""
+        for decision_id, key, at_ms, offset in found:
             self._open[decision_id] = (key, at_ms, offset)
 
     def write(self, link: Link, topic: str, topic_id: str) -> None:
         """Write what was gathered, and the position, in one transaction."""
         link.execute("BEGIN IMMEDIATE")
         try:
-            self._write(link)
+            self.write_rows(link)
             if self.next_offset is not None:
                 link.execute(_POSITION, (topic, topic_id, self.next_offset, VERSION))
             link.execute("COMMIT")
@@ -311,7 +315,8 @@ class ActionRows:
             raise
         self._forget()
 
-    def _write(self, link: Link) -> None:
+    def write_rows(self, link: Link) -> None:
+        """Write what was gathered inside the caller's transaction; rows of several agents go in order of their keys."""
         agents = sorted(self._agents.items())
         values: list[Any] = []
         for _, found in agents:
@@ -341,6 +346,18 @@ class ActionRows:
             del self._open[next(iter(self._open))]
 
 
+def drop_oldest(link: Link, at_ms: int, most: int = 2_000) -> int:
+    """As ``drop_before``, on PostgreSQL, where an index of all actions by time says which they are."""
+    link.execute("BEGIN IMMEDIATE")
+    old = link.execute(
+        'SELECT key, at_ms, "offset", object, record_ids FROM action WHERE at_ms < ? ORDER BY at_ms LIMIT ?',
+        (at_ms, most),
+    ).fetchall()
+    _drop(link, old)
+    link.execute("COMMIT")
+    return len(old)
+
+
 def drop_before(link: Link, at_ms: int, most: int = 2_000) -> int:
     """Drop up to ``most`` actions that are older than ``at_ms``, with their index; returns how many."""
     dropped = 0
@@ -351,21 +368,25 @@ def drop_before(link: Link, at_ms: int, most: int = 2_000) -> int:
             "ORDER BY at_ms LIMIT ?",
             (key, at_ms, most - dropped),
         ).fetchall()
-        link.executemany('DELETE FROM action WHERE key = ? AND at_ms = ? AND "offset" = ?', [row[:3] for row in old])
-        link.executemany(
-            "DELETE FROM action_record WHERE tenant = ? AND object = ? AND record_id = ? AND at_ms = ? "
-            'AND "offset" = ?',
-            [
-                (key.partition("/")[0], object_ or "", record_id, when, offset)
-                for _, when, offset, object_, ids in old
-                for record_id in (_ids(ids) if ids else ())
-            ],
-        )
+        _drop(link, old)
         dropped += len(old)
         if dropped >= most:
             break
     link.execute("COMMIT")
     return dropped
+
+
+def _drop(link: Link, old: Sequence[tuple[str, int, int, str | None, str | None]]) -> None:
+    """Drop rows, each (key, at_ms, offset, object, record_ids), and their index."""
+    link.executemany('DELETE FROM action WHERE key = ? AND at_ms = ? AND "offset" = ?', [row[:3] for row in old])
+    link.executemany(
+        'DELETE FROM action_record WHERE tenant = ? AND object = ? AND record_id = ? AND at_ms = ? AND "offset" = ?',
+        [
+            (key.partition("/")[0], object_ or "", record_id, when, offset)
+            for key, when, offset, object_, ids in old
+            for record_id in (_ids(ids) if ids else ())
+        ],
+    )
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from events.times import parse_ms
 from events.types import Alert, AlertEvent, FindingEvent, PortfolioScore, RiskEvent
@@ -42,8 +43,11 @@ def _deal_upsert(names: Sequence[str], condition: str = "") -> str:
 
 _RISK = _deal_upsert(_RISK_COLUMNS, ' WHERE "deal"."offset" IS NULL OR excluded."offset" >= "deal"."offset"')
 _NAMES = _deal_upsert(_NAME_COLUMNS)
-_DEAD_COLUMNS = ("at_ms", "reason", "message", "origin", "raw", "tenant", "agent_id")
-_DEAD = f"INSERT INTO {dead_letter.name} ({quoted(_DEAD_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"  # noqa: S608
+_DEAD_COLUMNS = ("at_ms", "reason", "message", "origin", "raw", "tenant", "agent_id", "letter_id")
+_DEAD = (
+    f"INSERT INTO {dead_letter.name} ({quoted(_DEAD_COLUMNS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
+    "ON CONFLICT (letter_id) DO NOTHING RETURNING id"
+)
 MOST = 10**15
 _json = msgspec.json.Encoder()
 
@@ -139,20 +143,27 @@ def store_alert(link: Link, id_: str, key: str, event: AlertEvent) -> bool:
     return link.execute(_ALERT, values).rowcount > 0
 
 
-def store_dead_letter(
-    link: Link,
-    *,
-    at_ms: int,
-    reason: str,
-    message: str,
-    origin: dict[str, Any],
-    raw: bytes,
-    tenant: str,
-    agent_id: str | None,
-) -> int:
-    """Keep a record that could not be read; returns its number."""
-    found = link.execute(_DEAD, (at_ms, reason, message, to_json(origin), raw, tenant, agent_id)).fetchall()
-    return int(found[0][0])
+class Letter(Struct, frozen=True, kw_only=True):
+    """A record that could not be read, as it is kept. ``letter_id``: of the event that told it and may come again."""
+
+    at_ms: int
+    reason: str
+    message: str
+    origin: dict[str, Any]
+    raw: bytes
+    tenant: str
+    agent_id: str | None
+    letter_id: str | None = None
+
+
+def store_dead_letter(link: Link, letter: Letter) -> int | None:
+    """Keep a record that could not be read; returns its number, None when that letter was there already."""
+    values = (
+        letter.at_ms, letter.reason, letter.message, to_json(letter.origin), letter.raw, letter.tenant,
+        letter.agent_id, letter.letter_id,
+    )  # fmt: skip
+    found = link.execute(_DEAD, values).fetchall()
+    return int(found[0][0]) if found else None
 
 
 def settle_dead_letters(link: Link, ids: Sequence[int], now_ms: int) -> None:

@@ -285,7 +285,9 @@ dead_letter = Table(
     Column("agent_id", Text),
     Column("state", Text, nullable=False, server_default="new", comment="new, redriven, dropped"),
     Column("redriven_ms", Ms),
+    Column("letter_id", Text, comment="of the event that told it on Kafka, where it may come again"),
     Index(None, "state", "at_ms"),
+    Index(None, "letter_id", unique=True),
 )
 
 # --- read models -----------------------------------------------------------------------------------------------
@@ -316,6 +318,9 @@ action = Table(
     Column("run_id", Text),
     Column("source", Text, nullable=False),
     Column("event_id", Text, nullable=False),
+    # One file of one process needs neither: it keeps open admissions in memory, and drops old rows agent by agent.
+    Index(None, "at_ms", "offset").ddl_if("postgresql"),
+    Index("ix_action_open", "decision_id", postgresql_where=text("kind = 'admission'")).ddl_if("postgresql"),
     **_CLUSTERED,
     **_PROJECTED,
 )

@@ -15,6 +15,7 @@ from events.types import ActivityEvent, ControlEvent, LogEvent, ReleaseEvent
 from governance.control import ControlRow
 from storage import gate as gate_store
 from storage import log, projections
+from storage.projections import Letter
 from streams.authority import Authority
 from streams.contacts import met_in
 from streams.envelopes import split_key
@@ -164,8 +165,7 @@ class Round(Authority):
     ) -> int:
         """Keep a record that can't be taken; returns its number."""
         self.count("dead_letter", reason)
-        return projections.store_dead_letter(
-            self.core.link,
+        letter = Letter(
             at_ms=self.now_ms,
             reason=reason,
             message=message,
@@ -174,6 +174,7 @@ class Round(Authority):
             tenant=tenant,
             agent_id=agent_id,
         )
+        return projections.store_dead_letter(self.core.link, letter) or 0
 
     # --- the end --------------------------------------------------------------------------------------------------
 
