@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka test lint format types imports lock wheel bench faults clean
+.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel bench faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ lock: ## make the requirements files anew from pyproject.toml
 
 kafka: $(VENV)/.test ## a Kafka broker on port 9092, to try Tripline with (needs Java 17 and Maven)
 	$(BIN)/python -m tests.kafka.broker
+
+dashboards: $(VENV)/.test ## make the Grafana dashboards' JSON anew from their code
+	$(BIN)/python -m dashboards.grafana
 
 wheel: $(VENV)/.test ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel

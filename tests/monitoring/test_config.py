@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from console.app import make_metrics
 from dashboards.registry import Registry
-from dashboards.worker_metrics import WorkerLabels, WorkerMetrics
-from detectors.discovery import discover
-from events.codec import BadReason
-from governance.settings import parse_settings
-from streams.routing import INPUT_TOPICS
+from tests.monitoring.promql import console_metrics, worker_metrics
 from tests.monitoring.servers import Alertmanager, tool, until
 from tests.monitoring.test_rules import alerts
 
@@ -58,14 +53,7 @@ def test_every_alert_that_an_inhibition_names_exists() -> None:
             assert set(said.split("|")) <= names, matcher
 
 
-def worker_metrics() -> WorkerMetrics:
-    reasons = [str(reason) for reason in BadReason]
-    return WorkerMetrics(WorkerLabels(topics=INPUT_TOPICS, reasons=reasons, detectors=sorted(discover())), "1")
-
-
-@pytest.mark.parametrize(
-    "registry", [make_metrics(parse_settings(None, {}, {})), worker_metrics()], ids=["console", "worker"]
-)
+@pytest.mark.parametrize("registry", [console_metrics(), worker_metrics()], ids=["console", "worker"])
 def test_what_is_exposed_stays_far_below_the_limits_of_a_scrape(registry: Registry) -> None:
     (job,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
     samples = [sample for family in registry.registry.collect() for sample in family.samples]
