@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from storage.sql import quoted, upsert
 from storage.tables import control
 
 _COLUMNS = [column.name for column in control.columns]
+_SELECT = f"SELECT {quoted(_COLUMNS)} FROM control"  # noqa: S608 - names are our own
 _UPSERT = upsert(control)
 _OUTBOX = ("id", "kind", "key", "at_ms", "created_ms", "body", "next_try_ms")
 _PUT = f"INSERT INTO outbox ({quoted(_OUTBOX)}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
@@ -20,7 +22,19 @@ _PUT = f"INSERT INTO outbox ({quoted(_OUTBOX)}) VALUES (?, ?, ?, ?, ?, ?, ?) ON 
 
 def load(link: Link) -> Iterator[tuple[ControlRow, int | None]]:
     """Every control row, and while it is releasing the offset of its release record."""
-    for row in link.execute(f"SELECT {quoted(_COLUMNS)} FROM control"):  # noqa: S608 - names are our own
+    return _rows(link.execute(_SELECT))
+
+
+def rows_of(link: Link, keys: Collection[str]) -> dict[str, ControlRow]:
+    """The control rows of these keys; those never controlled are missing."""
+    if not keys:
+        return {}
+    wanted = f"{_SELECT} WHERE key IN ({', '.join('?' * len(keys))})"
+    return {row.key: row for row, _ in _rows(link.execute(wanted, tuple(keys)))}
+
+
+def _rows(found: Iterable[Any]) -> Iterator[tuple[ControlRow, int | None]]:
+    for row in found:
         named = dict(zip(_COLUMNS, row, strict=True))
         yield (
             ControlRow(

@@ -25,10 +25,12 @@ _NAMES = [column.name for column in gate_decision.columns]
 _KEY, _SEQ, _RULE, _REQUEST_ID = map(_NAMES.index, ("key", "seq", "rule", "request_id"))
 _TOLD = ("content_hash", "at_ms", "decision_id", "decision", "rule", "reason", "epoch")
 _PLACES = [_NAMES.index(name) for name in _TOLD]
-_REMEMBERED = (
+LAST_ANSWER = (
     f"SELECT {quoted(_TOLD)} FROM gate_decision "  # noqa: S608 - names are our own
-    "WHERE key = ? AND request_id = ? AND rule <> ? ORDER BY at_ms DESC LIMIT 1"
+    "WHERE key = {key} AND request_id = {id} AND rule <> ? ORDER BY at_ms DESC LIMIT 1"
 )
+"""The answer last given under an id; its columns are what ``remembered_as`` takes."""
+_REMEMBERED = LAST_ANSWER.format(key="?", id="?")
 _ids_decoder = msgspec.json.Decoder(list[str])
 _rows_encoder = msgspec.msgpack.Encoder()
 _rows_decoder = msgspec.msgpack.Decoder(list[tuple[str | int | None, ...]])
@@ -104,11 +106,18 @@ def seq_of(link: Link, key: str) -> int:
 
 def admitted_since(link: Link, key: str, at_ms: int) -> Iterator[tuple[int, Operation]]:
     """When and what was admitted for an agent after a time, oldest first."""
-    for when, action, ids, contacts, records, recipients in link.execute(
-        "SELECT at_ms, action, record_ids, recipient_ids, records, recipients FROM gate_decision "
-        "WHERE key = ? AND at_ms > ? AND decision = 'allow' ORDER BY at_ms, seq",
-        (key, at_ms),
-    ):
+    return operations(
+        link.execute(
+            "SELECT at_ms, action, record_ids, recipient_ids, records, recipients FROM gate_decision "
+            "WHERE key = ? AND at_ms > ? AND decision = 'allow' ORDER BY at_ms, seq",
+            (key, at_ms),
+        )
+    )
+
+
+def operations(rows: Iterable[Any]) -> Iterator[tuple[int, Operation]]:
+    """Rows of decisions as when and what: at_ms, action, record_ids, recipient_ids, records, recipients."""
+    for when, action, ids, contacts, records, recipients in rows:
         listed = _ids_decoder.decode(ids) if ids else []
         reached = _ids_decoder.decode(contacts) if contacts else []
         yield when, describe(action, listed, {}, reached, records, recipients)
@@ -123,7 +132,7 @@ def asked_since(link: Link, key: str, at_ms: int) -> Iterator[tuple[str, int]]:
 def remembered(link: Link, key: str, id_: str) -> Remembered | None:
     """The answer last given under a request id of an agent, not counting refusals of the id itself."""
     row = link.execute(_REMEMBERED, (key, id_, Rule.REQUEST_ID.value)).fetchone()
-    return None if row is None else _remembered(*row)
+    return None if row is None else remembered_as(*row)
 
 
 def asked_as(row: Row) -> tuple[str, str] | None:
@@ -134,12 +143,13 @@ def asked_as(row: Row) -> tuple[str, str] | None:
 
 def remembered_row(row: Row) -> Remembered:
     """A decision that is not filed yet, as ``remembered`` gives it."""
-    return _remembered(*[row[place] for place in _PLACES])
+    return remembered_as(*[row[place] for place in _PLACES])
 
 
-def _remembered(
+def remembered_as(
     content: str, at_ms: int, decision_id: str, decision: Outcome, rule: str, reason: str, epoch: int
 ) -> Remembered:
+    """The columns that ``LAST_ANSWER`` asks for, as an answer."""
     answer = GateDecision(decision=decision, reason=reason, rule=Rule(rule), epoch=epoch, decision_id=decision_id)
     return Remembered(content_hash=content, decision=answer, at_ms=at_ms)
 

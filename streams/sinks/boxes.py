@@ -15,7 +15,7 @@ from streams.standalone.runtime import Runtime
 
 STORE_SECS = 30.0
 """How long the runtime may take to write something down."""
-_OUTCOMES = {"sent": "sent", "trying": "failed", "failed": "dropped"}
+OUTCOMES = {"sent": "sent", "trying": "failed", "failed": "dropped"}
 """As the metric has it: an attempt that will be made again has failed, one that will not is dropped."""
 
 
@@ -91,4 +91,4 @@ class RuntimeBox(Reading):
         outbox.record(round_.core.link, news)
         for item in news:
             if isinstance(item, Attempt) and item.state != "skipped":
-                round_.count("notification", self._channels.get(item.target, item.target), _OUTCOMES[item.state])
+                round_.count("notification", self._channels.get(item.target, item.target), OUTCOMES[item.state])

@@ -11,8 +11,10 @@ import pytest
 from events.codec import encode
 from governance.settings import Kafka, parse_settings
 from simulator import mixed_org, simulate
+from streams.kafka.admin import create
 from tests.components import MAY_SKIP
 from tests.kafka.broker import Broker, NoBroker
+from tests.kafka.deciding import Offices, settings_with
 from tests.kafka.working import Running
 
 START_MS = 1_772_409_600_000
@@ -44,6 +46,15 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for event in simulate(mixed_org(8), 12, START_MS, 1):
             out.write(encode(event) + b"\n")
     return path
+
+
+@pytest.fixture
+def offices(kafka: Kafka, database: str) -> Iterator[Offices]:
+    """Consoles' runtimes on topics and a database of the test's own; open as many as you like."""
+    create(kafka)
+    made = Offices(settings_with(kafka, database))
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -27,13 +27,16 @@ def ssl_context(kafka: Kafka) -> ssl.SSLContext | None:
     return made
 
 
-def producer(kafka: Kafka) -> Any:
-    """A producer that writes each record once, in order, to all in-sync copies; to be started in the loop."""
+def producer(kafka: Kafka, linger_ms: int = LINGER_MS) -> Any:
+    """A producer that writes each record once, in order, to all in-sync copies; to be started in the loop.
+
+    ``linger_ms``: how long it waits for more records for one request; 0 = not at all.
+    """
     return AIOKafkaProducer(
         **_options(kafka),
         acks="all",
         enable_idempotence=True,
-        linger_ms=LINGER_MS,
+        linger_ms=linger_ms,
         max_batch_size=BATCH_BYTES,
         max_request_size=MAX_RECORD_BYTES,
     )
@@ -48,6 +51,23 @@ def reader(kafka: Kafka) -> Any:
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=_FETCH_BYTES,
         fetch_max_wait_ms=50,
+    )
+
+
+def member(kafka: Kafka, topic: str, group: str, session_secs: float) -> Any:
+    """A consumer of a topic in a group, both with their prefix; commits by hand; to be started in the loop.
+
+    ``session_secs``: one that dies is noticed after so long.
+    """
+    return AIOKafkaConsumer(
+        topic,
+        **_options(kafka),
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=round(session_secs * 1000),
+        heartbeat_interval_ms=round(session_secs * 250),
+        max_partition_fetch_bytes=_FETCH_BYTES,
     )
 
 

@@ -1,0 +1,73 @@
+"""What consoles that share one PostgreSQL ask it at the beginning of a transaction, with the agents' keys locked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from governance.gate import Remembered, Rule
+from governance.operation import Operation
+from storage.gate import LAST_ANSWER, operations, remembered_as
+from storage.link import Link
+
+_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_SEQS = "SELECT key, seq FROM gate_agent WHERE key = ANY(?::text[])"
+_LAST = LAST_ANSWER.format(key="asked.key", id="asked.id")
+_ANSWERS = (
+    "SELECT asked.key, asked.id, found.* FROM unnest(?::text[], ?::text[]) AS asked (key, id), "  # noqa: S608
+    f"LATERAL ({_LAST}) AS found"
+)
+_ADMITTED = (
+    "SELECT at_ms, action, record_ids, recipient_ids, records, recipients FROM gate_decision "
+    "WHERE key = ? AND at_ms > ? AND seq > ? AND decision = 'allow' ORDER BY seq"
+)
+_KNOWN = "SELECT contact_id FROM known_contact WHERE tenant = ? AND contact_id = ANY(?::text[])"
+_EXPIRED = "SELECT key FROM control WHERE state = 'throttled' AND expires_ms <= ?"
+_ACTIVE_ENGINE = "SELECT value FROM meta WHERE name = 'active_engine'"
+_COUNTS = "SELECT state, by_kind, key LIKE '%/*', count(*) FROM control GROUP BY 1, 2, 3"
+MAIN_ENGINE = "main"
+
+
+def now_ms(link: Link) -> int:
+    """The store's clock: one for all consoles."""
+    return int(link.execute(_NOW).fetchone()[0])
+
+
+def active_engine(link: Link) -> str:
+    """The engine whose findings are obeyed; others only watch."""
+    row = link.execute(_ACTIVE_ENGINE).fetchone()
+    return MAIN_ENGINE if row is None else str(row[0])
+
+
+def seqs_of(link: Link, keys: Collection[str]) -> dict[str, int]:
+    """How many operations of each agent were admitted so far; an agent never admitted is missing."""
+    return dict(link.execute(_SEQS, (list(keys),)).fetchall())
+
+
+def answers_to(link: Link, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Remembered]:
+    """The answers last given under these (key, request id)."""
+    if not asked:
+        return {}
+    keys, ids = zip(*asked, strict=True)
+    found = link.execute(_ANSWERS, (list(keys), list(ids), Rule.REQUEST_ID.value))
+    return {(key, id_): remembered_as(*row) for key, id_, *row in found}
+
+
+def admitted_after(link: Link, key: str, at_ms: int, seq: int) -> Iterator[tuple[int, Operation]]:
+    """When and what was admitted for an agent after a time and a number, in the order of admission."""
+    return operations(link.execute(_ADMITTED, (key, at_ms, seq)))
+
+
+def unknown_contacts(link: Link, tenant: str, contact_ids: Sequence[str]) -> list[str]:
+    """Those contacts with whom nobody of the tenant was in touch."""
+    known = {row[0] for row in link.execute(_KNOWN, (tenant, list(contact_ids)))}
+    return [each for each in contact_ids if each not in known]
+
+
+def expired(link: Link, at_ms: int) -> list[str]:
+    """Keys of the throttles whose time was over at a time."""
+    return [row[0] for row in link.execute(_EXPIRED, (at_ms,))]
+
+
+def control_counts(link: Link) -> list[tuple[str, str, bool, int]]:
+    """How many control rows there are by state, by what sort of decider, and whether they stop all."""
+    return link.execute(_COUNTS).fetchall()

@@ -1,0 +1,1 @@
+"""The console's side of Kafka and PostgreSQL: gate, control authority, publication. Several share one store."""

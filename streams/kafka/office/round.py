@@ -1,0 +1,91 @@
+"""One transaction of a console on the shared store: the keys are locked, what follows is published after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from events.codec import encode
+from events.types import ControlEvent, ReleaseEvent
+from governance.control import ControlRow
+from governance.settings import Settings
+from storage import control as control_store
+from storage import publication, shared
+from storage.link import Link
+from storage.postgres import lock_keys
+from storage.publication import Kind, Publication
+from streams.authority import Authority
+from streams.envelopes import split_key
+from streams.kafka.partition import partition_of
+from streams.kafka.spec import CONTROL
+from streams.routing import ACTIONS
+from streams.standalone.types import Changes
+
+
+class OfficeRound(Authority):
+    """An open transaction on the control rows of some keys. Use ``begin``, then decide, then ``commit``.
+
+    Nobody else decides on these keys until it ends. ``now_ms`` is the store's clock, read behind the locks, so that
+    for one key it does not go back from one console to the next.
+    """
+
+    def __init__(self, link: Link, settings: Settings) -> None:
+        super().__init__(link, settings, shared.MAIN_ENGINE, 0)
+        self.publications: list[Publication] = []
+        self.agents: set[str] = set()
+        self._rows: dict[str, ControlRow] = {}
+
+    def begin(self, keys: Collection[str], shared_keys: Collection[str] = ()) -> None:
+        """Open the transaction. ``shared_keys`` are read here, and changed by nobody until it ends."""
+        self.link.execute("BEGIN IMMEDIATE")
+        lock_keys(self.link, keys, shared_keys)
+        self.now_ms = shared.now_ms(self.link)
+        self._rows = control_store.rows_of(self.link, {*keys, *shared_keys})
+
+    def row_of(self, key: str) -> ControlRow | None:
+        """The row of a locked key; None when it was never controlled."""
+        return self._rows.get(key)
+
+    def rows(self) -> list[ControlRow]:
+        """The rows of all locked keys."""
+        return list(self._rows.values())
+
+    def keep_row(self, row: ControlRow) -> None:
+        """Remember a row that was written."""
+        self._rows[row.key] = row
+
+    def say(self, key: str, event: ControlEvent | ReleaseEvent) -> None:
+        """Publish into the agent's input partition; decisions to those who follow them as well."""
+        body = encode(event)
+        self.publish("decision", ACTIONS, key, event.id, body)
+        if isinstance(event, ControlEvent):
+            self.publish("decision", CONTROL, key, event.id, body)
+
+    def release_is_said(self, row: ControlRow) -> None:
+        """The worker hands the release on when it has judged what lies before it; see ``findings``."""
+
+    def publish(self, kind: Kind, topic: str, key: str, event_id: str, body: bytes) -> None:
+        """Have a record written to Kafka after the commit, in the key's partition."""
+        partition = partition_of(key, self.settings.kafka.partitions)
+        self.publications.append(
+            Publication(
+                kind=kind, topic=topic, key=key, partition=partition, event_id=event_id, body=body,
+                created_ms=self.now_ms,
+            )
+        )  # fmt: skip
+
+    def commit(self) -> list[int]:
+        """Make it durable; returns the numbers of what is to be published."""
+        seqs = publication.put(self.link, self.publications)
+        self.link.execute("COMMIT")
+        return seqs
+
+    def changes(self) -> Changes:
+        """What it changed, for pages and metrics."""
+        named = {split_key(key)[1] for _, key in self.changed}
+        return Changes(
+            agents=frozenset(named | self.agents),
+            deals=frozenset(),
+            kinds=frozenset(kind for kind, _ in self.changed),
+            counts=self.counts,
+            wrong_records=self.wrong_records,
+        )

@@ -1,0 +1,272 @@
+"""A console on Kafka and PostgreSQL: ``console.ports.Runtime`` for the pages and the HTTP interface.
+
+Any number of these share one store and one set of topics; each may die at any moment. What is decided, is decided in
+transactions of the store; what follows is published from there. The workers judge, this obeys and tells.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from msgspec import Struct
+
+from events.types import Event
+from governance.control import ControlRequest, Decision
+from governance.gate import GateDecision, GateRequest
+from governance.settings import Settings
+from storage import projections
+from storage.postgres import PgLink, PgStore
+from streams.kafka.office.contacts import Contacts
+from streams.kafka.office.findings import Findings
+from streams.kafka.office.following import Following
+from streams.kafka.office.gate import Gate
+from streams.kafka.office.held import Held
+from streams.kafka.office.ingest import Ingest
+from streams.kafka.office.leader import Leader
+from streams.kafka.office.post import LoopThread, Post
+from streams.kafka.office.publisher import Publisher
+from streams.kafka.office.round import OfficeRound
+from streams.kafka.office.watch import Watch
+from streams.kafka.spec import FINDINGS
+from streams.routing import CRM
+from streams.sinks.notifications import Observe
+from streams.standalone.mailbox import HandOver, Mailbox
+from streams.standalone.types import Changes, Closed, ItemResult
+
+AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
+_LATE_SECS = 10.0
+_LOOK_SECS = 1.0
+_INGEST_LINGER_MS = 5
+_log = structlog.get_logger("tripline.console")
+T = TypeVar("T")
+Subscriber = Callable[[Changes], None]
+
+
+class OfficeStatus(Struct, frozen=True, kw_only=True):
+    """How a console is doing. ``degraded_reasons``: store, broker, findings, contacts, backlog; in words ``troubles``.
+
+    ``queue`` counts records on their way to the brokers. There is no log here: its sizes are 0.
+    """
+
+    judged_to_ms: int
+    oldest_unjudged_ms: int | None
+    queue: int
+    degraded_reasons: list[str]
+    troubles: list[str]
+    control_counts: Mapping[str, int]
+    suspended_by: Mapping[str, int]
+    stop_all: bool
+    restarts: int = 0
+    wal_bytes: int = 0
+    log_bytes: int = 0
+
+
+class OfficeRuntime:
+    """Parameters: settings with ``[kafka]`` and ``[store]``; the store; ``observe`` times attempts to notify.
+
+    ``start`` returns at once: until store and brokers are there, writes are denied and ``status`` says why.
+    """
+
+    def __init__(self, settings: Settings, store: PgStore, observe: Observe | None = None) -> None:
+        self.settings = settings
+        self.store = store
+        self._lock = threading.Lock()
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._boxes: tuple[Mailbox, ...] = ()
+        self._delivering = threading.Lock()
+        self._loop = LoopThread("tripline-kafka")
+        self._post = Post(settings.kafka, self._loop)
+        self._ingest_post = Post(settings.kafka, self._loop, _INGEST_LINGER_MS)
+        self._ingest = Ingest(settings, self._ingest_post)
+        self._publisher = Publisher(store, self._post)
+        self._gate = Gate(settings, store, self._post, lambda: self._watch.is_open, self._tell, self._deliver)
+        self._findings = Findings(settings, store, self._decided)
+        self._contacts = Contacts(store)
+        self._leader = Leader(settings, store, self._decided, observe)
+        kafka = settings.kafka
+        self._following = {
+            "findings": Following(kafka, FINDINGS, AUTHORITY_GROUP, self._loop, self._findings.handle),
+            "contacts": Following(kafka, CRM, CONTACTS_GROUP, self._loop, self._contacts.handle),
+        }
+        self._calls = ThreadPoolExecutor(1, "tripline-calls")
+        self._held = Held(store)
+        self._watch = Watch(store, self._begin)
+        self._is_closed = False
+
+    def start(self) -> None:
+        """Start to connect; what needs the store begins when its tables are up to date."""
+        self._post.start()
+        self._ingest_post.start()
+        self._gate.start()
+        self._watch.start()
+
+    def close(self) -> None:
+        """Finish what was taken, and stop. Safe to call twice."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._watch.stop()
+        self._leader.stop()
+        for following in self._following.values():
+            following.stop()
+        self._calls.shutdown()
+        self._gate.stop()
+        self._publisher.stop()
+        self._post.stop()
+        self._ingest_post.stop()
+        self._loop.stop()
+        self._findings.close()
+        self._contacts.close()
+        self._held.close()
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def ingest(self, events: Sequence[tuple[bytes, Event]]) -> Future[list[ItemResult]]:
+        """Write events to their topics; done when all in-sync copies have them. Raises Busy."""
+        self._check_open()
+        return self._ingest.take(events)
+
+    def dead_letter(
+        self,
+        raw: bytes,
+        reason: str,
+        message: str,
+        origin: dict[str, Any] | None = None,
+        agent_id: str | None = None,
+        tenant: str = "default",
+    ) -> Future[int]:
+        """Keep what could not be read, in its topic; the number is 0."""
+        self._check_open()
+        return self._ingest.dead_letter(raw, reason, message, origin or {}, agent_id, tenant)
+
+    def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
+        """Mark dead letters as re-driven."""
+        return self._call(lambda link: projections.settle_dead_letters(link, ids, self.now_ms()))
+
+    # --- the gate -----------------------------------------------------------------------------------------------
+
+    def check(self, request: GateRequest) -> Future[GateDecision]:
+        """May an agent do this? An admission is in the log when the answer comes. Never fails: it denies."""
+        future: Future[GateDecision] = Future()
+        self._gate.ask(request, future.set_result)
+        return future
+
+    def mailbox(self, hand_over: HandOver) -> Mailbox:
+        """Where answers to ``ask`` go; one for each event loop, made once."""
+        box = Mailbox(hand_over)
+        with self._lock:
+            self._boxes = (*self._boxes, box)
+        return box
+
+    def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
+        """As ``check``; the decision comes to the mailbox with the token."""
+        if not self._gate.ask(request, partial(box.put, token)):
+            self._deliver()
+
+    # --- control ------------------------------------------------------------------------------------------------
+
+    def control(self, request: ControlRequest) -> Future[Decision]:
+        """Ask the authority; what it decided is durable and obeyed by every gate when the future is done."""
+        return self._call(lambda link: self._control(link, request))
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """The time now, in milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+    def status(self) -> OfficeStatus:
+        """How it is doing; cheap, from any thread."""
+        troubles = self._troubles()
+        now_ms, oldest = self.now_ms(), self._ingest.oldest_secs()
+        counts = self._watch.counts
+        return OfficeStatus(
+            judged_to_ms=self._watch.at_ms,
+            oldest_unjudged_ms=now_ms - int(oldest * 1000) if oldest else None,
+            queue=self._ingest.queue,
+            degraded_reasons=list(troubles),
+            troubles=list(troubles.values()),
+            control_counts=counts.states,
+            suspended_by=counts.suspended_by,
+            stop_all=counts.stop_all,
+        )
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call back after each transaction with what it changed, in its thread; returns what ends it."""
+        with self._lock:
+            self._subscribers = (*self._subscribers, callback)
+
+        def end() -> None:
+            with self._lock:
+                self._subscribers = tuple(each for each in self._subscribers if each is not callback)
+
+        return end
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this console ends throttles and tells people, for all."""
+        return self._leader.is_leading
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._publisher.start()
+        for following in self._following.values():
+            following.start()
+        self._leader.start()
+
+    def _control(self, link: PgLink, request: ControlRequest) -> Decision:
+        round_ = OfficeRound(link, self.settings)
+        round_.begin((request.key,))
+        decision = round_.request(request)
+        round_.commit()
+        self._decided(round_.changes())
+        return decision
+
+    def _call(self, function: Callable[[PgLink], T]) -> Future[T]:
+        self._check_open()
+        return self._calls.submit(lambda: self._held.run(function))
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Closed("the console is stopping")
+
+    def _decided(self, changes: Changes) -> None:
+        """Something was decided: publish it, tell people and pages."""
+        self._publisher.wake()
+        self._leader.wake()
+        self._tell(changes)
+
+    def _tell(self, changes: Changes) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(changes)
+            except Exception:  # a page that went away must not stop the gate
+                _log.exception("subscriber_failed")
+
+    def _deliver(self) -> None:
+        with self._delivering:
+            for box in self._boxes:
+                box.deliver()
+
+    def _troubles(self) -> dict[str, str]:
+        """What is wrong, by its short name, in words."""
+        found: dict[str, str] = {}
+        if self._watch.trouble:
+            found["store"] = f"the store can't be used: {self._watch.trouble}"
+        for post in (self._post, self._ingest_post):
+            if post.trouble:
+                found["broker"] = f"the brokers can't be written to: {post.trouble}"
+        for name, following in self._following.items():
+            if following.trouble:
+                found[name] = following.trouble
+        oldest = self._ingest.oldest_secs()
+        if oldest > _LATE_SECS:
+            found["backlog"] = f"the oldest event on its way has waited {oldest:.0f} s"
+        return found

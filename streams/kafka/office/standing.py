@@ -1,0 +1,173 @@
+"""What the gate knows of the agents of one round: read from the store under their locks, counted in memory.
+
+The counters of an agent are kept from round to round; its number of admissions says whether another console has
+admitted something meanwhile, which is then read from the decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+from events.codec import encode
+from events.times import DAY_MS, format_ms
+from governance.control import ControlRow, stop_all_key
+from governance.gate import GateDecision, GateRequest, Remembered
+from governance.operation import Operation
+from governance.settings import Settings
+from storage import gate as gate_store
+from storage import shared
+from storage.gate import Row
+from storage.link import Link
+from streams.contacts import Met
+from streams.gating import DecisionIds, Gated, Gating, admission, report
+from streams.kafka.office.round import OfficeRound
+from streams.routing import ACTIONS
+
+_SLACK_MS = 60_000
+"""The store's clock may be set back by this much."""
+
+
+class Counted:
+    """The counters of every agent that this console was asked about."""
+
+    def __init__(self) -> None:
+        self._gated: dict[str, Gated] = {}
+        self._last_ms: dict[str, int] = {}
+
+    def bring_up_to_date(self, link: Link, keys: Collection[str], now_ms: int) -> dict[str, Gated]:
+        """The counters of these agents, as of the open transaction that has locked their keys."""
+        seqs = shared.seqs_of(link, keys)
+        return {key: self._one(link, key, seqs.get(key, 0), now_ms) for key in keys}
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """A transaction on these failed: what was counted in it never happened."""
+        for key in keys:
+            self._gated.pop(key, None)
+
+    def _one(self, link: Link, key: str, seq: int, now_ms: int) -> Gated:
+        found = self._gated.get(key)
+        if found is None or found.seq > seq:
+            found = self._gated[key] = Gated(0)
+            self._last_ms[key] = 0
+        if found.seq < seq:
+            since_ms = max(now_ms - DAY_MS, self._last_ms[key] - _SLACK_MS)
+            for at_ms, operation in shared.admitted_after(link, key, since_ms, found.seq):
+                found.budgets.admit(operation, at_ms)
+            found.seq = seq
+        self._last_ms[key] = now_ms
+        return found
+
+
+class GateRound(OfficeRound):
+    """An open transaction of the gate."""
+
+    def __init__(self, link: Link, settings: Settings, counted: Counted, ids: DecisionIds) -> None:
+        super().__init__(link, settings)
+        self.ids = ids
+        self.source = f"/tripline/{self.engine_id}"
+        self.now_text = ""
+        self.gated: dict[str, Gated] = {}
+        self.answers: dict[tuple[str, str], Remembered] = {}
+        self.denials: list[tuple[str, int]] = []
+        self.met: set[Met] = set()
+        self.repeated: set[str] = set()
+        self._counted = counted
+        self._decided: list[Row] = []
+
+    def open_for(self, requests: Sequence[GateRequest]) -> None:
+        """Lock the agents of these requests, and read what is known of them."""
+        keys = {request.key for request in requests}
+        self.begin(keys, {stop_all_key(request.tenant) for request in requests})
+        self.now_text = format_ms(self.now_ms)
+        self.gated = self._counted.bring_up_to_date(self.link, keys, self.now_ms)
+        asked = {(each.key, each.request_id) for each in requests if each.request_id is not None}
+        self.answers = shared.answers_to(self.link, sorted(asked))
+
+    def decide(self, request: GateRequest) -> GateDecision:
+        """Decide on one request."""
+        decision = Standing(self, request).decide(self.settings)
+        self.agents.add(request.agent_id)
+        if decision.is_repeated:
+            self.repeated.add(request.key)
+        return decision
+
+    def keep(self, row: Row) -> None:
+        """Keep a decision; its request id is known from now on."""
+        self._decided.append(row)
+        asked_as = gate_store.asked_as(row)
+        if asked_as is not None:
+            self.answers[asked_as] = gate_store.remembered_row(row)
+
+    def commit(self) -> list[int]:
+        """Make decisions, numbers and admissions durable; returns the numbers of what is to be published."""
+        gate_store.know_contacts(self.link, sorted(self.met))  # in one order: nobody waits in a circle
+        gate_store.file_decisions(self.link, self._decided)
+        return super().commit()
+
+
+class Standing(Gating):
+    """One check: what is known of the agent now."""
+
+    __slots__ = ("_round",)
+
+    def __init__(self, round_: GateRound, request: GateRequest) -> None:
+        super().__init__(request, request.key, round_.now_ms)
+        self._round = round_
+
+    @property
+    def control(self) -> ControlRow | None:
+        """The agent's own row."""
+        return self._round.row_of(self.key)
+
+    @property
+    def stop_all(self) -> ControlRow | None:
+        """The row of the whole tenant."""
+        return self._round.row_of(stop_all_key(self.request.tenant))
+
+    @property
+    def gated(self) -> Gated:
+        """What the gate counts of the agent."""
+        return self._round.gated[self.key]
+
+    def remembered(self, request_id: str) -> Remembered | None:
+        """The answer given under this request id of this agent, by whichever console."""
+        return self._round.answers.get((self.key, request_id))
+
+    def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
+        """Those contacts with whom nobody of the tenant was in touch before."""
+        tenant, now_ms, met = self.request.tenant, self.now_ms, self._round.met
+        asked = [each for each in contact_ids if (tenant, each, now_ms) not in met]
+        return shared.unknown_contacts(self._round.link, tenant, asked)
+
+    def new_id(self) -> str:
+        """An id for the decision."""
+        return self._round.ids.next(self.now_ms)
+
+    def append(self, seq: int, operation: Operation, decision: GateDecision) -> None:
+        """Have the admission published after the commit."""
+        round_ = self._round
+        event = admission(self.request, self.key, seq, operation, decision, round_.source, round_.now_text)
+        round_.publish("admission", ACTIONS, self.key, event.id, encode(event))
+
+    def keep(self, row: Row) -> None:
+        """Keep a decision."""
+        self._round.keep(row)
+
+    def know(self, met: Iterable[Met]) -> None:
+        """Remember whom the agent is in touch with now."""
+        self._round.met.update(met)
+
+    def admitted(self) -> None:
+        """Count it."""
+        self._round.count("admitted")
+
+    def refused(self, decision: GateDecision) -> None:
+        """Count it."""
+        round_ = self._round
+        round_.count("held" if decision.decision == "hold" else "denied")
+        round_.denials.append((self.key, self.now_ms))
+        round_.changed.add(("agent", self.key))
+
+    def suspicious(self, decision: GateDecision) -> None:
+        """The request itself is a finding."""
+        report(self._round, self.key, self.request, decision, 0)
