@@ -1,0 +1,181 @@
+"""Puts records into their models, each once: a partition's position is written in the same transaction.
+
+Two consoles may both think that a partition is theirs, for as long as it takes the group to notice. Whoever comes
+second waits for the first one's transaction, sees the new position, and leaves out what is below it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+import structlog
+
+from events.codec import BadEvent, BadReason
+from storage import projections
+from storage.errors import StoreError, StoreMismatch, StoreRefused
+from storage.link import Link
+from storage.postgres import PgLink, PgStore
+from storage.projections import Letter
+from streams.kafka.sinks.records import Model, News, OnChanges, Taken, alien
+from streams.routing import INPUT_TOPICS
+
+T = TypeVar("T")
+Place = tuple[str, int]
+"""A topic, without its prefix, and a partition."""
+_KNOWN = "SELECT topic_id, next_offset FROM watermark WHERE topic = ? AND partition = ?"
+_BEGIN = (
+    "INSERT INTO watermark (topic, partition, topic_id, next_offset, resume_offset, at_ms) VALUES (?, ?, ?, 0, 0, 0) "
+    "ON CONFLICT (topic, partition) DO NOTHING"
+)
+_LOCKED = "SELECT next_offset FROM watermark WHERE topic = ? AND partition = ? FOR UPDATE"
+_MOVE = "UPDATE watermark SET next_offset = ?, resume_offset = ?, at_ms = ? WHERE topic = ? AND partition = ?"
+_log = structlog.get_logger("tripline.sinks")
+
+
+class WentBack(Exception):
+    """The store holds less than it did: records have to be read again from where it stands."""
+
+
+class Filing:
+    """The models of some topics, and the connection to write them with. For one thread.
+
+    ``written`` says up to which offset each partition's records are in the store, as far as this console knows.
+    """
+
+    def __init__(self, store: PgStore, models: Collection[Model], on_changes: OnChanges) -> None:
+        self._store = store
+        self._models = {model.topic: model for model in models}
+        self._on_changes = on_changes
+        self._link: PgLink | None = None
+        self.written: dict[Place, int] = {}
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    def position(self, place: Place, topic_id: str) -> int:
+        """Where to read a partition from. Raises StoreMismatch when the store has read another topic of that name."""
+
+        def find(link: Link) -> tuple[str, int]:
+            link.execute(_BEGIN, (*place, topic_id))
+            known, position = link.execute(_KNOWN, place).fetchone()
+            return known, position
+
+        known, position = self._run(find)
+        if known != topic_id:
+            raise StoreMismatch(
+                f"{place[0]} was made anew: its id is {topic_id}, the store has read {known}; start with an empty "
+                f"database, or take the rows of {place[0]} out of the table watermark, to keep what was read"
+            )
+        self._models[place[0]].forget()
+        self.written[place] = position
+        return position
+
+    def file(self, taken: Sequence[Taken]) -> None:
+        """Store records, those of a partition in their order; returns when that is durable.
+
+        One that the store or a model does not take becomes a dead letter, and the others go on. Raises StoreError,
+        WentBack; then nothing of the records at fault and those after them is stored.
+        """
+        try:
+            changes = self._run(lambda link: self._transact(link, taken)).changes()
+        except (StoreRefused, ValueError, TypeError, LookupError) as problem:
+            if len(taken) > 1:
+                middle = len(taken) // 2
+                self.file(taken[:middle])
+                self.file(taken[middle:])
+                return
+            _log.warning("record_not_stored", topic=taken[0].topic, place=taken[0].place, problem=repr(problem))
+            bad = BadEvent(BadReason.BAD_VALUE, f"it can't be stored: {problem}")
+            changes = self._run(lambda link: self._transact(link, taken, bad)).changes()
+        self._on_changes(changes)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _transact(self, link: Link, taken: Sequence[Taken], bad: BadEvent | None = None) -> News:
+        """One transaction; ``bad``: what is wrong with all of these records."""
+        news = News()
+        by_place: dict[Place, list[Taken]] = defaultdict(list)
+        for one in taken:
+            by_place[one.topic, one.partition].append(one)
+        moved: dict[Place, int] = {}
+        link.execute("BEGIN IMMEDIATE")
+        by_topic: dict[str, list[Taken]] = defaultdict(list)
+        for place in sorted(by_place):
+            by_topic[place[0]] += self._claim(link, place, by_place[place])
+            moved[place] = max(self.written[place], by_place[place][-1].offset + 1)
+        for topic, mine in by_topic.items():
+            if bad is not None:
+                _bury(link, mine, bad, news)
+            elif mine:
+                self._apply(link, topic, mine, news)
+        link.execute("COMMIT")
+        self.written |= moved
+        return news
+
+    def _claim(self, link: Link, place: Place, taken: list[Taken]) -> list[Taken]:
+        """Take a partition until the end of the transaction, and move on; returns the records that are not stored."""
+        row = link.execute(_LOCKED, place).fetchone()
+        held = -1 if row is None else row[0]
+        if held < self.written[place]:
+            raise WentBack(f"{place[0]}, partition {place[1]}: {self.written[place]} records were stored, {held} are")
+        if held > self.written[place]:
+            self._models[place[0]].forget()
+        new = [one for one in taken if one.offset >= held]
+        if new:
+            end = new[-1].offset + 1
+            link.execute(_MOVE, (end, end, new[-1].at_ms, *place))
+        return new
+
+    def _apply(self, link: Link, topic: str, taken: list[Taken], news: News) -> None:
+        readable = [one for one in taken if not isinstance(one.event, BadEvent)]
+        aliens = self._models[topic].apply(link, readable, news)
+        if topic in INPUT_TOPICS:
+            return  # workers report what they can't read
+        for one in taken:
+            if isinstance(one.event, BadEvent):
+                _bury(link, [one], one.event, news)
+        for one in aliens:
+            _bury(link, [one], alien(one), news)
+
+    def _run(self, function: Callable[[Link], T]) -> T:
+        if self._link is None or self._link.is_lost:
+            self._link = self._store.connect()
+        link = self._link
+        try:
+            return function(link)
+        except BaseException:
+            for model in self._models.values():
+                model.forget()
+            if link.in_transaction:
+                _roll_back(link)
+            raise
+
+
+def _roll_back(link: PgLink) -> None:
+    try:
+        link.execute("ROLLBACK")
+    except StoreError:
+        link.close()
+
+
+def _bury(link: Link, taken: Sequence[Taken], problem: BadEvent, news: News) -> None:
+    """Keep records as dead letters, with their places and bytes."""
+    for one in taken:
+        letter = Letter(
+            at_ms=one.at_ms,
+            reason=str(problem.reason),
+            message=problem.message,
+            origin={"topic": one.topic, "partition": one.partition, "offset": one.offset},
+            raw=one.raw,
+            tenant="default",
+            agent_id=problem.agent_id,
+            letter_id=f"{one.topic}:{one.partition}:{one.offset}",
+        )
+        if projections.store_dead_letter(link, letter) is not None:
+            news.counts["dead_letter", letter.reason] += 1
+            news.kinds.add("dead_letter")
