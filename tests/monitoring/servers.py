@@ -107,6 +107,7 @@ class Prometheus(Program):
         command = [
             tool("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}",
             "--storage.tsdb.retention.time=1h", f"--web.listen-address=127.0.0.1:{port}", "--web.enable-lifecycle",
+            "--rules.alert.resend-delay=1s",  # at the start it knows no Alertmanager yet
             "--log.level=warn",
         ]  # fmt: skip
         super().__init__(folder, command, port)
@@ -167,24 +168,26 @@ class Alertmanager(Program):
 
 
 class Small:
-    """A small HTTP server in a thread: serves ``text`` at every GET, keeps what is posted, by path."""
+    """A small HTTP server in a thread: makes a page at each GET, keeps what is posted, by path."""
 
-    def __init__(self) -> None:
-        self.text = ""
+    def __init__(self, pages: dict[str, Callable[[], str]] | None = None) -> None:
+        self.pages = pages or {}
         self.posted: list[tuple[str, Any]] = []
         small = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self._answer(small.text.encode())
+                page = small.pages.get(self.path)
+                self._answer(404 if page is None else 200, "" if page is None else page())
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 small.posted.append((self.path, json.loads(body)))
-                self._answer(b"")
+                self._answer(200, "")
 
-            def _answer(self, body: bytes) -> None:
-                self.send_response(200)
+            def _answer(self, status: int, text: str) -> None:
+                body = text.encode()
+                self.send_response(status)
                 self.send_header("content-type", "text/plain; version=0.0.4")
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
