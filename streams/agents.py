@@ -19,15 +19,17 @@ from events.types import (
     AgentAction,
     ControlEvent,
     FindingEvent,
+    LogEvent,
     PolicyEvent,
     Profile,
     ProfileEvent,
     ReleaseEvent,
+    TickEvent,
     tenant_of,
 )
 from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
-from streams.keyed import Keyed, KeyedStage
+from streams.keyed import KeyBlob, Keyed, KeyedStage
 from streams.records import Entry, Output, Partition
 from streams.verdict import Heard, asked, finding
 
@@ -63,6 +65,16 @@ class _Blob(Struct, array_like=True):
     pending: list[str]
 
 
+class _Glance(Struct, array_like=True):
+    """As much of a ``_Blob`` as tells when it is needed."""
+
+    detectors: msgspec.Raw
+    disabled: dict[str, str]
+    epoch: int
+    said: msgspec.Raw
+    last_ms: int
+
+
 class _SharedBlob(Struct, array_like=True):
     factor: float
     version: int
@@ -87,6 +99,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.quarter = 0
         self.judged = 0
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
+        self._last_acted: dict[str, int] = {}
         self._judge_rows = None if Judge is None else Judge(self, AgentBody, BACKLOG_MS)
 
     # --- the hot path -------------------------------------------------------------------------------------------
@@ -369,6 +382,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         if quarter <= self.quarter:
             return
         self.quarter, quarter_end_ms = quarter, quarter * QUARTER_MS
+        self._wake_since(quarter_end_ms - QUARTER_MS)
         for detector, index in ((d, i) for i, d in enumerate(self.detectors) if hasattr(d, "report")):
             reports = []
             for keyed in self.keys.values():
@@ -436,6 +450,27 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.pending = dict.fromkeys(kept.pending)
         self._wire(body)
         return body
+
+    def may_rest(self, key: str, blob: KeyBlob) -> bool:
+        """An agent's state is needed when the agent acts, or at a quarter hour in which it acted."""
+        glance = msgspec.msgpack.decode(blob.body, type=_Glance)
+        if glance.disabled:  # a new policy looks for these
+            return False
+        self._last_acted[key] = glance.last_ms
+        return True
+
+    def is_common(self, event: LogEvent) -> bool:
+        """A new policy, and the tick at which the common load is reckoned."""
+        if type(event) is TickEvent:
+            return parse_ms(event.data.at) // QUARTER_MS > self.quarter
+        return type(event) is PolicyEvent
+
+    def _wake_since(self, at_ms: int) -> None:
+        """Read the states of the agents that acted since."""
+        for key, last_ms in self._last_acted.items():
+            if last_ms >= at_ms:
+                self.keyed(key)
+        self._last_acted = {key: self._last_acted[key] for key in self._resting}
 
     def restored(self) -> None:
         """The short way's index is made anew as agents act."""

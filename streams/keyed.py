@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
@@ -17,7 +18,7 @@ from msgspec import UNSET, Struct
 from xxhash import xxh3_64_intdigest
 
 from events.times import parse_ms
-from events.types import Event, TickEvent
+from events.types import Event, LogEvent, TickEvent
 from streams.recent import Recent, Seen
 from streams.records import Entry, Output, OutputKind, Partition, Snapshot, output_id
 
@@ -48,7 +49,9 @@ class Keyed(Generic[S]):
         self.is_dirty = False
 
 
-class _KeyBlob(Struct, array_like=True):
+class KeyBlob(Struct, array_like=True):
+    """A key's state as it is written; ``body`` is the stage's own."""
+
     format: int
     version: int
     recent: bytes
@@ -73,6 +76,7 @@ class KeyedStage(ABC, Generic[S]):
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.keys: dict[str, Keyed[S]] = {}
+        self._resting: dict[str, Snapshot] = {}
         self.next_offset = 0
         self.tick_ms = 0
         self.stream_ms = 0
@@ -172,6 +176,9 @@ class KeyedStage(ABC, Generic[S]):
         """The state of a key, made when it is new."""
         known = self.keys.get(key)
         if known is None:
+            resting = self._resting.get(key)
+            if resting is not None:
+                return self._load(key, resting)
             known = self.keys[key] = Keyed(key, self.new_body(key))
         return known
 
@@ -210,7 +217,7 @@ class KeyedStage(ABC, Generic[S]):
 
     def count_keys(self) -> int:
         """How many keys have a state."""
-        return len(self.keys)
+        return len(self.keys) + len(self._resting)
 
     def output_id(self, key: str, offset: int, kind: OutputKind, detector: str = "", subject: str = "") -> str:
         """The identity of an output of this stage."""
@@ -231,14 +238,17 @@ class KeyedStage(ABC, Generic[S]):
         barrier = Snapshot(META_KEY, self.next_offset, _pack.encode(meta))
         for keyed in dirty:
             keyed.is_dirty = False
-            blob = _KeyBlob(
+            blob = KeyBlob(
                 _FORMAT, self.state_version, keyed.recent.dump(), keyed.sequences, self.dump_body(keyed.body)
             )
             yield Snapshot(keyed.key, keyed.next_offset, _pack.encode(blob))
         yield barrier
 
-    def restore(self, snapshots: Iterable[Snapshot]) -> int:
-        """Take states back; of several snapshots of a key the highest next_offset wins. Returns where to resume."""
+    def restore(self, snapshots: Iterable[Snapshot], *, lazily: bool = False) -> int:
+        """Take states back; of several snapshots of a key the highest next_offset wins. Returns where to resume.
+
+        ``lazily``: a state may stay as bytes until its key is needed, where the stage can tell when that is.
+        """
         best: dict[str, Snapshot] = {}
         for snapshot in snapshots:
             known = best.get(snapshot.key)
@@ -246,7 +256,10 @@ class KeyedStage(ABC, Generic[S]):
                 best[snapshot.key] = snapshot
         meta = best.pop(META_KEY, None)
         for key, snapshot in best.items():
-            self._load(key, snapshot)
+            if lazily and self.may_rest(key, _opened(snapshot)):
+                self._resting[key] = snapshot
+            else:
+                self._load(key, snapshot)
         if meta is not None:
             clock = msgspec.msgpack.decode(meta.blob, type=_MetaBlob)
             self.tick_ms, self.stream_ms = clock.tick_ms, clock.stream_ms
@@ -255,16 +268,32 @@ class KeyedStage(ABC, Generic[S]):
         self.restored()
         return self.next_offset
 
+    def wake(self, most: int) -> int:
+        """Read up to ``most`` of the states that are still bytes; returns how many are left."""
+        for key in list(islice(self._resting, most)):
+            self.keyed(key)
+        return len(self._resting)
+
+    def may_rest(self, key: str, blob: KeyBlob) -> bool:
+        """Whether this state may stay as bytes until ``keyed`` is asked for its key."""
+        return False
+
+    def is_common(self, event: LogEvent) -> bool:
+        """Whether a record reads or changes the states of many keys together."""
+        return False
+
     def restored(self) -> None:
         """Called after restore: rebuild what is derived from the states (timers)."""
 
-    def _load(self, key: str, snapshot: Snapshot) -> None:
-        blob = msgspec.msgpack.decode(snapshot.blob, type=_KeyBlob)
+    def _load(self, key: str, snapshot: Snapshot) -> Keyed[S]:
+        blob = _opened(snapshot)
         keyed = Keyed(key, self.load_body(key, blob.body, blob.version))
         keyed.next_offset = snapshot.next_offset
         keyed.recent = Recent.load(blob.recent)
         keyed.sequences = blob.sequences
         self.keys[key] = keyed
+        self._resting.pop(key, None)
+        return keyed
 
     def _is_old_number(self, event: Event, keyed: Keyed[S]) -> bool:
         """A producer that numbers its events: a number far behind the highest seen is a late retry."""
@@ -279,3 +308,7 @@ class KeyedStage(ABC, Generic[S]):
             keyed.sequences[event.source] = number
             return False
         return number <= highest - 1024
+
+
+def _opened(snapshot: Snapshot) -> KeyBlob:
+    return msgspec.msgpack.decode(snapshot.blob, type=KeyBlob)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from enum import IntEnum
+from sys import byteorder
 
 CAPACITY = 1024
 _ID_BYTES = 8
@@ -101,8 +102,12 @@ class Recent:
     def _count(self) -> None:
         ids = self._ids
         self._filter = array("H", bytes(2 * _SLOTS))
-        for at in range(0, len(ids), _ID_BYTES):
-            self._filter[(ids[at] | ids[at + 1] << 8) & (_SLOTS - 1)] += 1
+        counts = self._filter
+        low = array("H", bytes(ids))
+        if byteorder == "big":
+            low.byteswap()
+        for start in low[:: _ID_BYTES // 2]:
+            counts[start & (_SLOTS - 1)] += 1
 
     def _known(self, id_hash: int, content_hash: int) -> int:
         needle = id_hash.to_bytes(_ID_BYTES, "little")

@@ -66,8 +66,17 @@ class Stage(Protocol):
     def count_keys(self) -> int:
         """How many keys have a state."""
 
-    def restore(self, snapshots: Iterable[Snapshot]) -> int:
-        """Take states back (the highest next_offset of a key wins); returns the offset to resume from."""
+    def restore(self, snapshots: Iterable[Snapshot], *, lazily: bool = False) -> int:
+        """Take states back (the highest next_offset of a key wins); returns the offset to resume from.
+
+        ``lazily``: a state may stay as bytes until its key is needed.
+        """
+
+    def wake(self, most: int) -> int:
+        """Read up to ``most`` of the states that are still bytes; returns how many are left."""
+
+    def is_common(self, event: LogEvent) -> bool:
+        """Whether a record reads or changes the states of many keys together, so that no sweep may go across it."""
 
 
 def output_id(

@@ -11,13 +11,14 @@ from events.codec import encode
 from governance.settings import parse_settings
 from streams.kafka.connect import KafkaProblem
 from streams.kafka.worker.changelog import (
+    PART_BYTES,
     Barrier,
     Reading,
     Recovered,
     barrier_key,
     encode_barrier,
-    encode_snapshot,
     key_of,
+    snapshot_records,
 )
 from streams.kafka.worker.desk import Desk
 from streams.kafka.worker.recovery import make_lane
@@ -31,7 +32,8 @@ A, B, C = b"term-aaa", b"term-bbb", b"term-ccc"
 
 
 def state(term: bytes, number: int, key: str, next_offset: int, blob: bytes, topic_id: str = "id-1") -> Any:
-    return key_of(term, number, key), encode_snapshot(topic_id, Snapshot(key, next_offset, blob)), 0
+    ((raw_key, value),) = snapshot_records(term, number, topic_id, Snapshot(key, next_offset, blob)).items()
+    return raw_key, value, 0
 
 
 def barrier(term: bytes, resume: int, **more: Any) -> Any:
@@ -60,9 +62,9 @@ def test_a_late_snapshot_of_an_owner_that_lost_the_partition_changes_nothing():
     assert found.all_snapshots() == [Snapshot("k", 200, b"200"), Snapshot(META_KEY, 200, b"meta 200")]
     assert found.barrier is not None
     assert found.barrier.resume == 200
-    assert {(one.key, one.next_offset) for one in found.superseded} >= {
-        (key_of(A, 1, "k"), 100),
-        (key_of(A, 2, "k"), 150),
+    assert {(one.keys, one.next_offset) for one in found.superseded} >= {
+        ((key_of(A, 1, "k"),), 100),
+        ((key_of(A, 2, "k"),), 150),
     }
 
 
@@ -81,7 +83,7 @@ def test_half_a_barrier_alone_is_no_state():
     found = read(state(A, 1, "k", 100, b"100"))
     assert found.barrier is None
     assert found.all_snapshots() == []
-    assert [one.key for one in found.superseded] == [key_of(A, 1, "k")]
+    assert [one.keys for one in found.superseded] == [(key_of(A, 1, "k"),)]
 
 
 def test_tombstones_and_compaction_leave_the_same_choice():
@@ -157,3 +159,34 @@ def test_snapshots_wait_for_outputs_and_the_barrier_for_the_snapshots():
         assert desk.covered == 1
 
     asyncio.run(run())
+
+
+def parts(term: bytes, number: int, key: str, next_offset: int, blob: bytes) -> list[Any]:
+    made = snapshot_records(term, number, "id-1", Snapshot(key, next_offset, blob))
+    assert len(made) == 3
+    assert max(map(len, made.values())) <= PART_BYTES
+    return [(raw_key, value, 0) for raw_key, value in made.items()]
+
+
+def test_a_large_state_is_written_in_parts_and_comes_back_whole():
+    old, new = bytes(2_500_000), b"x" * 2_500_000
+    first, second = parts(A, 1, "k", 100, old), parts(B, 1, "k", 180, new)
+    found = read(*first, barrier(A, 100), *reversed(second), barrier(B, 200))
+    assert found.snapshots == [Snapshot("k", 180, new)]
+    assert found.places["k"].keys == tuple(key for key, _, _ in second)
+    assert (tuple(key for key, _, _ in first), 100) in {(one.keys, one.next_offset) for one in found.superseded}
+
+
+def test_a_large_state_of_which_a_part_is_missing_counts_for_nothing():
+    first, torn = parts(A, 1, "k", 100, bytes(2_500_000)), parts(B, 1, "k", 90, b"x" * 2_500_000)
+    found = read(*first, *torn[1:], barrier(A, 100))
+    assert found.snapshots == [Snapshot("k", 100, bytes(2_500_000))]
+    assert (tuple(key for key, _, _ in torn[1:]), 90) in {(one.keys, one.next_offset) for one in found.superseded}
+
+
+def test_a_large_state_of_the_partition_itself_is_that_of_its_barrier():
+    mine, others = parts(B, 7, META_KEY, 200, b"m" * 2_500_000), parts(A, 7, META_KEY, 100, b"n" * 2_500_000)
+    known = [*others, barrier(A, 100, meta=b"", meta_number=7), *mine, barrier(B, 200, meta=b"", meta_number=7)]
+    assert read(*known).all_snapshots() == [Snapshot(META_KEY, 200, b"m" * 2_500_000)]
+    with pytest.raises(KafkaProblem, match="own state is not there"):
+        read(*mine[1:], barrier(B, 200, meta=b"", meta_number=7))

@@ -73,6 +73,7 @@ def written(outputs: list[Any]) -> list[bytes]:
 
 
 def state_of(judged: Any) -> dict[str, tuple[int, bytes]]:
+    judged.wake(1_000_000)
     return {keyed.key: (keyed.next_offset, judged.dump_body(keyed.body)) for keyed in judged.keys.values()}
 
 
@@ -88,10 +89,10 @@ def test_batch_boundaries_change_nothing(plan: list[Any], cuts: list[int]):
     assert state_of(parts) == state_of(whole)
 
 
-@given(plan=steps, cut=st.integers(0, 120), crash=st.integers(0, 120))
+@given(plan=steps, cut=st.integers(0, 120), crash=st.integers(0, 120), lazily=st.booleans())
 @settings(max_examples=80, deadline=None)
 def test_a_crash_after_any_record_and_a_snapshot_at_any_earlier_one_change_nothing(
-    plan: list[Any], cut: int, crash: int
+    plan: list[Any], cut: int, crash: int, lazily: bool
 ):
     log = log_of(plan)
     cut, crash = sorted((min(cut, len(log)), min(crash, len(log))))
@@ -100,7 +101,7 @@ def test_a_crash_after_any_record_and_a_snapshot_at_any_earlier_one_change_nothi
     said = written(before.process(log[:cut]))
     kept = before.snapshot()
     said_after_snapshot = written(before.process(log[cut:crash]))
-    resume = after.restore(kept)
+    resume = after.restore(kept, lazily=lazily)
     replayed = written(after.process([entry for entry in log if entry[0] >= resume]))
     assert said + replayed == expected
     assert replayed[: len(said_after_snapshot)] == said_after_snapshot, "what is said again has the same id and bytes"

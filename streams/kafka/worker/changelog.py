@@ -6,14 +6,15 @@ all snapshots before it hold everything, and carries the partition's own state. 
 - a snapshot's Kafka key names its owner's term and its barrier's number, so that nobody overwrites another's, and an
   unfinished barrier nothing that is still needed;
 - the barrier with the highest resume offset counts; of a key the snapshot with the highest next_offset that does not
-  lie beyond it. A late record of an owner that lost the partition changes nothing, nor does half a barrier;
+  lie beyond its reach. A late record of an owner that lost the partition changes nothing, nor does half a barrier;
 - what is superseded gets a tombstone, only after a barrier that covers it was acknowledged.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -25,7 +26,11 @@ from streams.records import Partition, Snapshot
 
 FORMAT = 1
 _TERM_BYTES, _NUMBER_BYTES = 8, 4
-_KEY, _BARRIER = b"k", b"b"
+_KEY, _BARRIER, _PART = b"k", b"b", b"p"
+_KEY_START = len(_KEY) + _TERM_BYTES + _NUMBER_BYTES
+_PART_START = len(_PART) + 8 + 2 + 2
+PART_BYTES = 1024 * 1024
+"""A larger value is written in parts, each a record of its own: brokers and clients refuse larger ones."""
 _START_OVER = (
     "if the input topic was made anew on purpose, delete this state topic too and make it again (tripline topics "
     "create); else point kafka.prefix at the topics that belong together"
@@ -44,8 +49,11 @@ class _KeyRecord(Struct, array_like=True):
 class Barrier(Struct, array_like=True, kw_only=True):
     """One barrier: everything below ``resume`` is in the snapshots, and its outputs are acknowledged.
 
-    ``meta``: the partition's own state as its stage encoded it, as of the stage's offset ``meta_next``. ``sent``: how
-    many records were fed to input partitions; ``fed``: of each source, the number of the last fed record taken.
+    ``reach``: snapshots were taken while records went on being judged, up to this offset; all outputs below it are
+    acknowledged as well. 0: up to ``resume``. ``meta``: the partition's own state as its stage encoded it, as of the
+    stage's offset ``meta_next``; when that is large it is written like a key's snapshot, under barrier number
+    ``meta_number`` of the same term, and ``meta`` is empty. ``sent``: how many records were fed to input partitions;
+    ``fed``: of each source, the number of the last fed record taken.
     """
 
     format: int = FORMAT
@@ -58,12 +66,14 @@ class Barrier(Struct, array_like=True, kw_only=True):
     meta: bytes
     sent: int
     fed: dict[str, int]
+    reach: int = 0
+    meta_number: int = 0
 
 
 class Written(Struct, frozen=True):
-    """A record of the changelog that a later barrier may remove: its Kafka key and how far it reaches."""
+    """What a later barrier may remove of the changelog: the Kafka keys of one snapshot, and how far it reaches."""
 
-    key: bytes
+    keys: tuple[bytes, ...]
     next_offset: int
 
 
@@ -97,9 +107,17 @@ def barrier_key(term: bytes) -> bytes:
     return _BARRIER + term
 
 
-def encode_snapshot(topic_id: str, snapshot: Snapshot) -> bytes:
-    """The value of a key's snapshot."""
-    return _pack.encode(_KeyRecord(topic_id, snapshot.next_offset, snapshot.blob))
+def snapshot_records(term: bytes, number: int, topic_id: str, snapshot: Snapshot) -> dict[bytes, bytes]:
+    """A key's snapshot as records: one, or several parts of a large one."""
+    key = key_of(term, number, snapshot.key)
+    value = _pack.encode(_KeyRecord(topic_id, snapshot.next_offset, snapshot.blob))
+    if len(value) <= PART_BYTES:
+        return {key: value}
+    parts = [value[start : start + PART_BYTES] for start in range(0, len(value), PART_BYTES)]
+    head = _PART + snapshot.next_offset.to_bytes(8, "big")
+    return {
+        head + place.to_bytes(2, "big") + len(parts).to_bytes(2, "big") + key: part for place, part in enumerate(parts)
+    }
 
 
 def encode_barrier(barrier: Barrier) -> bytes:
@@ -121,7 +139,7 @@ class Reading:
         values = self._values
         for key, value, offset in records:
             self.records += 1
-            if key is None or key[:1] not in (_KEY, _BARRIER):
+            if key is None or key[:1] not in (_KEY, _BARRIER, _PART):
                 raise self._corrupt(offset, "its key is none of Tripline's")
             if value is None:
                 values.pop(key, None)
@@ -131,31 +149,58 @@ class Reading:
     def finish(self) -> Recovered:
         """Choose; raises KafkaProblem for a record that can't be read or belongs to another topic or partition."""
         barriers = self._barriers()
-        best = max(barriers, key=lambda found: found[1].resume, default=None)
-        resume = best[1].resume if best is not None else 0
+        best_key, best = max(barriers, key=lambda found: found[1].resume, default=(b"", None))
+        reach = max(best.resume, best.reach) if best is not None else 0
+        meta_key = b"" if best is None else key_of(best_key[len(_BARRIER) :], best.meta_number, META_KEY)
         chosen: dict[str, tuple[Written, bytes]] = {}
-        superseded = [Written(key, barrier.resume) for key, barrier in barriers]
-        start = len(_KEY) + _TERM_BYTES + _NUMBER_BYTES
-        for raw_key, raw in self._values.items():
-            if raw_key[:1] != _KEY:
-                continue
-            record = self._read(raw, _KeyRecord)
-            self._check_topic(record.topic_id)
-            written = Written(raw_key, record.next_offset)
-            key = raw_key[start:].decode("utf-8", "surrogatepass")
+        superseded = [Written((key,), barrier.resume) for key, barrier in barriers]
+        for raw_key, written, blob in self._snapshots(superseded):
+            key = raw_key[_KEY_START:].decode("utf-8", "surrogatepass")
             known = chosen.get(key)
-            if record.next_offset > resume or (known is not None and known[0].next_offset >= record.next_offset):
+            is_others = key == META_KEY and raw_key != meta_key
+            is_old = known is not None and known[0].next_offset >= written.next_offset
+            if written.next_offset > reach or is_others or is_old:
                 superseded.append(written)
                 continue
             if known is not None:
                 superseded.append(known[0])
-            chosen[key] = (written, record.blob)
+            chosen[key] = (written, blob)
+        places = {key: written for key, (written, _) in chosen.items()}
+        meta = chosen.pop(META_KEY, None)
+        if best is not None and best.meta_number:
+            if meta is None:
+                raise self._corrupt(None, "a barrier's own state is not there")
+            best.meta = meta[1]
         return Recovered(
-            barrier=None if best is None else best[1],
+            barrier=best,
             snapshots=[Snapshot(key, written.next_offset, blob) for key, (written, blob) in chosen.items()],
-            places={key: written for key, (written, _) in chosen.items()},
+            places=places,
             superseded=superseded,
         )
+
+    def _snapshots(self, torn: list[Written]) -> Iterator[tuple[bytes, Written, bytes]]:
+        """Every whole snapshot: key, where it lies, its bytes. Parts of which others are missing go to ``torn``."""
+        parts: dict[bytes, list[bytes]] = defaultdict(list)
+        for raw_key, raw in self._values.items():
+            if raw_key[:1] == _KEY:
+                record = self._read_snapshot(raw)
+                yield raw_key, Written((raw_key,), record.next_offset), record.blob
+            elif raw_key[:1] == _PART:
+                parts[raw_key[_PART_START:]].append(raw_key)
+        for whole_key, keys in parts.items():
+            keys.sort()
+            count = int.from_bytes(keys[0][_PART_START - 2 : _PART_START], "big")
+            written = Written(tuple(keys), int.from_bytes(keys[0][len(_PART) : len(_PART) + 8], "big"))
+            if len(keys) < count:
+                torn.append(written)
+            else:
+                record = self._read_snapshot(b"".join(self._values[key] for key in keys))
+                yield whole_key, written, record.blob
+
+    def _read_snapshot(self, raw: bytes) -> _KeyRecord:
+        record = self._read(raw, _KeyRecord)
+        self._check_topic(record.topic_id)
+        return record
 
     def _barriers(self) -> list[tuple[bytes, Barrier]]:
         found = []

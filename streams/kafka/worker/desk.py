@@ -10,22 +10,27 @@ from functools import partial
 from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from dashboards.worker_metrics import WorkerMetrics
 from streams.kafka.spec import STATE_OF
 from streams.kafka.worker.changelog import (
+    PART_BYTES,
     Recovered,
     Written,
     barrier_key,
     encode_barrier,
-    encode_snapshot,
-    key_of,
     new_term,
+    snapshot_records,
 )
 from streams.kafka.worker.lane import Lane, Outgoing, Record, Saved
+from streams.keyed import META_KEY
+from streams.records import Snapshot
 
 _SHARE = 20
 """Encoding snapshots takes at most 1/20 of the time, however many states change."""
+_STEP_SECS, _PAUSE = 0.002, 4
+"""States are encoded for 2 ms at a time, then records have four times as long."""
 _PAGE = 200
 """Snapshots sent between two looks at what else there is to do."""
 _log = structlog.get_logger("tripline.worker")
@@ -120,7 +125,7 @@ class Desk:
         return since >= self.cost_secs * _SHARE
 
     async def save(self) -> None:
-        """A barrier: outputs acknowledged, then the snapshots, then where to resume; then what they supersede goes.
+        """A barrier: states encoded, outputs acknowledged, snapshots written, where to resume, then old ones removed.
 
         Raises a KafkaError when something can't be written; what was acknowledged before still holds.
         """
@@ -132,16 +137,33 @@ class Desk:
                     await self._acknowledged()
                     return
                 began = time.monotonic()
-                saved = self.lane.save()
-                waiting = self._acknowledged()
+                saved = await self._encode()
                 self._saved_at = time.monotonic()
-                self.cost_secs = self._saved_at - began
-                await waiting
+                await self.send()
+                await self._acknowledged()
                 await self._write(saved)
                 self.saved_wall = time.time()
                 self._count(saved, time.monotonic() - began)
         finally:
             self.is_saving = False
+
+    async def _encode(self) -> Saved:
+        """All states of a barrier, encoded in steps between which records are judged; a lane that closes does not wait.
+
+        Keys may then be newer than the barrier: so everything that was judged meanwhile has to be acknowledged too,
+        before any of it is written.
+        """
+        self.cost_secs = 0.0
+        began = time.monotonic()
+        self.lane.begin_save()
+        while True:
+            saved = self.lane.step_save(_STEP_SECS)
+            now = time.monotonic()
+            self.cost_secs += now - began
+            if saved is not None:
+                return saved
+            await asyncio.sleep(0 if self.is_closing else _STEP_SECS * _PAUSE)
+            began = time.monotonic()
 
     def _count(self, saved: Saved, secs: float) -> None:
         if self._counters is None:
@@ -160,12 +182,15 @@ class Desk:
 
     async def _write(self, saved: Saved) -> None:
         self._number += 1
-        barrier, places = saved.barrier, dict[str, Written]()
+        barrier, places, snapshots = saved.barrier, dict[str, Written](), saved.snapshots
+        if len(barrier.meta) > PART_BYTES:
+            snapshots = [*snapshots, Snapshot(META_KEY, barrier.resume, barrier.meta)]
+            barrier = replace(barrier, meta=b"", meta_number=self._number)
         records: list[tuple[bytes, bytes | None]] = []
-        for snapshot in saved.snapshots:
-            raw_key = key_of(self._term, self._number, snapshot.key)
-            places[snapshot.key] = Written(raw_key, snapshot.next_offset)
-            records.append((raw_key, encode_snapshot(barrier.topic_id, snapshot)))
+        for snapshot in snapshots:
+            made = snapshot_records(self._term, self._number, barrier.topic_id, snapshot)
+            places[snapshot.key] = Written(tuple(made), snapshot.next_offset)
+            records += made.items()
         await self._put(records)
         await self._put([(barrier_key(self._term), encode_barrier(barrier))])
         self.covered = barrier.resume
@@ -173,7 +198,7 @@ class Desk:
         self._places |= places
         gone = [written for written in self._superseded if written.next_offset <= barrier.resume]
         self._superseded = [written for written in self._superseded if written.next_offset > barrier.resume]
-        await self._put([(written.key, None) for written in gone])
+        await self._put([(key, None) for written in gone for key in written.keys])
 
     async def _put(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
         """Write records to the changelog and wait until all are acknowledged."""

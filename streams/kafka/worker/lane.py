@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from time import perf_counter
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from events.codec import BadEvent, encode
 from events.rows import ROW
@@ -27,6 +30,7 @@ from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
 from streams.kafka.worker.changelog import Barrier, Recovered
 from streams.kafka.worker.decoding import Decoder
+from streams.keyed import META_KEY
 from streams.records import Entry, Output, Partition, Snapshot, Stage
 from streams.routing import ACTIONS, PORTFOLIO
 
@@ -70,6 +74,16 @@ class Saved(Struct, frozen=True, kw_only=True):
     barrier: Barrier
 
 
+class _Sweep:
+    """A barrier that is being saved: what is encoded, and what is still to be."""
+
+    __slots__ = ("barrier", "left", "taken")
+
+    def __init__(self, left: Iterator[Snapshot], barrier: Barrier) -> None:
+        self.left, self.barrier = left, barrier
+        self.taken: list[Snapshot] = []
+
+
 class Lane:
     """Judges one input partition. ``position`` is the next offset to judge; ``partitions`` those of every topic."""
 
@@ -80,6 +94,7 @@ class Lane:
         self.position = 0
         self.since_saved = 0
         self.last_at_ms = 0
+        self._sweep: _Sweep | None = None
         self.counts: Counter[tuple[str, ...]] = Counter()
         self._decoder = Decoder(partition.topic)
         self._at_home: set[str] = set()
@@ -100,6 +115,8 @@ class Lane:
             return []
         out: list[Outgoing] = []
         entries, releases = self._entries(records, out)
+        if self._sweep is not None and any(self.stage.is_common(event) for _, _, event in entries):
+            self._finish_sweep()
         self.position = records[-1].offset + 1
         self.since_saved += len(records)
         self.last_at_ms = records[-1].timestamp
@@ -231,29 +248,58 @@ class Lane:
 
     # --- state ----------------------------------------------------------------------------------------------------
 
-    def save(self) -> Saved:
-        """The barrier: all states that changed since the last one, encoded now, and where to resume."""
-        *keys, own = self.stage.snapshot()
+    def begin_save(self) -> None:
+        """The barrier: what changed since the last one is to be saved, and judging is to be resumed from here.
+
+        Where keys stand alone they are encoded step by step while records go on being judged: a key is then newer
+        than the barrier, and what lies between is skipped for it when the records are judged again. Deals and managers
+        share accounts (win rates, what is decided at a marker): all of theirs are encoded now.
+        """
+        taken = self.stage.snapshots()
+        if self.partition.topic != ACTIONS:
+            taken = iter(list(taken))
+        first = next(taken)  # the barrier is where the first is asked for
+        self._sweep = _Sweep(chain((first,), taken), self._barrier())
         self.since_saved = 0
+
+    def step_save(self, secs: float) -> Saved | None:
+        """Encode for about ``secs``; what is to be written when all is encoded, else None."""
+        sweep, end = self._sweep, perf_counter() + secs
+        if sweep is None:
+            raise RuntimeError("there is no barrier to save")
+        for one in sweep.left:
+            sweep.taken.append(one)
+            if perf_counter() >= end and one.key != META_KEY:
+                return None
+        self._sweep = None
+        *keys, own = sweep.taken
+        barrier = replace(sweep.barrier, meta_next=own.next_offset, meta=own.blob, reach=self.position)
+        return Saved(snapshots=keys, barrier=barrier)
+
+    def _finish_sweep(self) -> None:
+        """Encode what is left now."""
+        if self._sweep is not None:
+            self._sweep.left = iter(list(self._sweep.left))
+
+    def _barrier(self) -> Barrier:
         place = self.partition
-        barrier = Barrier(
+        return Barrier(
             engine_id=place.engine_id,
             topic=place.topic,
             topic_id=place.topic_id,
             index=place.index,
             resume=self.position,
-            meta_next=own.next_offset,
-            meta=own.blob,
+            meta_next=0,
+            meta=b"",
             sent=self._sent,
             fed=dict(self._fed),
         )
-        return Saved(snapshots=keys, barrier=barrier)
 
     def restore(self, recovered: Recovered) -> None:
         """Take up where a barrier ended."""
         if recovered.barrier is None:
             return
-        self.stage.restore(recovered.all_snapshots())
+        self.stage.restore(recovered.all_snapshots(), lazily=True)
         self.position = recovered.barrier.resume
         self._sent = recovered.barrier.sent
         self._fed = dict(recovered.barrier.fed)

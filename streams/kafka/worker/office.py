@@ -25,6 +25,8 @@ from streams.ticks import tick_event
 CLOSE_SECS = 30.0
 """A revoke waits so long for snapshots; less than the group's rebalance timeout. What is not saved is judged again."""
 _ROUND_SECS = 0.2
+_WOKEN, _WAKE_PAUSE_SECS = 5, 0.004
+"""Some 2 ms of work, then twice as long for records."""
 _log = structlog.get_logger("tripline.worker")
 
 
@@ -60,6 +62,7 @@ class Office:
         self._spawn(self._keep_saving())
         self._spawn(self._keep_ticking())
         self._spawn(self.watch.keep_watching())
+        self._spawn(self._keep_waking())
 
     async def stop(self) -> None:
         """Save everything and disconnect."""
@@ -139,6 +142,16 @@ class Office:
                 if desk.is_due(engine.snapshot_secs, engine.snapshot_events):
                     desk.is_saving = True
                     self._spawn(desk.save())
+
+    async def _keep_waking(self) -> None:
+        """Read recovered states that nobody needed yet, a few at a time, so that no tick has to read them all."""
+        while True:
+            left = 0
+            for desk in list(self.desks.values()):
+                if (still := desk.lane.stage.wake(_WOKEN)) > 0:
+                    left += still
+                    await asyncio.sleep(_WAKE_PAUSE_SECS)
+            await asyncio.sleep(0 if left else 1.0)
 
     async def _keep_ticking(self) -> None:
         """The ticker: whoever has partition 0 of the actions appends the ticks; one tick written twice counts once."""
