@@ -86,7 +86,7 @@ class Post:
         self._loop = loop
         self._linger_ms = linger_ms
         self._producer: Any = None
-        self._trouble = "not connected yet"
+        self._trouble = f"not connected to {kafka.bootstrap} yet"
         self._numbers = itertools.count()
         self._on_the_way: dict[int, float] = {}
         self._keeping: Future[Any] | None = None
@@ -108,8 +108,8 @@ class Post:
     @property
     def trouble(self) -> str:
         """Why nothing can be written now, in words; "" when it can."""
-        if self._producer is None or self._trouble:
-            return self._trouble or "not connected yet"
+        if self._trouble:
+            return self._trouble
         oldest = self.oldest_secs()
         return f"records are not acknowledged since {oldest:.1f} s" if oldest > SLOW_SECS else ""
 
@@ -189,6 +189,7 @@ class Post:
 
     async def _drop(self) -> None:
         current, self._producer = self._producer, None
+        self._trouble = self._trouble or "disconnected"
         if current is not None:
             await _stopped(current)
 

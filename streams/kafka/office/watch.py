@@ -41,7 +41,7 @@ class Watch:
         """When it looked last and the store was there."""
         self.is_open = False
         """Whether the store was found, with tables of this version, since the start."""
-        self.trouble = "not looked at yet"
+        self.trouble = f"{store} was not met yet"
 
     def start(self) -> None:
         """Start the thread."""

@@ -1,0 +1,185 @@
+"""The gates of consoles on Kafka: several on one agent, and without store or broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from events.codec import decode
+from events.types import Admission, AdmissionEvent
+from streams.kafka.admin import create
+from streams.kafka.office.runtime import OfficeRuntime
+from tests.kafka.broker import Broker, NoBroker
+from tests.kafka.conftest import settings_of
+from tests.kafka.deciding import Offices, a_check, asked, by_person, settings_with
+from tests.kafka.working import until
+from tests.postgres import Postgres
+
+BUDGET = 40
+
+
+@pytest.fixture
+def tight(offices: Offices) -> Offices:
+    """Consoles where an agent may write 40 records."""
+    kafka, url = offices.settings.kafka, offices.settings.store.url
+    offices.settings = settings_with(kafka, url, budget=BUDGET)
+    return offices
+
+
+def admissions(offices: Offices, agent: str = "bot") -> list[Admission]:
+    """What lies in the agent's input, each event id once, in the order of their numbers."""
+    events = [decode(record.value) for record in offices.cluster.read("agent.actions")]
+    found = {event.id: event for event in events if isinstance(event, AdmissionEvent) and event.data.agent_id == agent}
+    assert all(event_id == f"admission:default/{agent}:{event.data.seq}" for event_id, event in found.items())
+    return sorted((event.data for event in found.values()), key=lambda data: data.seq)
+
+
+def test_an_admission_is_in_the_log_when_the_answer_comes(offices: Offices):
+    office = offices.open()
+    answer = asked(office, a_check(records=("r-1", "r-2")))
+    assert (answer.decision, answer.rule) == ("allow", "allowed")
+    (admitted,) = admissions(offices)
+    assert (admitted.decision_id, admitted.seq, admitted.record_ids) == (answer.decision_id, 1, ["r-1", "r-2"])
+    until(lambda: offices.one("SELECT count(*) FROM publication") == 0, "it needs no publication any more", 5)
+    assert offices.one("SELECT seq FROM gate_decision WHERE decision_id = ?", answer.decision_id) == 1
+
+
+def test_two_gates_on_one_agent_keep_one_budget_and_number_without_a_gap(tight: Offices):
+    gates = [tight.open(), tight.open()]
+
+    def ask_all(gate: int) -> list[str]:
+        answers: list[str] = []
+        for wave in range(20):
+            futures = [gates[gate].check(a_check(records=(f"r-{gate}-{wave}-{number}",))) for number in range(3)]
+            answers += [future.result(10).decision for future in futures]
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(ask_all, (0, 1))
+    assert first.count("allow") + second.count("allow") == BUDGET
+    assert min(first.count("allow"), second.count("allow")) > 0
+    admitted = admissions(tight)
+    assert [one.seq for one in admitted] == list(range(1, BUDGET + 1))
+    assert len({record for one in admitted for record in one.record_ids}) == BUDGET
+    assert asked(tight.open(), a_check(records=("r-new",))).rule == "budget"
+
+
+def test_a_stopped_agent_is_refused_by_every_gate_from_the_commit_on(offices: Offices):
+    gates = [offices.open(), offices.open()]
+    assert {asked(gate, a_check()).decision for gate in gates} == {"allow"}
+    for number in range(5):
+        stopper, other = gates[number % 2], gates[1 - number % 2]
+        row = stopper.control(by_person("bot", "suspended", 0)).result(5).row
+        assert {asked(gate, a_check()).rule for gate in (other, stopper)} == {"suspended"}
+        released = other.control(by_person("bot", "active", row.epoch)).result(5).row
+        assert released.state == "releasing"
+        assert {asked(gate, a_check()).rule for gate in (other, stopper)} == {"held"}
+        until(lambda: len(offices.releases()) > number, "the release is in the log")  # noqa: B023
+        offices.echo(offices.releases()[-1])
+        until(lambda: offices.state() == "active", "it is active")
+        assert {asked(gate, a_check()).decision for gate in (other, stopper)} == {"allow"}
+
+
+def test_a_stop_of_all_is_obeyed_by_every_gate_at_once(offices: Offices):
+    gates = [offices.open(), offices.open()]
+    assert {asked(gate, a_check()).decision for gate in gates} == {"allow"}
+    gates[0].control(by_person("*", "suspended", 0)).result(5)
+    assert {asked(gate, a_check(agent)).rule for gate in gates for agent in ("bot", "rogue")} == {"stop_all"}
+
+
+def test_a_request_id_gives_one_admission_whichever_gate_is_asked(offices: Offices):
+    gates = [offices.open(), offices.open()]
+    answers = [asked(gate, a_check(request_id="once")) for gate in (*gates, *gates)]
+    assert {answer.decision for answer in answers} == {"allow"}
+    assert len({answer.decision_id for answer in answers}) == 1
+    assert [one.seq for one in admissions(offices)] == [1]
+    other = asked(gates[1], a_check(records=("r-2",), request_id="once"))
+    assert other.rule == "request_id"
+    assert offices.one("SELECT count(*) FROM finding WHERE detector = 'gate'") == 1
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Postgres]]:
+    """Broker and database that a test may break."""
+    try:
+        broker = Broker(tmp_path_factory.mktemp("own-kafka"))
+        broker.start()
+    except NoBroker as problem:
+        pytest.skip(str(problem))
+    server = Postgres()
+    server.start()
+    yield broker, server
+    server.close()
+    broker.stop()
+
+
+@pytest.fixture
+def breakable(own: tuple[Broker, Postgres]) -> Iterator[Offices]:
+    """Consoles on these."""
+    broker, server = own
+    kafka = settings_of(broker.address)
+    create(kafka)
+    made = Offices(settings_with(kafka, server.database()))
+    yield made
+    made.close()
+
+
+def check_denied(office: OfficeRuntime) -> None:
+    """Writes are denied, and soon."""
+    began = time.monotonic()
+    answer = asked(office, a_check())
+    assert (answer.decision, answer.rule) == ("deny", "control_unknown")
+    assert time.monotonic() - began < 2.0
+
+
+def test_without_the_store_writes_are_denied_until_it_is_back(breakable: Offices, own: tuple[Broker, Postgres]):
+    office = breakable.open()
+    assert asked(office, a_check()).decision == "allow"
+    own[1].kill()
+    check_denied(office)
+    check_denied(office)
+    until(lambda: "store" in office.status().degraded_reasons, "it says so", 5)
+    own[1].start()
+    until(lambda: asked(office, a_check()).decision == "allow", "it works again", 10)
+    until(lambda: not office.status().troubles, "nothing is wrong any more", 10)
+    assert [one.seq for one in admissions(breakable)] == list(range(1, len(admissions(breakable)) + 1))
+
+
+def test_without_the_broker_writes_are_denied_until_it_is_back(
+    breakable: Offices, own: tuple[Broker, Postgres], tmp_path: Path
+):
+    office = breakable.open()
+    assert asked(office, a_check()).decision == "allow"
+    own[0].kill()
+    for _ in range(5):
+        check_denied(office)
+    until(lambda: "broker" in office.status().degraded_reasons, "it says so", 10)
+    seq = breakable.one("SELECT seq FROM gate_agent")
+    check_denied(office)
+    assert breakable.one("SELECT seq FROM gate_agent") == seq  # once it is known, budgets are not debited in vain
+    own[0].start()
+    until(lambda: asked(office, a_check()).decision == "allow", "it works again", 30)
+    until(lambda: breakable.one("SELECT count(*) FROM publication") == 0, "what was committed is in the log", 20)
+    count = breakable.one("SELECT seq FROM gate_agent")
+    assert [one.seq for one in admissions(breakable)] == list(range(1, count + 1))
+
+
+def test_a_console_starts_without_store_and_broker_and_denies_until_both_are_there(
+    breakable: Offices, own: tuple[Broker, Postgres]
+):
+    own[1].kill()
+    own[0].kill()
+    office = breakable.open(ready=False)
+    check_denied(office)
+    until(lambda: {"store", "broker"} <= set(office.status().degraded_reasons), "it says what is missing", 15)
+    assert all("127.0.0.1" in trouble for trouble in office.status().troubles[:2])
+    own[1].start()
+    until(lambda: "store" not in office.status().degraded_reasons, "the store is there", 15)
+    check_denied(office)
+    own[0].start()
+    until(lambda: not office.status().troubles, "all is well", 30)
+    assert asked(office, a_check()).decision == "allow"
