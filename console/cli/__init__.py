@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("console.cli.topics", "Make Tripline's Kafka topics, and compare them with the settings."),
     "produce": ("console.cli.produce", "Write log files to the Kafka topics."),
     "worker": ("console.cli.worker", "Run the engine on Kafka."),
+    "console": ("console.cli.console", "Run gate, control authority and pages on Kafka and PostgreSQL."),
     "schema": ("console.cli.schema", "Export the JSON Schemas of all events."),
     "users": ("console.cli.users", "People who may log in."),
     "tokens": ("console.cli.tokens", "API tokens of agents and event sources."),

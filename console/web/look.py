@@ -20,6 +20,8 @@ _DEGRADED = {
     "wal": "the store's write-ahead log is too large",
     "disk": "the disk is nearly full",
     "store": "the store can't be written",
+    "broker": "the Kafka brokers can't be reached",
+    "projections": "what agents did is not up to date",
 }
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import httpx
 from kafka import KafkaProducer
 
+from console.auth import AuthStore
 from events.codec import decode, encode
 from events.times import format_ms
 from events.types import By, Control, EvidenceData, Finding, FindingEvent, ReleaseEvent
@@ -21,7 +28,7 @@ from streams.envelopes import envelope
 from streams.kafka.office.runtime import OfficeRuntime
 from streams.kafka.partition import partition_of
 from streams.kafka.worker.lane import ENGINE_HEADER
-from tests.kafka.working import Cluster, until
+from tests.kafka.working import Cluster, environ, until
 
 AGENT = """
 [agents.{name}]
@@ -44,7 +51,7 @@ def settings_with(kafka: Kafka, database: str, *, budget: int = 1_000, text: str
     overrides = {
         "kafka.bootstrap": kafka.bootstrap, "kafka.prefix": kafka.prefix, "kafka.partitions": kafka.partitions,
         "kafka.replication": 1, "kafka.min_in_sync": 1, "store.url": database,
-        "gate.unknown_authorizers": "allow",
+        "gate.unknown_authorizers": "allow", "engine.snapshot_secs": 300,
     }  # fmt: skip
     return parse_settings(toml + text, {}, overrides)
 
@@ -178,3 +185,77 @@ def counted(wanted: int, ask: Callable[[], int], what: str) -> None:
     """Wait until something was counted, no more."""
     until(lambda: ask() >= wanted, what, 20)
     assert ask() == wanted
+
+
+class RunningConsole:
+    """A console as a process, and a person who is logged in to it."""
+
+    def __init__(self, kafka: Kafka, database: str, folder: Path, name: str = "console") -> None:
+        self.path = folder / f"{name}.log"
+        args = ["--port", "0", "--json", "--config", str(folder / "tripline.toml")]
+        more = {"TRIPLINE_STORE_URL": database, "TRIPLINE_SERVER_DATA_DIR": str(folder / "data")}
+        with self.path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "console", "console", *args],
+                stdout=subprocess.PIPE, stderr=log, env={**os.environ, **environ(kafka), **more},
+            )  # fmt: skip
+        line = self.process.stdout.readline() if self.process.stdout is not None else b""
+        assert line, self.path.read_text()
+        self.client = httpx.Client(base_url=json.loads(line)["url"], auth=("maya", PASSWORD), timeout=10)
+
+    def reasons(self) -> list[str]:
+        """What /readyz says is wrong."""
+        answer = self.client.get("/readyz")
+        assert (answer.status_code == 200) == (not answer.json()["reasons"])
+        return answer.json()["reasons"]
+
+    def check(self, agent: str, *records: str) -> dict[str, Any]:
+        """The gate's answer."""
+        body = {"agent_id": agent, "action": "record.update", "object": "Contact", "record_ids": records or ["r-1"]}
+        return self.client.post("/v1/gate/check", json=body).json()
+
+    def post(self, path: str, **body: Any) -> dict[str, Any]:
+        """What the API answers a person; it must be a success."""
+        answer = self.client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def page(self, path: str) -> str:
+        """A page."""
+        answer = self.client.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.text
+
+    def kill(self) -> None:
+        """As the kernel does when memory is out."""
+        self.process.kill()
+        self._over()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self._over()
+
+    def _over(self) -> int:
+        code = self.process.wait(30)
+        self.client.close()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+
+PASSWORD = "correct horse battery"
+ALLOW = '[gate]\nunknown_authorizers = "allow"\n'
+
+
+def write_config(folder: Path) -> None:
+    """Settings of processes with the agents bot and rogue."""
+    agents = "".join(AGENT.format(name=name, budget=1_000) for name in ("bot", "rogue"))
+    (folder / "tripline.toml").write_text(agents + ALLOW)
+
+
+def add_maya(database: str) -> None:
+    """A person who may stop and release."""
+    with PgStore(database) as store:
+        AuthStore(store.engine(), now_ms).add_user("maya", "operator", PASSWORD)

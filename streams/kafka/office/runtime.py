@@ -23,6 +23,7 @@ from governance.settings import Settings
 from storage import projections
 from storage.postgres import PgLink, PgStore
 from streams.kafka.office.contacts import Contacts
+from streams.kafka.office.engine import EngineWatch
 from streams.kafka.office.findings import Findings
 from streams.kafka.office.following import Following
 from streams.kafka.office.gate import Gate
@@ -33,6 +34,7 @@ from streams.kafka.office.post import LoopThread, Post
 from streams.kafka.office.publisher import Publisher
 from streams.kafka.office.round import OfficeRound
 from streams.kafka.office.watch import Watch
+from streams.kafka.sinks import Sinks
 from streams.kafka.spec import FINDINGS
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
@@ -49,9 +51,10 @@ Subscriber = Callable[[Changes], None]
 
 
 class OfficeStatus(Struct, frozen=True, kw_only=True):
-    """How a console is doing. ``degraded_reasons``: store, broker, findings, contacts, backlog; in words ``troubles``.
+    """How a console is doing. ``degraded_reasons``: store, broker, projections, backlog; ``troubles`` says it in words.
 
-    ``queue`` counts records on their way to the brokers. There is no log here: its sizes are 0.
+    ``judged_to_ms`` is what the workers have saved. ``queue`` counts records on their way to the brokers, the oldest
+    of which waits since ``oldest_unjudged_ms``. There is no log here: its sizes are 0.
     """
 
     judged_to_ms: int
@@ -68,14 +71,16 @@ class OfficeStatus(Struct, frozen=True, kw_only=True):
 
 
 class OfficeRuntime:
-    """Parameters: settings with ``[kafka]`` and ``[store]``; the store; ``observe`` times attempts to notify.
+    """Parameters: settings with ``[kafka]`` and ``[store]``; the store.
 
     ``start`` returns at once: until store and brokers are there, writes are denied and ``status`` says why.
     """
 
-    def __init__(self, settings: Settings, store: PgStore, observe: Observe | None = None) -> None:
+    def __init__(self, settings: Settings, store: PgStore) -> None:
         self.settings = settings
         self.store = store
+        self.observe: Observe | None = None
+        """Hears of each attempt to notify; set it before ``start``."""
         self._lock = threading.Lock()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._boxes: tuple[Mailbox, ...] = ()
@@ -88,7 +93,9 @@ class OfficeRuntime:
         self._gate = Gate(settings, store, self._post, lambda: self._watch.is_open, self._tell, self._deliver)
         self._findings = Findings(settings, store, self._decided)
         self._contacts = Contacts(store)
-        self._leader = Leader(settings, store, self._decided, observe)
+        self._leader = Leader(settings, store, self._decided, self._observed)
+        self._sinks = Sinks(settings, store, self._stored)
+        self._engine = EngineWatch(settings)
         kafka = settings.kafka
         self._following = {
             "findings": Following(kafka, FINDINGS, AUTHORITY_GROUP, self._loop, self._findings.handle),
@@ -97,6 +104,7 @@ class OfficeRuntime:
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
         self._watch = Watch(store, self._begin)
+        self._has_begun = False
         self._is_closed = False
 
     def start(self) -> None:
@@ -113,6 +121,8 @@ class OfficeRuntime:
         self._is_closed = True
         self._watch.stop()
         self._leader.stop()
+        self._sinks.stop()
+        self._engine.stop()
         for following in self._following.values():
             following.stop()
         self._calls.shutdown()
@@ -187,7 +197,7 @@ class OfficeRuntime:
         now_ms, oldest = self.now_ms(), self._ingest.oldest_secs()
         counts = self._watch.counts
         return OfficeStatus(
-            judged_to_ms=self._watch.at_ms,
+            judged_to_ms=self._judged_to_ms(now_ms),
             oldest_unjudged_ms=now_ms - int(oldest * 1000) if oldest else None,
             queue=self._ingest.queue,
             degraded_reasons=list(troubles),
@@ -220,6 +230,9 @@ class OfficeRuntime:
         for following in self._following.values():
             following.start()
         self._leader.start()
+        self._sinks.start()
+        self._engine.start()
+        self._has_begun = True
 
     def _control(self, link: PgLink, request: ControlRequest) -> Decision:
         round_ = OfficeRound(link, self.settings)
@@ -255,18 +268,38 @@ class OfficeRuntime:
             for box in self._boxes:
                 box.deliver()
 
+    def _stored(self, changes: Changes) -> None:
+        """Read models were written, perhaps with an alert to tell."""
+        if "alert" in changes.kinds:
+            self._leader.wake()
+        self._tell(changes)
+
+    def _observed(self, target: str, is_accepted: bool, secs: float) -> None:
+        if self.observe is not None:
+            self.observe(target, is_accepted, secs)
+
+    def _judged_to_ms(self, now_ms: int) -> int:
+        """Now, while the workers save what they judge as often as they should."""
+        known = self._engine.judged_to_ms
+        return now_ms if known and not self._engine.behind_ms(now_ms) else known
+
     def _troubles(self) -> dict[str, str]:
         """What is wrong, by its short name, in words."""
         found: dict[str, str] = {}
+        now_ms = self.now_ms()
         if self._watch.trouble:
             found["store"] = f"the store can't be used: {self._watch.trouble}"
-        for post in (self._post, self._ingest_post):
-            if post.trouble:
-                found["broker"] = f"the brokers can't be written to: {post.trouble}"
-        for name, following in self._following.items():
-            if following.trouble:
-                found[name] = following.trouble
-        oldest = self._ingest.oldest_secs()
-        if oldest > _LATE_SECS:
-            found["backlog"] = f"the oldest event on its way has waited {oldest:.0f} s"
+        broker = self._post.trouble or self._ingest_post.trouble
+        if broker:
+            found["broker"] = f"the brokers can't be written to: {broker}"
+        elif self._has_begun:
+            waits = [following.trouble for following in self._following.values() if following.trouble]
+            if waits:
+                found["broker"] = "; ".join(waits)
+        if self._has_begun and (sinks := self._sinks.trouble()):
+            found["projections"] = f"what agents did and deals are is not written: {sinks}"
+        if (late := self._ingest.oldest_secs()) > _LATE_SECS:
+            found["backlog"] = f"the oldest event on its way has waited {late:.0f} s"
+        elif behind := self._engine.behind_ms(now_ms):
+            found["backlog"] = f"nothing was judged for {behind // 1000} s: does a worker run?"
         return found
