@@ -91,12 +91,16 @@ LANES = Row(
         Chart(
             title="Judged to, by topic",
             text="How long ago the last record that was judged came into the log, of the partition that is furthest "
-            "behind.",
+            "behind; by process for standalone servers and consoles.",
             queries=[
                 Query(
-                    f"time() - min by (job, topic) (tripline_judged_to_timestamp_seconds{{{AT}}} > 0)",
-                    "{{job}} {{topic}}",
-                )
+                    f'time() - min by (topic) (tripline_judged_to_timestamp_seconds{{{AT}, topic!=""}} > 0)',
+                    "{{topic}}",
+                ),
+                Query(
+                    f'time() - min by (instance) (tripline_judged_to_timestamp_seconds{{{AT}, topic=""}} > 0)',
+                    "{{instance}}",
+                ),
             ],
             unit="s",
             limit=60,

@@ -291,7 +291,7 @@ class Runtime:
             offsets={topic: lane.next_offset for topic, lane in lanes.items()},
             counts=dict(core.counts) if core is not None else {},
             control_counts=Counter(row.state for row in rows if not is_stop_all(row.key)),
-            suspended_by=Counter(row.by.kind for row in rows if row.state == "suspended"),
+            suspended_by=Counter(row.by.kind for row in rows if row.state == "suspended" and not is_stop_all(row.key)),
             stop_all=any(is_stop_all(row.key) and row.state == "suspended" for row in rows),
             restarts=writer.restarts,
             is_writing=core is not None,

@@ -9,7 +9,7 @@ import promql_parser
 from msgspec import Struct
 
 from console.app import make_metrics
-from dashboards.registry import Registry
+from dashboards.metrics import Metrics
 from dashboards.worker_metrics import WorkerLabels, WorkerMetrics
 from detectors.discovery import discover
 from events.codec import BadReason
@@ -77,7 +77,7 @@ def worker_metrics() -> WorkerMetrics:
     return WorkerMetrics(WorkerLabels(topics=INPUT_TOPICS, reasons=reasons, detectors=sorted(discover())), "1")
 
 
-def console_metrics() -> Registry:
+def console_metrics() -> Metrics:
     """A console's metrics, with the labels that it has."""
     return make_metrics(parse_settings(None, {}, {}))
 

@@ -188,6 +188,7 @@ def test_a_person_stops_and_releases_and_an_old_epoch_is_a_conflict(start: Start
 def test_one_person_stops_all_and_two_end_it(start: Start) -> None:
     runtime = start()
     assert runtime.stop_all("eva", "unclear").result(10).changed
+    assert (runtime.status().stop_all, runtime.status().suspended_by) == (True, {})
     assert ask(runtime, 1).rule == Rule.STOP_ALL
     runtime.close()
     runtime = start()
