@@ -39,8 +39,9 @@ PEOPLE_FILE = "people.db"
 OTHER_FINDERS = ("event_identity", "gate")
 """What else than a detector makes findings."""
 HTTP_CODES = (
-    "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_yours", "only_a_person",
-    "too_large", "too_many_failures", "too_slow", "unauthorized", "unknown_host", "unsupported_media_type",
+    "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_available", "not_yours",
+    "only_a_person", "too_large", "too_many_failures", "too_slow", "unauthorized", "unknown_host",
+    "unsupported_media_type",
 )  # fmt: skip
 
 

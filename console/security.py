@@ -16,21 +16,25 @@ from ipaddress import ip_address
 from typing import cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPReceiveMessage, HTTPScope, Receive, Scope, Send
 from msgspec import Struct
 from msgspec.structs import replace
+from sqlalchemy.exc import SQLAlchemyError
 
 from console.answers import answer_of, encoded, secured, send_answer
 from console.auth import CALLER_KEY, NOBODY, BadCredentials, Caller, Identifier, csrf_of
 from console.errors import Refused, forbidden
 from console.heads import Head, read_head
 from console.hot import HotRoute, answer_by
+from storage.errors import StoreError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 STAND_IN = "\ue000"  # for private use, so that it can't be part of a path that comes in
 SMALL_BODY_BYTES = 256 * 1024
+_log = structlog.get_logger("tripline.console")
 
 
 class GuardConfig(Struct, frozen=True, kw_only=True):
@@ -150,6 +154,10 @@ class Guard:
                 wait = {"Retry-After": str(problem.wait_secs)}
                 raise Refused(429, "too_many_failures", problem.message, headers=wait) from None
             raise unauthorized(problem.message) from None
+        except (StoreError, SQLAlchemyError, TimeoutError) as problem:
+            _log.warning("caller_not_known", problem=repr(problem))
+            why = "the store can't be read, so nobody knows who you are; try again"
+            raise Refused(503, "not_available", why, headers={"Retry-After": "1"}) from None
 
     async def _with_body(self, scope: HTTPScope, receive: Receive, send: Send, head: Head, caller: Caller) -> None:
         limit = self._config.max_body_bytes if scope["path"] == "/v1/events" else SMALL_BODY_BYTES

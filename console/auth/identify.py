@@ -15,6 +15,8 @@ from console.auth.store import AuthStore, hashed
 from console.auth.throttle import Throttle
 
 REFRESH_SECS = 2.0
+REFRESH_LIMIT_SECS = 1.5
+"""A store that takes longer counts as not there: a check at the gate must be answered."""
 SESSION_CACHE_SECS = 2.0
 MAX_CACHED_SESSIONS = 1_000
 MAX_PASSWORD_CHECKS = 2
@@ -37,7 +39,8 @@ def csrf_of(session: str) -> str:
 class Identifier:
     """Tells who calls. Tokens and sessions are read from memory and looked up again every two seconds.
 
-    Parameters: ``is_open`` = over loopback, where a caller without credentials is let in as "local".
+    Raises what the store raises when it can't be read, TimeoutError when that takes too long. Parameters: ``is_open`` =
+    over loopback, where a caller without credentials is let in as "local".
     """
 
     def __init__(self, store: AuthStore, throttle: Throttle, is_open: bool, now_ms: Callable[[], int]) -> None:
@@ -123,7 +126,8 @@ class Identifier:
         async with self._refreshing:
             if self._tokens_at < needed_since:  # else somebody else has read them while this one waited
                 started = time.monotonic()
-                self._tokens = await asyncio.to_thread(self._store.tokens_by_hash)
+                async with asyncio.timeout(REFRESH_LIMIT_SECS):
+                    self._tokens = await asyncio.to_thread(self._store.tokens_by_hash)
                 self._tokens_at = started
 
     async def _session(self, session: str) -> Person | None:

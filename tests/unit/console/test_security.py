@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from sqlalchemy.exc import OperationalError
 
 from console.app import create_app
 from console.auth import NOBODY, AuthStore, Identifier
@@ -20,6 +22,7 @@ from console.errors import Refused
 from console.heads import read_head
 from console.security import host_name
 from governance.settings_types import Settings
+from storage.errors import StoreUnavailable
 from storage.people import open_people
 from storage.read import Reader
 from tests.unit.console.conftest import BASE, PASSWORD
@@ -315,3 +318,33 @@ def test_memory_knows_good_tokens_read_just_now_and_nothing_else(
     now_ms[0] -= 1
     clock[0] += 2.5
     assert identifier.known(told, "") is None, "it may have been revoked meanwhile"
+
+
+@pytest.mark.parametrize("problem", [StoreUnavailable("gone"), OperationalError("SELECT", {}, Exception("gone"))])
+def test_while_the_store_cannot_be_read_nobody_is_known_and_a_token_is_let_in_nowhere(
+    closed: Callable[..., Client], auth: AuthStore, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    secret, _ = auth.create_token("bot", ["gate", "ingest"])
+
+    def gone() -> Any:
+        raise problem
+
+    monkeypatch.setattr(auth, "tokens_by_hash", gone)
+    with closed() as client:
+        for path, body in (("/v1/gate/check", CHECK), ("/v1/events", action("a-1"))):
+            answer = client.post(path, json=body, headers=bearer(secret))
+            assert (answer.status_code, answer.json()["error"]) == (503, "not_available")
+            assert answer.headers["retry-after"] == "1"
+
+
+def test_a_store_that_hangs_is_not_waited_for_when_a_check_comes(
+    closed: Callable[..., Client], auth: AuthStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, _ = auth.create_token("bot", ["gate"])
+    over = threading.Event()
+    monkeypatch.setattr(auth, "tokens_by_hash", lambda: over.wait(20) and {})
+    monkeypatch.setattr("console.auth.identify.REFRESH_LIMIT_SECS", 0.05)
+    with closed() as client:
+        answer = client.post("/v1/gate/check", json=CHECK, headers=bearer(secret))
+        over.set()
+    assert (answer.status_code, answer.json()["error"]) == (503, "not_available")
