@@ -347,14 +347,12 @@ class ActionRows:
 
 
 def drop_oldest(link: Link, at_ms: int, most: int = 2_000) -> int:
-    """As ``drop_before``, on PostgreSQL, where an index of all actions by time says which they are."""
-    link.execute("BEGIN IMMEDIATE")
+    """As ``drop_before``, on PostgreSQL, where an index of all actions by time says which; the caller commits."""
     old = link.execute(
         'SELECT key, at_ms, "offset", object, record_ids FROM action WHERE at_ms < ? ORDER BY at_ms LIMIT ?',
         (at_ms, most),
     ).fetchall()
     _drop(link, old)
-    link.execute("COMMIT")
     return len(old)
 
 

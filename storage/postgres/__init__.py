@@ -2,5 +2,6 @@
 
 from storage.postgres.link import PgLink, lock_keys
 from storage.postgres.store import PgStore
+from storage.postgres.wire import Told, Wire, tell
 
-__all__ = ["PgLink", "PgStore", "lock_keys"]
+__all__ = ["PgLink", "PgStore", "Told", "Wire", "lock_keys", "tell"]

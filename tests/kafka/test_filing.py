@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import queue
 import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,15 +32,16 @@ from events.types import (
 from governance.settings import parse_settings
 from scoring.alerts import RankedDeals, RankedEvent
 from storage.errors import StoreMismatch
-from storage.postgres import PgLink, PgStore
+from storage.postgres import PgLink, PgStore, Told, Wire, tell
 from streams.kafka.partition import partition_of
-from streams.kafka.sinks.acted import Acted
+from streams.kafka.sinks.acted import KEEP_MS, Acted
 from streams.kafka.sinks.filing import Filing, WentBack
 from streams.kafka.sinks.records import Taken, read
 from streams.kafka.sinks.told import Alerts, Letters, Names, Risks
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, RISK
 from streams.routing import ACTIONS
 from streams.standalone.types import Changes
+from tests.kafka.working import until
 
 PARTITIONS = 3
 NOW_MS = 1_772_442_600_000
@@ -260,3 +262,42 @@ def test_pages_hear_of_which_agents_and_deals_there_is_news(database: str) -> No
     desk.file(RISK, risk(1))
     assert [(set(c.agents), set(c.deals)) for c in desk.told] == [({AGENTS[0]}, set()), (set(), {"d1"})]
     assert [set(c.kinds) for c in desk.told] == [{"agent", "rows"}, {"deal"}]
+
+
+def test_rows_that_are_too_old_go_with_the_logs_time(database: str, link: PgLink) -> None:
+    desk = Desk(database).open()
+    late = Record(1, encode(report(2)))
+    late.timestamp = NOW_MS + KEEP_MS + 1
+    desk.file(ACTIONS, report(1))
+    desk.filing.file(read(ACTIONS, [late]))
+    assert desk.filing.clean()
+    assert not desk.filing.clean()
+    assert link.execute("SELECT event_id FROM action").fetchall() == [("a2",)]
+    assert link.execute("SELECT count(*) FROM action_record").fetchall() == [(1,)]
+    assert totals(link) == {AGENTS[0]: 2}
+
+
+def test_other_consoles_hear_what_was_written_once_it_is_committed(database: str) -> None:
+    heard: queue.Queue[Told] = queue.Queue()
+    wire = Wire(PgStore(database), heard.put, own=("ours",))
+    wire.start()
+    until(lambda: wire.is_listening, "it listens")
+    link = PgStore(database).connect()
+    tell(link, Told("ours", ["me"], [], ["agent"]))
+    link.execute("BEGIN IMMEDIATE")
+    tell(link, Told("theirs", ["undone"], [], ["agent"]))
+    link.execute("ROLLBACK")
+    many = [f"agent-{n}-{'x' * 200}" for n in range(100)]
+    tell(link, Told("theirs", many, ["d1"], ["agent"]))
+    found: set[str] = set()
+    while len(found) < 101:
+        told = heard.get(timeout=20)
+        found |= {*told.agents, *told.deals}
+        assert (told.origin, told.kinds) == ("theirs", ["agent"])
+    assert found == {*many, "d1"}
+    link.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+    until(lambda: not wire.is_listening, "it noticed")
+    until(lambda: wire.is_listening, "it listens again")
+    tell(link, Told("theirs", [], [], ["tick"]))
+    assert heard.get(timeout=20).kinds == ["tick"]
+    wire.stop()

@@ -14,14 +14,17 @@ from msgspec import UNSET
 from xxhash import xxh3_64_intdigest
 
 from events.codec import BadEvent
+from events.times import DAY_MS
 from events.types import ActionEvent, AdmissionEvent, ChangeEvent, TickEvent
-from storage.actions import ActionRows
+from storage.actions import ActionRows, drop_oldest
 from storage.link import Link
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.sinks.records import News, Taken
 from streams.recent import CAPACITY, Recent
 from streams.routing import ACTIONS
 
+KEEP_MS = 8 * DAY_MS
+"""How long actions are kept: the pages show 48 hours, a stop is looked into for some days."""
 MAX_RINGS = 2_000
 """Agents whose events are remembered; 28 kB each at most."""
 _LAST_OF = (
@@ -68,6 +71,11 @@ class Acted:
     def forget(self) -> None:
         """Ask the rows again which events there were."""
         self._rings.clear()
+
+    def clean(self, link: Link) -> bool:
+        """Drop some of the actions that nobody looks at any more, as the log counts time."""
+        row = link.execute("SELECT max(at_ms) FROM watermark WHERE topic = ?", (ACTIONS,)).fetchone()
+        return row[0] is not None and drop_oldest(link, row[0] - KEEP_MS) > 0
 
     def _acts(self, one: Taken) -> Iterable[tuple[str, Act]]:
         """The key and the event, where it says what an agent did, and is at home in its partition: a worker produces

@@ -16,7 +16,8 @@ from events.codec import BadEvent, BadReason
 from storage import projections
 from storage.errors import StoreError, StoreMismatch, StoreRefused
 from storage.link import Link
-from storage.postgres import PgLink, PgStore
+from storage.postgres import PgLink, PgStore, tell
+from storage.postgres.link import lock_number
 from storage.projections import Letter
 from streams.kafka.sinks.records import Model, News, OnChanges, Taken, alien
 from streams.routing import INPUT_TOPICS
@@ -31,6 +32,7 @@ _BEGIN = (
 )
 _LOCKED = "SELECT next_offset FROM watermark WHERE topic = ? AND partition = ? FOR UPDATE"
 _MOVE = "UPDATE watermark SET next_offset = ?, resume_offset = ?, at_ms = ? WHERE topic = ? AND partition = ?"
+_TRY_LOCK, _CLEANING = "SELECT pg_try_advisory_xact_lock(?)", "tripline: drop old rows"
 _log = structlog.get_logger("tripline.sinks")
 
 
@@ -41,11 +43,13 @@ class WentBack(Exception):
 class Filing:
     """The models of some topics, and the connection to write them with. For one thread.
 
-    ``written`` says up to which offset each partition's records are in the store, as far as this console knows.
+    ``origin`` is whom its news for other consoles come from. ``written`` says up to which offset each partition's
+    records are in the store, as far as this console knows.
     """
 
-    def __init__(self, store: PgStore, models: Collection[Model], on_changes: OnChanges) -> None:
+    def __init__(self, store: PgStore, models: Collection[Model], on_changes: OnChanges, origin: str = "") -> None:
         self._store = store
+        self._origin = origin
         self._models = {model.topic: model for model in models}
         self._on_changes = on_changes
         self._link: PgLink | None = None
@@ -94,6 +98,18 @@ class Filing:
             changes = self._run(lambda link: self._transact(link, taken, bad)).changes()
         self._on_changes(changes)
 
+    def clean(self) -> bool:
+        """Have the models drop what is too old, if no other console is at it; True when there may be more."""
+
+        def drop(link: Link) -> bool:
+            link.execute("BEGIN IMMEDIATE")
+            is_ours = link.execute(_TRY_LOCK, (lock_number(_CLEANING),)).fetchone()[0]
+            has_more = is_ours and any(model.clean(link) for model in self._models.values())
+            link.execute("COMMIT")
+            return has_more
+
+        return self._run(drop)
+
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _transact(self, link: Link, taken: Sequence[Taken], bad: BadEvent | None = None) -> News:
@@ -113,6 +129,7 @@ class Filing:
                 _bury(link, mine, bad, news)
             elif mine:
                 self._apply(link, topic, mine, news)
+        tell(link, news.told(self._origin))
         link.execute("COMMIT")
         self.written |= moved
         return news

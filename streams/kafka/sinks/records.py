@@ -15,6 +15,7 @@ from events.rows import event_of
 from events.types import Event
 from scoring.alerts import RankedEvent
 from storage.link import Link
+from storage.postgres import Told
 from streams.envelopes import split_key
 from streams.kafka.worker.decoding import Decoder
 from streams.routing import INPUT_TOPICS
@@ -84,6 +85,10 @@ class News:
         if self.deals:
             self.kinds.add("deal")
 
+    def told(self, origin: str) -> Told:
+        """What other consoles' pages hear."""
+        return Told(origin, list(self.agents), list(self.deals), sorted(self.kinds))
+
     def changes(self) -> Changes:
         """The same, as a runtime's subscribers hear it."""
         return Changes(
@@ -108,6 +113,9 @@ class Model(Protocol):
 
     def forget(self) -> None:
         """Drop what is remembered of the store: the transaction was undone, or somebody else wrote too."""
+
+    def clean(self, link: Link) -> bool:
+        """Drop some of the rows that are too old, inside the caller's transaction; True when there may be more."""
 
 
 OnChanges = Callable[[Changes], None]

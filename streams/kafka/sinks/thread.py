@@ -26,6 +26,7 @@ GATHER_SECS = 1.0
 _POLL_MS, _POLL_RECORDS = 100, 2_000
 _SESSION_MS, _HEARTBEAT_MS = 8_000, 2_000
 _RETRY_SECS, _MENDED_SECS = 0.5, 5.0
+_CLEAN_SECS, _SOON_SECS = 20.0, 0.2
 _log = structlog.get_logger("tripline.sinks")
 
 
@@ -41,6 +42,7 @@ class SinkThread:
         self._held: list[Taken] = []
         self._unplaced: set[TopicPartition] = set()
         self._written_at = 0.0
+        self._clean_at = time.monotonic() + _CLEAN_SECS
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"tripline-{group}", daemon=True)
         self.trouble = "not connected yet"
@@ -110,6 +112,8 @@ class SinkThread:
                 self._place(consumer)
             if self._held and not (found and self._may_gather()):
                 self._file(consumer)
+            if time.monotonic() > self._clean_at:
+                self._clean_at = time.monotonic() + (_SOON_SECS if self._filing.clean() else _CLEAN_SECS)
         except (StoreError, WentBack) as problem:
             self._say(f"what is in {', '.join(self._topics)} waits for the store: {problem}")
             self._again(consumer)

@@ -29,10 +29,14 @@ E = TypeVar("E", bound=Event)
 
 
 class Stateless:
-    """A model that remembers nothing between transactions."""
+    """A model that remembers nothing between transactions, and keeps its rows."""
 
     def forget(self) -> None:
         """There is nothing to forget."""
+
+    def clean(self, link: Link) -> bool:
+        """There is nothing to drop."""
+        return False
 
 
 class Risks(Stateless):
