@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel bench faults clean
+.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,7 @@ format: $(VENV)/.test ## put the code in shape
 lock: ## make the requirements files anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --extra bench -c requirements/runtime.txt pyproject.toml -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt requirements/build.in -o requirements/build.txt
 
 kafka: $(VENV)/.test ## a Kafka broker on port 9092, to try Tripline with (needs Java 17 and Maven)
 	$(BIN)/python -m tests.kafka.broker
@@ -66,6 +67,9 @@ dashboards: $(VENV)/.test ## make the Grafana dashboards' JSON anew from their c
 
 wheel: $(VENV)/.test ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
+
+image-steps: $(VENV)/.test ## run the Dockerfile's steps in an empty folder, without a container engine
+	$(BIN)/python -m tests.compose.image_steps
 
 bench: $(VENV)/.test $(VENV)/.compiled ## the measured figures of docs/benchmarks.md
 	$(BIN)/python -m bench

@@ -20,6 +20,7 @@ CHROMIUM = next(
 )
 PROMTOOL = shutil.which("promtool")
 AMTOOL = shutil.which("amtool")
+COMPOSE = shutil.which("docker-compose")
 _INITDB = shutil.which("initdb") or max(glob("/usr/lib/postgresql/*/bin/initdb"), default=None)  # Debian: not in PATH
 POSTGRES = Path(_INITDB).resolve().parent if _INITDB else None
 """The folder of PostgreSQL's programs."""
@@ -37,6 +38,8 @@ def missing() -> list[tuple[str, str, str]]:
         found.append(("Prometheus", "tests/monitoring", "apt-get install prometheus"))
     if AMTOOL is None:
         found.append(("Alertmanager", "tests/monitoring", "apt-get install prometheus-alertmanager"))
+    if COMPOSE is None:
+        found.append(("docker-compose", "the check of docker-compose.yml", "apt-get install docker-compose"))
     if JAVA is None or MAVEN is None:
         found.append(("Java or Maven", "tests/kafka", "apt-get install openjdk-17-jre-headless maven"))
     if POSTGRES is None:

@@ -21,7 +21,7 @@ import pytest
 from tests.components import MAY_SKIP
 
 START_SECS, STOP_SECS = 20.0, 20.0
-PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus"}
+PACKAGES = {"prometheus": "prometheus", "promtool": "prometheus", "docker-compose": "docker-compose"}
 """Debian's package of each program; the others come with prometheus-alertmanager."""
 
 
