@@ -89,6 +89,17 @@ def test_a_stop_of_all_is_obeyed_by_every_gate_at_once(offices: Offices):
     assert {asked(gate, a_check()).decision for gate in gates} == {"allow"}
     gates[0].control(by_person("*", "suspended", 0)).result(5)
     assert {asked(gate, a_check(agent)).rule for gate in gates for agent in ("bot", "rogue")} == {"stop_all"}
+    until(lambda: offices.one("SELECT sum(denied) FROM agent_bin") == 4, "the refusals are counted", 10)
+
+
+def test_what_one_console_decides_is_heard_by_the_pages_of_the_other(offices: Offices):
+    first, second = offices.open(), offices.open()
+    heard: set[tuple[str, str]] = set()
+    second.subscribe(lambda changes: heard.update((kind, agent) for kind in changes.kinds for agent in changes.agents))
+    first.control(by_person("bot", "suspended", 0)).result(5)
+    until(lambda: ("control", "bot") in heard, "the other one has heard", 5)
+    until(lambda: second.status().control_counts == {"suspended": 1}, "and counts it", 5)
+    assert second.status().suspended_by == {"human": 1}
 
 
 def test_a_request_id_gives_one_admission_whichever_gate_is_asked(offices: Offices):

@@ -19,6 +19,7 @@ from msgspec import Struct
 from governance.gate import GateDecision, GateRequest
 from governance.settings import Settings
 from storage import publication
+from storage.actions import ActionRows
 from storage.errors import StoreError
 from storage.postgres import PgLink, PgStore
 from storage.publication import Publication
@@ -34,6 +35,8 @@ PATIENCE_SECS = 1.5
 """A check that was not decided, or whose admission is not in the log, within this is answered: denied."""
 _STATEMENT_LIMIT = "1200ms"
 _TIDY_SECS, _IDLE_SECS, _MOST_UNTIDY = 0.05, 0.2, 500
+_MOST_DENIALS = 10_000
+"""Refusals that are counted for pages while the store is slow; more are only decided."""
 _log = structlog.get_logger("tripline.gate")
 
 
@@ -76,6 +79,7 @@ class Gate:
         self._waiting: deque[Check] = deque()
         self._sent: dict[Future[None], tuple[list[tuple[Check, GateDecision]], float]] = {}
         self._published: deque[int] = deque()
+        self._denials: deque[tuple[str, int]] = deque()
         self._wake = threading.Event()
         self._began = 0.0
         self._busy = 0
@@ -103,6 +107,18 @@ class Gate:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(PATIENCE_SECS + 2)
+
+    def count_refusals(self, link: PgLink) -> None:
+        """Count what was refused since the last call in the agents' totals; the rows are shared with the sinks."""
+        denials = [self._denials.popleft() for _ in range(len(self._denials))]
+        if not denials:
+            return
+        rows = ActionRows()
+        for key, at_ms in denials:
+            rows.denied(key, at_ms)
+        link.execute("BEGIN IMMEDIATE")
+        rows.write_rows(link)
+        link.execute("COMMIT")
 
     # --- the thread ---------------------------------------------------------------------------------------------
 
@@ -163,6 +179,8 @@ class Gate:
                 check.told(decision)
         self._deliver()
         self._send(admitted, letters, seqs)
+        if len(self._denials) < _MOST_DENIALS:
+            self._denials.extend(round_.denials)
         self._changed(round_.changes())
 
     def _decide(

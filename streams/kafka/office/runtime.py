@@ -45,6 +45,7 @@ AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
 _LATE_SECS = 10.0
 _LOOK_SECS = 1.0
 _INGEST_LINGER_MS = 5
+_WORTH_TELLING = frozenset({"control", "finding", "alert"})
 _log = structlog.get_logger("tripline.console")
 T = TypeVar("T")
 Subscriber = Callable[[Changes], None]
@@ -103,7 +104,7 @@ class OfficeRuntime:
         }
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
-        self._watch = Watch(store, self._begin)
+        self._watch = Watch(store, self._begin, self._stored, self._gate.count_refusals)
         self._has_begun = False
         self._is_closed = False
 
@@ -269,8 +270,8 @@ class OfficeRuntime:
                 box.deliver()
 
     def _stored(self, changes: Changes) -> None:
-        """Read models were written, perhaps with an alert to tell."""
-        if "alert" in changes.kinds:
+        """Read models were written, or another console has decided something: perhaps there is something to tell."""
+        if changes.kinds & _WORTH_TELLING:
             self._leader.wake()
         self._tell(changes)
 
