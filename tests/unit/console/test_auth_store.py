@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from click.testing import CliRunner
 
 from console.auth import AuthError, AuthStore
+from console.cli import main
 from storage.people import open_people
 from storage.postgres import PgStore
 
@@ -90,3 +92,24 @@ def test_a_token_is_known_by_its_hash_until_it_is_revoked(auth: AuthStore) -> No
     assert auth.tokens_by_hash() == {}
     with pytest.raises(AuthError, match="no token"):
         auth.revoke_token("x\0y")
+
+
+def test_the_commands_work_on_the_store_that_the_settings_name(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPLINE_STORE_URL", database)
+    monkeypatch.setenv("TRIPLINE_PASSWORD", PASSWORD)
+    runner = CliRunner()
+    added = runner.invoke(main, ["users", "add", "maya", "--role", "operator"])
+    assert (added.exit_code, added.output) == (0, "maya may log in as operator.\n")
+    with PgStore(database) as store:
+        assert AuthStore(store.engine(), Clock()).check_password("maya", PASSWORD) is not None
+    monkeypatch.setenv("TRIPLINE_STORE_URL", database.replace("127.0.0.1:", "127.0.0.1:1"))
+    failed = runner.invoke(main, ["users", "list"])
+    assert failed.exit_code == 1
+    assert "can't be reached" in failed.output
+
+
+def test_standalone_does_not_take_a_store_that_it_would_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPLINE_STORE_URL", "postgresql://u@h/d")
+    told = CliRunner().invoke(main, ["standalone"])
+    assert told.exit_code == 1
+    assert "unset TRIPLINE_STORE_URL" in told.output
