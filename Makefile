@@ -62,8 +62,9 @@ lock: ## make the requirements files anew from pyproject.toml
 kafka: $(VENV)/.test ## a Kafka broker on port 9092, to try Tripline with (needs Java 17 and Maven)
 	$(BIN)/python -m tests.kafka.broker
 
-dashboards: $(VENV)/.test ## make the Grafana dashboards' JSON anew from their code
+dashboards: $(VENV)/.test ## make the dashboards' JSON and the list of metrics anew from the code
 	$(BIN)/python -m dashboards.grafana
+	$(BIN)/python -m dashboards.reference
 
 wheel: $(VENV)/.test ## build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
