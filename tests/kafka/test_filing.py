@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import queue
 import random
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -26,8 +27,10 @@ from events.types import (
     DealRisk,
     Event,
     ModelInfo,
+    PortfolioScore,
     Reason,
     RiskEvent,
+    ScoreEvent,
 )
 from governance.settings import parse_settings
 from scoring.alerts import RankedDeals, RankedEvent
@@ -39,7 +42,7 @@ from streams.kafka.sinks.filing import Filing, WentBack
 from streams.kafka.sinks.records import Taken, read
 from streams.kafka.sinks.told import Alerts, Letters, Names, Risks
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, RISK
-from streams.routing import ACTIONS
+from streams.routing import ACTIONS, PORTFOLIO
 from streams.standalone.types import Changes
 from tests.kafka.working import until
 
@@ -128,6 +131,15 @@ def ranked(id_: str, at_ms: int, *deals: str) -> RankedEvent:
     rows = [an_alert(deal_id, rank) for rank, deal_id in enumerate(deals, 1)]
     data = RankedDeals(manager_id="eva", at=format_ms(at_ms), open_deals=3, rows=rows, close_out=[], close_out_deals=0)
     return RankedEvent(specversion="1.0", id=id_, source="/t", time=format_ms(at_ms), data=data)
+
+
+def score(deal_id: str) -> ScoreEvent:
+    data = PortfolioScore(
+        deal_id=deal_id, manager_id="eva", owner_id="tom", deal="Deal", account="Acme", amount_minor=100,
+        currency="EUR", stage="Proposal", close_date="2026-03-31", link="", is_open=True,
+        p_lost=0.4, p_lost_14d=0.1, p_slip=0.2, recommended_action="call",
+    )  # fmt: skip
+    return ScoreEvent(specversion="1.0", id=f"s-{deal_id}", source="/t", time=format_ms(NOW_MS), data=data)
 
 
 def totals(link: PgLink) -> dict[str, int]:
@@ -254,6 +266,27 @@ def test_a_store_that_went_back_to_a_backup_is_read_again_from_there(database: s
     assert desk.filing.position((ACTIONS, 1), TOPIC_ID) == 0
     desk.file(ACTIONS, report(1), report(2), report(3))
     assert totals(link) == {AGENTS[0]: 3}
+
+
+def test_two_topics_that_write_the_same_deals_in_any_order_never_deadlock(database: str, link: PgLink) -> None:
+    deals = [f"d{n}" for n in range(30)]
+    start = threading.Barrier(2)
+
+    def work(topic: str, events: list[Event]) -> None:
+        desk = Desk(database).open(topic)
+        for n in range(20):
+            start.wait(30)
+            desk.file(topic, *events, start=n * len(events))
+        desk.filing.close()
+
+    risks = [replace(risk(1), data=replace(risk(1).data, deal_id=deal)) for deal in deals]
+    with ThreadPoolExecutor(2) as pool:
+        for done in [
+            pool.submit(work, RISK, risks),
+            pool.submit(work, PORTFOLIO, [score(deal) for deal in reversed(deals)]),
+        ]:
+            done.result(60)
+    assert link.execute("SELECT count(p_lost), count(name) FROM deal").fetchone() == (30, 30)
 
 
 def test_pages_hear_of_which_agents_and_deals_there_is_news(database: str) -> None:

@@ -83,20 +83,13 @@ class Filing:
         """Store records, those of a partition in their order; returns when that is durable.
 
         One that the store or a model does not take becomes a dead letter, and the others go on. Raises StoreError,
-        WentBack; then nothing of the records at fault and those after them is stored.
+        WentBack; then some of the records may be stored and others not.
         """
-        try:
-            changes = self._run(lambda link: self._transact(link, taken)).changes()
-        except (StoreRefused, ValueError, TypeError, LookupError) as problem:
-            if len(taken) > 1:
-                middle = len(taken) // 2
-                self.file(taken[:middle])
-                self.file(taken[middle:])
-                return
-            _log.warning("record_not_stored", topic=taken[0].topic, place=taken[0].place, problem=repr(problem))
-            bad = BadEvent(BadReason.BAD_VALUE, f"it can't be stored: {problem}")
-            changes = self._run(lambda link: self._transact(link, taken, bad)).changes()
-        self._on_changes(changes)
+        by_topic: dict[str, list[Taken]] = defaultdict(list)
+        for one in taken:
+            by_topic[one.topic].append(one)
+        for mine in by_topic.values():
+            self._file(mine)
 
     def clean(self) -> bool:
         """Have the models drop what is too old, if no other console is at it; True when there may be more."""
@@ -112,23 +105,38 @@ class Filing:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
+    def _file(self, taken: Sequence[Taken]) -> None:
+        """Store records of one topic."""
+        try:
+            changes = self._run(lambda link: self._transact(link, taken)).changes()
+        except (StoreRefused, ValueError, TypeError, LookupError) as problem:
+            if len(taken) > 1:
+                middle = len(taken) // 2
+                self._file(taken[:middle])
+                self._file(taken[middle:])
+                return
+            _log.warning("record_not_stored", topic=taken[0].topic, place=taken[0].place, problem=repr(problem))
+            bad = BadEvent(BadReason.BAD_VALUE, f"it can't be stored: {problem}")
+            changes = self._run(lambda link: self._transact(link, taken, bad)).changes()
+        self._on_changes(changes)
+
     def _transact(self, link: Link, taken: Sequence[Taken], bad: BadEvent | None = None) -> News:
         """One transaction; ``bad``: what is wrong with all of these records."""
-        news = News()
-        by_place: dict[Place, list[Taken]] = defaultdict(list)
+        news, topic = News(), taken[0].topic
+        by_partition: dict[int, list[Taken]] = defaultdict(list)
         for one in taken:
-            by_place[one.topic, one.partition].append(one)
+            by_partition[one.partition].append(one)
+        new: list[Taken] = []
         moved: dict[Place, int] = {}
         link.execute("BEGIN IMMEDIATE")
-        by_topic: dict[str, list[Taken]] = defaultdict(list)
-        for place in sorted(by_place):
-            by_topic[place[0]] += self._claim(link, place, by_place[place])
-            moved[place] = max(self.written[place], by_place[place][-1].offset + 1)
-        for topic, mine in by_topic.items():
-            if bad is not None:
-                _bury(link, mine, bad, news)
-            elif mine:
-                self._apply(link, topic, mine, news)
+        for partition, mine in sorted(by_partition.items()):
+            place = (topic, partition)
+            new += self._claim(link, place, mine)
+            moved[place] = max(self.written[place], mine[-1].offset + 1)
+        if bad is not None:
+            _bury(link, new, bad, news)
+        elif new:
+            self._apply(link, topic, new, news)
         tell(link, news.told(self._origin))
         link.execute("COMMIT")
         self.written |= moved

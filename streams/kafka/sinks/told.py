@@ -1,6 +1,7 @@
 """What the stages said, and what could not be read, as rows: risks, deals' names, alerts, lists, dead letters.
 
-A worker that was killed says again what it had said, under the same ids: every write here takes that.
+A worker that was killed says again what it had said, under the same ids: every write here takes that. Deals are written
+in the order of their keys, because two topics, which two consoles may read, write the same rows.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Risks(Stateless):
             (event.id, make_key(tenant_of(event), event.data.deal_id), parse_ms(event.time), event)
             for _, event in found
         ]
-        projections.store_risks(link, risks)
+        projections.store_risks(link, sorted(risks, key=lambda risk: risk[1]))
         news.about_deals(key for _, key, _, _ in risks)
         return others
 
@@ -65,7 +66,7 @@ class Names(Stateless):
         """Write these names. What can't be read is the workers' to report."""
         found, _ = _split(taken, ScoreEvent)
         named = [(tenant_of(event), parse_ms(event.time), event.data) for _, event in found]
-        projections.store_names(link, named)
+        projections.store_names(link, sorted(named, key=lambda name: make_key(name[0], name[2].deal_id)))
         news.about_deals(make_key(tenant, score.deal_id) for tenant, _, score in named)
         return []
 
