@@ -23,8 +23,6 @@ _ADMITTED = (
 _KNOWN = "SELECT contact_id FROM known_contact WHERE tenant = ? AND contact_id = ANY(?::text[])"
 _EXPIRED = "SELECT key FROM control WHERE state = 'throttled' AND expires_ms <= ?"
 _ACTIVE_ENGINE = "SELECT value FROM meta WHERE name = 'active_engine'"
-_NEWS = "SELECT seq, kind, key FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?"
-_NEWEST = "SELECT coalesce(max(seq), 0) FROM outbox"
 _COUNTS = "SELECT state, by_kind, key LIKE '%/*', count(*) FROM control GROUP BY 1, 2, 3"
 MAIN_ENGINE = "main"
 
@@ -73,13 +71,3 @@ def expired(link: Link, at_ms: int) -> list[str]:
 def control_counts(link: Link) -> list[tuple[str, str, bool, int]]:
     """How many control rows there are by state, by what sort of decider, and whether they stop all."""
     return link.execute(_COUNTS).fetchall()
-
-
-def newest(link: Link) -> int:
-    """The number of the newest row of the outbox."""
-    return int(link.execute(_NEWEST).fetchone()[0])
-
-
-def told_after(link: Link, seq: int, most: int) -> list[tuple[int, str, str]]:
-    """Number, kind and key of what was put into the outbox after a row: whatever people and pages hear of."""
-    return link.execute(_NEWS, (seq, most)).fetchall()

@@ -11,7 +11,7 @@ from governance.settings import Settings
 from storage import control as control_store
 from storage import publication, shared
 from storage.link import Link
-from storage.postgres import lock_keys
+from storage.postgres import Told, lock_keys, tell
 from storage.publication import Kind, Publication
 from streams.authority import Authority
 from streams.envelopes import split_key
@@ -19,6 +19,9 @@ from streams.kafka.partition import partition_of
 from streams.kafka.spec import CONTROL
 from streams.routing import ACTIONS
 from streams.standalone.types import Changes
+
+_HEARD = frozenset({"control", "finding"})
+"""What is worth telling all consoles; refusals are too many."""
 
 
 class OfficeRound(Authority):
@@ -74,7 +77,11 @@ class OfficeRound(Authority):
         )  # fmt: skip
 
     def commit(self) -> list[int]:
-        """Make it durable; returns the numbers of what is to be published."""
+        """Make it durable; returns the numbers of what is to be published. Every console hears of decisions."""
+        kinds = {kind for kind, _ in self.changed} & _HEARD
+        if kinds:
+            agents = sorted({split_key(key)[1] for kind, key in self.changed if kind in _HEARD})
+            tell(self.link, Told("", agents, [], sorted(kinds)))
         seqs = publication.put(self.link, self.publications)
         self.link.execute("COMMIT")
         return seqs

@@ -104,7 +104,7 @@ class OfficeRuntime:
         }
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
-        self._watch = Watch(store, self._begin, self._stored, self._gate.count_refusals)
+        self._watch = Watch(store, self._begin, self._gate.count_refusals)
         self._has_begun = False
         self._is_closed = False
 
@@ -270,7 +270,7 @@ class OfficeRuntime:
                 box.deliver()
 
     def _stored(self, changes: Changes) -> None:
-        """Read models were written, or another console has decided something: perhaps there is something to tell."""
+        """Read models were written, or a console has decided something: perhaps there is something to tell."""
         if changes.kinds & _WORTH_TELLING:
             self._leader.wake()
         self._tell(changes)

@@ -1,4 +1,4 @@
-"""Looks at the store once a second: is it there, are its tables up to date, what was decided, by whichever console."""
+"""Looks at the store once a second: is it there, are its tables up to date, how many agents are stopped."""
 
 from __future__ import annotations
 
@@ -13,14 +13,9 @@ from msgspec import Struct
 from storage import shared
 from storage.errors import StoreError
 from storage.postgres import PgLink, PgStore
-from streams.envelopes import split_key
 from streams.kafka.office.held import Held
-from streams.standalone.types import Changes
 
 _LOOK_SECS = 1.0
-_OVERLAP, _PAGE = 100, 1_000
-"""Numbers of the outbox that are looked at again: a transaction that got a lower one may commit later."""
-_KINDS = {"control": ("control",), "notification": ("finding", "alert")}
 _log = structlog.get_logger("tripline.console")
 
 
@@ -35,23 +30,18 @@ class Counts(Struct, frozen=True):
 class Watch:
     """The thread. ``opened`` is called once, when the store is there and its tables are of this version.
 
-    ``heard`` is told what others decided, for pages and for who tells people; one's own comes again. ``chore`` is
-    called at each look with the connection.
+    ``chore`` is called at each look with the connection.
     """
 
     def __init__(
         self,
         store: PgStore,
         opened: Callable[[], None],
-        heard: Callable[[Changes], None],
         chore: Callable[[PgLink], None],
     ) -> None:
         self._store = store
         self._opened = opened
-        self._heard = heard
         self._chore = chore
-        self._newest = -1
-        self._seen: set[int] = set()
         self._held = Held(store, statement_timeout="5s")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tripline-watch", daemon=True)
@@ -104,23 +94,8 @@ class Watch:
             if state == "suspended":
                 suspended_by[by_kind] += number
         self.counts = Counts(states, suspended_by, stop_all)
-        self._listen()
         self._do_chore()
         self.at_ms, self.trouble = time.time_ns() // 1_000_000, ""
-
-    def _listen(self) -> None:
-        is_first = self._newest < 0
-        if is_first:
-            self._newest = self._held.run(shared.newest)
-        low = max(0, self._newest - _OVERLAP)
-        rows = self._held.run(lambda link: shared.told_after(link, low, _OVERLAP + _PAGE))
-        fresh = [row for row in rows if row[0] not in self._seen]
-        self._seen = {row[0] for row in rows}
-        self._newest = max(self._seen, default=self._newest)
-        if fresh and not is_first:
-            names = frozenset(split_key(key)[1] for _, _, key in fresh)
-            kinds = frozenset(each for _, kind, _ in fresh for each in _KINDS.get(kind, ()))
-            self._heard(Changes(agents=names, deals=frozenset(), kinds=kinds, counts={}, wrong_records=[]))
 
     def _do_chore(self) -> None:
         try:

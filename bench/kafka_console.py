@@ -1,0 +1,153 @@
+"""Consoles on a real broker and PostgreSQL: gate checks at a rate, and the time from an action to the gate's refusal.
+
+Everything runs on this machine: broker, database (commits reach the disk), a worker and the consoles, each a process.
+
+    python -m bench.kafka_console gate --rate 200 --secs 20 [--consoles 2]
+    python -m bench.kafka_console refuse --times 40
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaProducer
+
+from bench.gate_http import SETTINGS, Link, measure
+from events.codec import encode
+from events.times import format_ms
+from events.types import ActionEvent, AgentAction
+from governance.settings import Kafka
+from streams.kafka.admin import create
+from streams.kafka.partition import partition_of
+from tests.kafka.broker import Broker
+from tests.kafka.conftest import settings_of
+from tests.kafka.working import environ
+from tests.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOW = '[gate]\nunknown_agents = "allow"\nunknown_authorizers = "allow"\n'
+_TOO_MANY = 150
+
+
+@contextmanager
+def process(kafka: Kafka, database: str, folder: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A Tripline process; what it says is in a file of the folder."""
+    env = {**os.environ, **environ(kafka), "TRIPLINE_STORE_URL": database, "TRIPLINE_ENGINE_TICK_SECS": "10"}
+    with (folder / f"{args[0]}.log").open("ab") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "console", *args, "--config", str(folder / "tripline.toml")],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True, env=env,
+        )  # fmt: skip
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.wait(30)
+
+
+def port_of(console: subprocess.Popen[str]) -> int:
+    assert console.stdout is not None
+    return int(json.loads(console.stdout.readline())["url"].rpartition(":")[2])
+
+
+def ask(link: Link, path: str, body: bytes = b"") -> bytes:
+    """One request on a connection; the body of its answer."""
+    method = "POST" if body else "GET"
+    head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    link.socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    while (answer := link.body()) is None:
+        pass
+    return answer
+
+
+def wait_ready(port: int) -> None:
+    """Until /readyz has nothing to complain about."""
+    end = time.monotonic() + 60
+    while json.loads(ask(Link(port), "/readyz"))["reasons"]:
+        assert time.monotonic() < end, "the console is not ready"
+        time.sleep(0.2)
+
+
+def refusals(kafka: Kafka, port: int, times: int) -> list[float]:
+    """Seconds from writing an action that is too large to the first refusal, each time of another agent."""
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all", linger_ms=0)
+    link = Link(port)
+    took = []
+    for number in range(-3, times):
+        agent = f"rogue-{number}"
+        body = json.dumps({"agent_id": agent, "action": "record.update", "object": "Contact", "record_ids": ["r"]})
+        assert b'"allow"' in ask(link, "/v1/gate/check", body.encode())
+        data = AgentAction(
+            agent_id=agent, action="record.update", object="Contact", outcome="ok",
+            record_ids=[f"r-{each}" for each in range(_TOO_MANY)],
+        )  # fmt: skip
+        now = format_ms(time.time_ns() // 1_000_000)
+        event = ActionEvent(specversion="1.0", id=f"bulk-{number}", source="/bench", time=now, data=data)
+        key = f"default/{agent}"
+        began = time.perf_counter()
+        producer.send(
+            f"{kafka.prefix}agent.actions", key=key.encode(), value=encode(event),
+            partition=partition_of(key, kafka.partitions),
+        )  # fmt: skip
+        while b'"suspended"' not in ask(link, "/v1/gate/check", body.encode()):
+            assert time.perf_counter() - began < 30
+        if number >= 0:  # the first ones warm up
+            took.append(time.perf_counter() - began)
+        time.sleep(0.1)
+    producer.close()
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("gate", "refuse"))
+    parser.add_argument("--rate", type=float, default=200)
+    parser.add_argument("--secs", type=float, default=20)
+    parser.add_argument("--times", type=int, default=40)
+    parser.add_argument("--consoles", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        (folder / "tripline.toml").write_text(SETTINGS + ALLOW)
+        broker = Broker(folder / "kafka")
+        broker.start()
+        stack.callback(broker.stop)
+        server = Postgres(fsync=True)
+        server.start()
+        stack.callback(server.close)
+        kafka, database = settings_of(broker.address), server.database()
+        create(kafka)
+        if asked.what == "refuse":
+            stack.enter_context(process(kafka, database, folder, "worker"))
+        consoles = [
+            stack.enter_context(process(kafka, database, folder, "console", "--port", "0", "--json"))
+            for _ in range(asked.consoles)
+        ]
+        ports = [port_of(console) for console in consoles]
+        for port in ports:
+            wait_ready(port)
+        told: dict[str, Any]
+        if asked.what == "gate":
+            told = measure(ports[0], consoles[0].pid, asked.rate, asked.secs)
+        else:
+            took = sorted(refusals(kafka, ports[0], asked.times))
+            count = len(took)
+            told = {
+                "trips": count,
+                **{f"p{p}_ms": round(took[min(count - 1, count * p // 100)] * 1000, 1) for p in (50, 90, 99)},
+            }
+    print(json.dumps({"consoles": asked.consoles, **told}))
+
+
+if __name__ == "__main__":
+    main()
