@@ -18,9 +18,12 @@ def detected(share: float) -> str:
     return f"{quantile(share, worker)}\nor\n{quantile(share, standalone)}"
 
 
-def new(metric: str, by: str, more: str = "") -> str:
-    """What a counter counted in each step, without those that stood still."""
-    return f"sum by ({by}) (increase({metric}{{{JOB}{more}}}[$__rate_interval])) > 0"
+def new(metric: str, by: str) -> str:
+    """What a counter counted in each step, without those that stood still.
+
+    A worker and a console may both count what they see of the same stream: the job that saw most is shown.
+    """
+    return f"max by ({by}) (sum by (job, {by}) (increase({metric}{{{JOB}}}[$__rate_interval]))) > 0"
 
 
 NOW = Row(
@@ -82,7 +85,7 @@ STREAM = Row(
         Chart(
             title="Events judged",
             text="Records that were judged a second, by input topic (mean of 5 minutes). A line that drops to 0 "
-            "while records wait is a stream that stands still.",
+            "while records wait is a stream that stands still. A console shows what it filed for its pages.",
             queries=[Query(f"job_topic:tripline_events_consumed:rate5m{{{JOB}}}", "{{topic}} ({{job}})")],
             unit="eps",
         ),
@@ -115,13 +118,7 @@ AGENTS = Row(
         Chart(
             title="Findings",
             text="What detectors found, by detector and mode. Shadow findings ask for nothing.",
-            queries=[
-                Query(
-                    f"max by (detector, mode) (sum by (job, detector, mode) "
-                    f"(increase(tripline_findings_total{{{JOB}}}[$__rate_interval]))) > 0",
-                    "{{detector}} ({{mode}})",
-                )
-            ],
+            queries=[Query(new("tripline_findings_total", "detector, mode"), "{{detector}} ({{mode}})")],
             unit="short",
             draw="bars",
             nothing="none",

@@ -127,7 +127,13 @@ LANES = Row(
         Chart(
             title="Detector faults",
             text="Agents for which a detector raised an error and was switched off.",
-            queries=[Query(new("tripline_detector_faults_total", "detector"), "{{detector}}")],
+            queries=[
+                Query(
+                    "max by (detector) (sum by (job, detector) "
+                    f"(increase(tripline_detector_faults_total{{{AT}}}[$__rate_interval]))) > 0",
+                    "{{detector}}",
+                )
+            ],
             unit="short",
             draw="bars",
             nothing="none",

@@ -60,7 +60,7 @@ def test_a_broker_with_these_variables_holds_tripline_s_topics(tmp_path: Path) -
             raise
         pytest.skip(str(problem))
     given = {name: value for name, value in RAW["services"]["topics"]["environment"].items() if "KAFKA" in name}
-    environment = {**os.environ, **given, "TRIPLINE_KAFKA_BOOTSTRAP": broker.address}
+    environment = {**os.environ, **given, "TRIPLINE_KAFKA_BOOTSTRAP": broker.address, "TRIPLINE_KAFKA_PARTITIONS": "1"}
     try:
         broker.start()
         for command in ("create", "check"):
