@@ -148,3 +148,28 @@ def test_a_finding_is_about_the_agent_that_it_names_whatever_its_key(offices: Of
     offices.put("agent.findings", "default/other", encode(a_finding("f-1", "bot")))
     until(lambda: offices.state() == "suspended", "it is suspended", 20)
     assert offices.row("other") is None
+
+
+def test_people_and_findings_at_once_at_two_consoles_give_one_row_of_epochs(offices: Offices):
+    """Schedule 7: whoever decides, decides on the row as it is; the log of decisions has no hole and no fork."""
+    first, second = offices.open(), offices.open()
+    futures = []
+    for number in range(12):
+        offices.find(f"f-{number}", basis=99)
+        epoch = getattr(offices.row(), "epoch", 0)
+        for office, name in ((first, "maya"), (second, "jo")):
+            futures.append(office.control(by_person("bot", "active", epoch, name)))
+            futures.append(office.control(by_person("bot", "suspended", 0, name)))
+    decisions = [future.result(10) for future in futures]
+    until(lambda: offices.one("SELECT count(*) FROM finding") == 12, "all findings are taken", 20)
+    changed = [decision.row.epoch for decision in decisions if decision.changed]
+    assert len(changed) == len(set(changed))
+    until(lambda: offices.one("SELECT count(*) FROM publication") == 0, "all is published", 20)
+    published = [control for _, control in offices.controls()]
+    row = offices.row()
+    assert row is not None
+    epochs = [control.epoch for control in published]
+    assert epochs == sorted(set(epochs))
+    assert (published[-1].epoch, published[-1].state) == (row.epoch, row.state)
+    history = offices.store().execute("SELECT epoch FROM control_history WHERE changed ORDER BY seq").fetchall()
+    assert [epoch for (epoch,) in history] == epochs

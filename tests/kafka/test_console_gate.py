@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -194,3 +197,37 @@ def test_a_console_starts_without_store_and_broker_and_denies_until_both_are_the
     own[0].start()
     until(lambda: not office.status().troubles, "all is well", 30)
     assert asked(office, a_check()).decision == "allow"
+
+
+KILLED = """
+import os, signal, sys
+from governance.settings import parse_settings
+from storage.postgres import PgStore
+from streams.gating import DecisionIds
+from streams.kafka.office.standing import Counted, GateRound
+from tests.kafka.deciding import a_check
+
+gate = {"gate.unknown_agents": "allow", "gate.unknown_authorizers": "allow"}
+settings = parse_settings(None, {}, {"kafka.partitions": 3, **gate})
+round_ = GateRound(PgStore(sys.argv[1]).connect(), settings, Counted(), DecisionIds())
+requests = [a_check(agent, request_id="once") for agent in ("bot", "rogue")]
+round_.open_for(requests)
+assert {round_.decide(request).decision for request in requests} == {"allow"}
+round_.commit()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_admission_whose_gate_was_killed_before_writing_it_is_written_by_another(offices: Offices):
+    killed = subprocess.run([sys.executable, "-c", KILLED, offices.settings.store.url], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert offices.one("SELECT count(*) FROM publication") == 2
+    office = offices.open()
+    again = asked(office, a_check(request_id="once"))
+    assert again.decision == "allow"
+    (admitted,) = admissions(offices)  # who asks again hears "allow" when the admission is in the log, not before
+    assert (admitted.seq, admitted.decision_id) == (1, again.decision_id)
+    until(lambda: offices.one("SELECT count(*) FROM publication") == 0, "the other one is written as well", 10)
+    assert [one.seq for one in admissions(offices, "rogue")] == [1]
+    assert asked(office, a_check("rogue")).decision == "allow"
+    assert [one.seq for one in admissions(offices, "rogue")] == [1, 2]
