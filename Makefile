@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench faults clean
+.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine faults clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,7 @@ format: $(VENV)/.test ## put the code in shape
 lock: ## make the requirements files anew from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/runtime.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --extra bench -c requirements/runtime.txt pyproject.toml -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra test --extra bench --extra peers -c requirements/test.txt pyproject.toml -o requirements/peers.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -c requirements/test.txt requirements/build.in -o requirements/build.txt
 
 kafka: $(VENV)/.test ## a Kafka broker on port 9092, to try Tripline with (needs Java 17 and Maven)
@@ -74,6 +75,15 @@ image-steps: $(VENV)/.test ## run the Dockerfile's steps in an empty folder, wit
 
 bench: $(VENV)/.test $(VENV)/.compiled ## the measured figures of docs/benchmarks.md
 	$(BIN)/python -m bench
+
+.bench/.ready: requirements/peers.txt pyproject.toml
+	$(PYTHON) -m venv .bench
+	.bench/bin/python -m pip --disable-pip-version-check -q install $(LOCKED) -r requirements/peers.txt
+	.bench/bin/python -m pip --disable-pip-version-check -q install --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench-engine: .bench/.ready $(VENV)/.compiled ## the engine on Kafka against bytewax, quixstreams and Faust (15 minutes)
+	.bench/bin/python -W ignore -m bench.engine
 
 faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50
