@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +23,18 @@ Examples:
   tripline replay actions.jsonl --out report
   tripline replay mon.jsonl.gz tue.jsonl.gz --enforce all --out report
   tripline replay dump/*.jsonl --out again        # a dump of a live log: the same output bytes
+  tripline replay --from-kafka --out again        # what workers on Kafka say, key by key
 """
 
 
 @click.command("replay", epilog=EXAMPLES)
-@click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("logs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--from-kafka", is_flag=True, help="Take the input topics of [kafka] as they are now, instead of files.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --from-kafka: keep what was read in this folder; such files can be replayed again.",
+)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
 @click.option(
     "--enforce", default="", metavar="all|NAMES", help="Detectors that enforce whatever the settings say, by comma."
@@ -37,24 +47,36 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def command(logs: tuple[Path, ...], out: Path, enforce: str, config: Path | None, as_json: bool, quiet: bool) -> None:
+def command(
+    logs: tuple[Path, ...],
+    from_kafka: bool,
+    keep: Path | None,
+    out: Path,
+    enforce: str,
+    config: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Replay LOGS (.jsonl, .jsonl.gz; several are merged) and write what the engine says to --out.
 
     Writes findings.jsonl, control.jsonl, deal_risk.jsonl, alerts.jsonl, dead_letters.jsonl and summary.json. The same
     logs and settings give the same bytes. Raw files are put into the order of time, source and id; a dump of input
-    partitions (with logoffset and loggedat) is replayed exactly as it was live.
+    partitions (with logoffset and loggedat) is replayed exactly as it was live, from its beginning.
 
     Exit code 0: done, whatever was found. 1: a file can't be read or written, or the settings are wrong.
     """
     from streams.replay import replay
     from streams.replay.dump import NotADump
 
+    if bool(logs) == from_kafka:
+        raise click.UsageError("name log files, or say --from-kafka; one of the two")
     settings = _settings(config, enforce)
     began = time.perf_counter()
     meter = None if quiet or not sys.stderr.isatty() else Meter(began)
     gc.disable()  # records hold no cycles; the collector would walk every one of them again and again
     try:
-        result = replay(logs, settings, out, progress=meter)
+        with _logs(logs, settings, keep, meter) as paths:
+            result = replay(paths, settings, out, progress=meter)
     except (OSError, EOFError, NotADump) as problem:
         raise click.ClickException(f"{problem}") from None
     finally:
@@ -65,6 +87,28 @@ def command(logs: tuple[Path, ...], out: Path, enforce: str, config: Path | None
         click.echo((out / "summary.json").read_text(), nl=False)
         return
     _say(result, out, time.perf_counter() - began)
+
+
+@contextmanager
+def _logs(
+    logs: tuple[Path, ...], settings: Settings, keep: Path | None, meter: Meter | None
+) -> Iterator[Sequence[Path]]:
+    """The files to replay: those given, or what the input topics hold, in a folder for the time being."""
+    if logs:
+        yield logs
+        return
+    from console.cli.topics import asking
+    from streams.kafka.dump import dump
+
+    with tempfile.TemporaryDirectory(prefix="tripline-dump-") as name:
+        dumped = asking(lambda: dump(settings.kafka, keep or Path(name), progress=meter or (lambda _count: None)))
+        for reason, count in sorted(dumped.left_out.items()):
+            click.echo(f"Left out: {count:,} records that are {reason}", err=True)
+        for place in dumped.shortened:
+            click.echo(f"{place}: what was before is gone, so states start from there", err=True)
+        if not dumped.files:
+            raise click.ClickException("the input topics are empty")
+        yield dumped.files
 
 
 class Meter:

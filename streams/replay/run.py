@@ -19,7 +19,7 @@ from events.rows import event_of
 from events.times import DAY_MS, format_ms
 from events.types import FindingEvent
 from governance.settings import Settings
-from streams.engine import topology
+from streams.engine import Topology, topology
 from streams.envelopes import line_letter, make_key
 from streams.records import Output
 from streams.replay.authority import Authority
@@ -149,13 +149,16 @@ def _raw(
         _dead_letters(bad, writer)
     finally:
         writer.close()
-    return _result("raw", writer, stages, span, bad, settings)
+    return _result("raw", writer, [stages], span, bad, settings)
 
 
 def _dump(paths: Sequence[Path], settings: Settings, folder: Path) -> ReplayResult:
     manifest = manifest_of(paths)
     engine_id = manifest.engine_id if manifest else "main"
-    stages = topology(settings, engine_id, manifest.topic_ids if manifest else None)
+    topic_ids, partitions = (manifest.topic_ids, manifest.partitions) if manifest else (None, 1)
+    stages = [topology(settings, engine_id, topic_ids, index) for index in range(partitions)]
+    for one in stages:
+        one.portfolio.sources = partitions
     writer = Writer(folder, engine_id, Authority(settings, engine_id))
     bad: list[BadLine] = []
     span = Span()
@@ -227,16 +230,21 @@ def _dead_letters(bad: Iterable[BadLine], writer: Writer) -> None:
 
 
 def _result(
-    mode: str, writer: Writer, stages: Any, span: Span, bad: Sequence[BadLine], settings: Settings
+    mode: str,
+    writer: Writer,
+    stages: Sequence[Topology],
+    span: Span,
+    bad: Sequence[BadLine],
+    settings: Settings,
 ) -> ReplayResult:
     return ReplayResult(
         engine_id=writer.engine_id,
         mode=mode,
         events=span.events,
-        actions=stages.agents.judged,
-        agents=len(stages.agents.keys),
-        deals=len(stages.deals.keys),
-        duplicates=sum(stage.duplicates for stage in (stages.agents, stages.deals)),
+        actions=sum(one.agents.judged for one in stages),
+        agents=sum(len(one.agents.keys) for one in stages),
+        deals=sum(len(one.deals.keys) for one in stages),
+        duplicates=sum(one.agents.duplicates + one.deals.duplicates for one in stages),
         first=None if span.first_ms is None else format_ms(span.first_ms),
         last=None if span.last_ms is None else format_ms(span.last_ms),
         findings={name: dict(sorted(counts.items())) for name, counts in sorted(writer.findings.items())},

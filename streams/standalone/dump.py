@@ -8,15 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from events.times import format_ms
 from storage import log
 from storage.store import Store
-from streams.replay.dump import MANIFEST, Manifest
+from streams.replay.dump import MANIFEST, Manifest, dump_line
 from streams.routing import INPUT_TOPICS
 
 _PIECE = 5_000
-_Raw = dict[str, msgspec.Raw]
-_decode = msgspec.json.Decoder(_Raw).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -56,19 +53,8 @@ def _pieces(link: sqlite3.Connection, topic: str, end: int) -> Iterator[list[byt
         for record in log.read(link, topic, start):
             if record.offset >= end or len(lines) >= _PIECE:
                 break
-            lines.append(_line(topic, record))
+            lines.append(dump_line(record.raw, topic, 0, record.offset, record.at_ms))
             start = record.offset + 1
         if not lines:
             return
         yield lines
-
-
-def _line(topic: str, record: log.Record) -> bytes:
-    """The record as it came, in one line, with its place in the log."""
-    fields = _decode(record.raw)
-    fields["loggedat"] = msgspec.Raw(_encode(format_ms(record.at_ms)))
-    fields["logtopic"] = msgspec.Raw(_encode(topic))
-    fields["logpartition"] = msgspec.Raw(b"0")
-    fields["logoffset"] = msgspec.Raw(_encode(record.offset))
-    line = _encode(fields)
-    return (line if b"\n" not in line else _encode(msgspec.json.decode(line))) + b"\n"
