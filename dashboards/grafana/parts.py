@@ -222,6 +222,8 @@ def _chart(part: Chart) -> timeseries.Panel:
             .placement(kinds.LegendPlacement.BOTTOM)
         )
     )
+    if part.draw == "bars":
+        panel.decimals(0)  # increase() extrapolates: one event may read 1.07
     if part.draw != "lines":
         panel.stacking(common.StackingConfig().mode(kinds.StackingMode.NORMAL))
     if part.draw == "steps":

@@ -280,8 +280,8 @@ STORE = Row(
         ),
         Chart(
             title="Time of the log against Prometheus'",
-            text="Log time at a scrape minus the scrape's time. Rates and budgets are counted in log time; beyond 30"
-            " s an alert fires.",
+            text="How far the log's time and Prometheus' are apart at a scrape. Rates and budgets are counted in log "
+            "time; beyond 30 s an alert fires.",
             queries=[
                 Query(
                     f"max by (instance) (abs(tripline_log_timestamp_seconds{{{AT}}} - "
