@@ -9,7 +9,7 @@ import msgspec
 
 from events.types import By
 from governance.control import ControlRequest, ControlRow, Decision
-from storage.link import Link
+from storage.link import Cursor, Link
 from storage.sql import quoted, upsert
 from storage.tables import control
 
@@ -27,10 +27,17 @@ def load(link: Link) -> Iterator[tuple[ControlRow, int | None]]:
 
 def rows_of(link: Link, keys: Collection[str]) -> dict[str, ControlRow]:
     """The control rows of these keys; those never controlled are missing."""
-    if not keys:
-        return {}
-    wanted = f"{_SELECT} WHERE key IN ({', '.join('?' * len(keys))})"
-    return {row.key: row for row, _ in _rows(link.execute(wanted, tuple(keys)))}
+    return read_rows(ask_rows(link, keys)) if keys else {}
+
+
+def ask_rows(link: Link, keys: Collection[str]) -> Cursor:
+    """The same for at least one key, for callers who ``read_rows`` later, and so do not wait for the answer now."""
+    return link.execute(f"{_SELECT} WHERE key IN ({', '.join('?' * len(keys))})", tuple(keys))
+
+
+def read_rows(asked: Cursor) -> dict[str, ControlRow]:
+    """Control rows by key."""
+    return {row.key: row for row, _ in _rows(asked)}
 
 
 def _rows(found: Iterable[Any]) -> Iterator[tuple[ControlRow, int | None]]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from storage.link import Link
+from storage.link import Cursor, Link
 from storage.sql import quoted
 
 Kind = Literal["decision", "admission", "letter"]
@@ -38,13 +38,22 @@ class Publication(Struct, frozen=True, kw_only=True, gc=False):
 
 def put(link: Link, wanted: Sequence[Publication]) -> list[int]:
     """Put records into the table, inside the caller's transaction; returns their numbers, in order."""
-    seqs: list[int] = []
+    return numbers(begin_put(link, wanted))
+
+
+def begin_put(link: Link, wanted: Sequence[Publication]) -> list[Cursor]:
+    """The same, for callers who ask for the ``numbers`` later, and so do not wait for the answer now."""
+    asked = []
     for start in range(0, len(wanted), _TOGETHER):
         some = wanted[start : start + _TOGETHER]
         values = [value for one in some for value in _values(one)]
-        found = link.execute(f"{_PUT}{', '.join([_ROW] * len(some))} RETURNING seq", values)
-        seqs += [seq for (seq,) in found.fetchall()]
-    return sorted(seqs)
+        asked.append(link.execute(f"{_PUT}{', '.join([_ROW] * len(some))} RETURNING seq", values))
+    return asked
+
+
+def numbers(asked: Sequence[Cursor]) -> list[int]:
+    """The numbers of what was put, in order."""
+    return sorted(seq for one in asked for (seq,) in one.fetchall())
 
 
 def decided(link: Link, most: int) -> list[Publication]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from governance.gate import Remembered, Rule
 from governance.operation import Operation
 from storage.gate import LAST_ANSWER, operations, remembered_as
-from storage.link import Link
+from storage.link import Cursor, Link
 
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _SEQS = "SELECT key, seq FROM gate_agent WHERE key = ANY(?::text[])"
@@ -27,9 +27,14 @@ _COUNTS = "SELECT state, by_kind, key LIKE '%/*', count(*) FROM control GROUP BY
 MAIN_ENGINE = "main"
 
 
+def ask_now(link: Link) -> Cursor:
+    """The store's clock, one for all consoles: milliseconds since 1970 in one row of one column."""
+    return link.execute(_NOW)
+
+
 def now_ms(link: Link) -> int:
-    """The store's clock: one for all consoles."""
-    return int(link.execute(_NOW).fetchone()[0])
+    """The same, at once."""
+    return int(ask_now(link).fetchone()[0])
 
 
 def active_engine(link: Link) -> str:
@@ -38,17 +43,18 @@ def active_engine(link: Link) -> str:
     return MAIN_ENGINE if row is None else str(row[0])
 
 
-def seqs_of(link: Link, keys: Collection[str]) -> dict[str, int]:
-    """How many operations of each agent were admitted so far; an agent never admitted is missing."""
-    return dict(link.execute(_SEQS, (list(keys),)).fetchall())
+def ask_seqs(link: Link, keys: Collection[str]) -> Cursor:
+    """How many operations of each agent were admitted so far, as (key, number); an agent never admitted is missing."""
+    return link.execute(_SEQS, (list(keys),))
 
 
-def answers_to(link: Link, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Remembered]:
-    """The answers last given under these (key, request id)."""
-    if not asked:
-        return {}
-    keys, ids = zip(*asked, strict=True)
-    found = link.execute(_ANSWERS, (list(keys), list(ids), Rule.REQUEST_ID.value))
+def ask_answers(link: Link, asked: Collection[tuple[str, str]]) -> Cursor:
+    """The answers last given under these (key, request id); see ``answers``."""
+    return link.execute(_ANSWERS, ([key for key, _ in asked], [id_ for _, id_ in asked], Rule.REQUEST_ID.value))
+
+
+def answers(found: Cursor) -> dict[tuple[str, str], Remembered]:
+    """What ``ask_answers`` asked for."""
     return {(key, id_): remembered_as(*row) for key, id_, *row in found}
 
 

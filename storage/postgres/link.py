@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -69,6 +70,19 @@ class PgLink:
         except (psycopg.Error, OverflowError, struct.error) as problem:
             raise_ours(problem)
         return cursor
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send the statements of a block one behind the other, and wait once for all their answers.
+
+        Ask their cursors for rows after the block: inside it that would wait. The first error is raised at its end,
+        and what comes behind a statement that failed is not done.
+        """
+        try:
+            with self._raw.pipeline():
+                yield
+        except psycopg.Error as problem:
+            raise_ours(problem)
 
     def close(self) -> None:
         """Close the connection; what is not committed is undone."""

@@ -66,13 +66,16 @@ class Offices:
         self._link: PgLink | None = None
         self._producer: Any = None
 
-    def open(self, *, ready: bool = True) -> OfficeRuntime:
+    def open(self, *, ready: bool = True, has_pages: bool = False) -> OfficeRuntime:
         """One more console."""
-        made = OfficeRuntime(self.settings, PgStore(self.settings.store.url))
+        made = OfficeRuntime(self.settings, PgStore(self.settings.store.url), has_pages=has_pages)
         self.opened.append(made)
         made.start()
         if ready:
-            until(lambda: not made.status().troubles, "the console is ready", 30)
+            try:
+                until(lambda: not made.status().troubles, "the console is ready", 30)
+            except AssertionError:
+                raise AssertionError(f"not ready in 30 s: {made.status().troubles}") from None
         return made
 
     def close(self) -> None:

@@ -96,7 +96,7 @@ def test_a_stop_of_all_is_obeyed_by_every_gate_at_once(offices: Offices):
 
 
 def test_what_one_console_decides_is_heard_by_the_pages_of_the_other(offices: Offices):
-    first, second = offices.open(), offices.open()
+    first, second = offices.open(), offices.open(has_pages=True)
     heard: set[tuple[str, str]] = set()
     second.subscribe(lambda changes: heard.update((kind, agent) for kind in changes.kinds for agent in changes.agents))
     first.control(by_person("bot", "suspended", 0)).result(5)

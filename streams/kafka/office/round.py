@@ -10,8 +10,7 @@ from governance.control import ControlRow
 from governance.settings import Settings
 from storage import control as control_store
 from storage import publication, shared
-from storage.link import Link
-from storage.postgres import Told, lock_keys, tell
+from storage.postgres import PgLink, Told, lock_keys, tell
 from storage.publication import Kind, Publication
 from streams.authority import Authority
 from streams.envelopes import split_key
@@ -31,18 +30,31 @@ class OfficeRound(Authority):
     for one key it does not go back from one console to the next.
     """
 
-    def __init__(self, link: Link, settings: Settings) -> None:
+    link: PgLink
+
+    def __init__(self, link: PgLink, settings: Settings) -> None:
         super().__init__(link, settings, shared.MAIN_ENGINE, 0)
         self.publications: list[Publication] = []
         self.agents: set[str] = set()
         self._rows: dict[str, ControlRow] = {}
 
     def begin(self, keys: Collection[str], shared_keys: Collection[str] = ()) -> None:
-        """Open the transaction. ``shared_keys`` are read here, and changed by nobody until it ends."""
-        self.link.execute("BEGIN IMMEDIATE")
-        lock_keys(self.link, keys, shared_keys)
-        self.now_ms = shared.now_ms(self.link)
-        self._rows = control_store.rows_of(self.link, {*keys, *shared_keys})
+        """Open the transaction. ``shared_keys`` are read here, and changed by nobody until it ends.
+
+        Raises StoreError; then the transaction is to be rolled back.
+        """
+        link, wanted = self.link, {*keys, *shared_keys}
+        with link.together():
+            link.execute("BEGIN IMMEDIATE")
+            lock_keys(link, keys, shared_keys)
+            now = shared.ask_now(link)
+            rows = control_store.ask_rows(link, wanted) if wanted else None
+            self.ask()
+        self.now_ms = int(now.fetchone()[0])
+        self._rows = control_store.read_rows(rows) if rows is not None else {}
+
+    def ask(self) -> None:
+        """Ask for more, behind the locks and without waiting; for subclasses."""
 
     def row_of(self, key: str) -> ControlRow | None:
         """The row of a locked key; None when it was never controlled."""
@@ -78,13 +90,19 @@ class OfficeRound(Authority):
 
     def commit(self) -> list[int]:
         """Make it durable; returns the numbers of what is to be published. Every console hears of decisions."""
+        link = self.link
+        with link.together():
+            self.write()
+            put = publication.begin_put(link, self.publications)
+            link.execute("COMMIT")
+        return publication.numbers(put)
+
+    def write(self) -> None:
+        """Write what was gathered, without waiting; for subclasses."""
         kinds = {kind for kind, _ in self.changed} & _HEARD
         if kinds:
             agents = sorted({split_key(key)[1] for kind, key in self.changed if kind in _HEARD})
             tell(self.link, Told("", agents, [], sorted(kinds)))
-        seqs = publication.put(self.link, self.publications)
-        self.link.execute("COMMIT")
-        return seqs
 
     def changes(self) -> Changes:
         """What it changed, for pages and metrics."""

@@ -72,14 +72,16 @@ class OfficeStatus(Struct, frozen=True, kw_only=True):
 
 
 class OfficeRuntime:
-    """Parameters: settings with ``[kafka]`` and ``[store]``; the store.
+    """Parameters: settings with ``[kafka]`` and ``[store]``; the store; ``has_pages``, whether this one shares in
+    writing the read models, and hears what the others changed.
 
     ``start`` returns at once: until store and brokers are there, writes are denied and ``status`` says why.
     """
 
-    def __init__(self, settings: Settings, store: PgStore) -> None:
+    def __init__(self, settings: Settings, store: PgStore, *, has_pages: bool = True) -> None:
         self.settings = settings
         self.store = store
+        self.has_pages = has_pages
         self.observe: Observe | None = None
         """Hears of each attempt to notify; set it before ``start``."""
         self._lock = threading.Lock()
@@ -122,8 +124,9 @@ class OfficeRuntime:
         self._is_closed = True
         self._watch.stop()
         self._leader.stop()
-        self._sinks.stop()
-        self._engine.stop()
+        if self._has_begun and self.has_pages:
+            self._sinks.stop()
+            self._engine.stop()
         for following in self._following.values():
             following.stop()
         self._calls.shutdown()
@@ -231,8 +234,9 @@ class OfficeRuntime:
         for following in self._following.values():
             following.start()
         self._leader.start()
-        self._sinks.start()
-        self._engine.start()
+        if self.has_pages:
+            self._sinks.start()
+            self._engine.start()
         self._has_begun = True
 
     def _control(self, link: PgLink, request: ControlRequest) -> Decision:
@@ -297,7 +301,7 @@ class OfficeRuntime:
             waits = [following.trouble for following in self._following.values() if following.trouble]
             if waits:
                 found["broker"] = "; ".join(waits)
-        if self._has_begun and (sinks := self._sinks.trouble()):
+        if self._has_begun and self.has_pages and (sinks := self._sinks.trouble()):
             found["projections"] = f"what agents did and deals are is not written: {sinks}"
         if (late := self._ingest.oldest_secs()) > _LATE_SECS:
             found["backlog"] = f"the oldest event on its way has waited {late:.0f} s"

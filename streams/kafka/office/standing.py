@@ -6,7 +6,7 @@ admitted something meanwhile, which is then read from the decisions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from events.codec import encode
 from events.times import DAY_MS, format_ms
@@ -17,7 +17,8 @@ from governance.settings import Settings
 from storage import gate as gate_store
 from storage import shared
 from storage.gate import Row
-from storage.link import Link
+from storage.link import Cursor, Link
+from storage.postgres import PgLink
 from streams.contacts import Met
 from streams.gating import DecisionIds, Gated, Gating, admission, report
 from streams.kafka.office.round import OfficeRound
@@ -34,9 +35,13 @@ class Counted:
         self._gated: dict[str, Gated] = {}
         self._last_ms: dict[str, int] = {}
 
-    def bring_up_to_date(self, link: Link, keys: Collection[str], now_ms: int) -> dict[str, Gated]:
-        """The counters of these agents, as of the open transaction that has locked their keys."""
-        seqs = shared.seqs_of(link, keys)
+    def bring_up_to_date(
+        self, link: Link, keys: Collection[str], seqs: Mapping[str, int], now_ms: int
+    ) -> dict[str, Gated]:
+        """The counters of these agents, as of the open transaction that has locked their keys.
+
+        ``seqs`` has each agent's number of admissions; one that was never admitted is missing.
+        """
         return {key: self._one(link, key, seqs.get(key, 0), now_ms) for key in keys}
 
     def forget(self, keys: Iterable[str]) -> None:
@@ -61,7 +66,10 @@ class Counted:
 class GateRound(OfficeRound):
     """An open transaction of the gate."""
 
-    def __init__(self, link: Link, settings: Settings, counted: Counted, ids: DecisionIds) -> None:
+    _seqs: Cursor
+    _answers: Cursor | None
+
+    def __init__(self, link: PgLink, settings: Settings, counted: Counted, ids: DecisionIds) -> None:
         super().__init__(link, settings)
         self.ids = ids
         self.source = f"/tripline/{self.engine_id}"
@@ -73,15 +81,23 @@ class GateRound(OfficeRound):
         self.repeated: set[str] = set()
         self._counted = counted
         self._decided: list[Row] = []
+        self._keys: set[str] = set()
+        self._asked: list[tuple[str, str]] = []
 
     def open_for(self, requests: Sequence[GateRequest]) -> None:
         """Lock the agents of these requests, and read what is known of them."""
-        keys = {request.key for request in requests}
-        self.begin(keys, {stop_all_key(request.tenant) for request in requests})
+        self._keys = {request.key for request in requests}
+        self._asked = sorted({(each.key, each.request_id) for each in requests if each.request_id is not None})
+        self.begin(self._keys, {stop_all_key(request.tenant) for request in requests})
         self.now_text = format_ms(self.now_ms)
-        self.gated = self._counted.bring_up_to_date(self.link, keys, self.now_ms)
-        asked = {(each.key, each.request_id) for each in requests if each.request_id is not None}
-        self.answers = shared.answers_to(self.link, sorted(asked))
+        seqs = dict(self._seqs.fetchall())
+        self.gated = self._counted.bring_up_to_date(self.link, self._keys, seqs, self.now_ms)
+        self.answers = shared.answers(self._answers) if self._answers is not None else {}
+
+    def ask(self) -> None:
+        """Ask for numbers of admissions and earlier answers, behind the locks."""
+        self._seqs = shared.ask_seqs(self.link, self._keys)
+        self._answers = shared.ask_answers(self.link, self._asked) if self._asked else None
 
     def decide(self, request: GateRequest) -> GateDecision:
         """Decide on one request."""
@@ -98,11 +114,12 @@ class GateRound(OfficeRound):
         if asked_as is not None:
             self.answers[asked_as] = gate_store.remembered_row(row)
 
-    def commit(self) -> list[int]:
-        """Make decisions, numbers and admissions durable; returns the numbers of what is to be published."""
-        gate_store.know_contacts(self.link, sorted(self.met))  # in one order: nobody waits in a circle
+    def write(self) -> None:
+        """Write decisions, numbers, and whom the agents are in touch with now."""
+        if self.met:
+            gate_store.know_contacts(self.link, sorted(self.met))  # in one order: nobody waits in a circle
         gate_store.file_decisions(self.link, self._decided)
-        return super().commit()
+        super().write()
 
 
 class Standing(Gating):
