@@ -45,8 +45,10 @@ class Taken(Struct, frozen=True, gc=False):
 
 def read(topic: str, records: Sequence[Any]) -> list[Taken]:
     """The records of one partition as a consumer gives them."""
-    values = [record.value for record in records]
-    events = Decoder(topic).read(values) if topic in INPUT_TOPICS else map(_decoded, values)
+    if topic in INPUT_TOPICS:
+        events = Decoder(topic).read_records(records)
+    else:
+        events = [_decoded(record.value) for record in records]
     return [
         Taken(topic, record.partition, record.offset, record.timestamp, record.value or b"", event_of(event))
         for record, event in zip(records, events, strict=True)
