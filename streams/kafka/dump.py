@@ -18,6 +18,7 @@ from msgspec import Struct
 from governance.settings import Kafka
 from streams.kafka.admin import topic_ids
 from streams.kafka.connect import client_options
+from streams.kafka.worker.decoding import structured
 from streams.kafka.worker.lane import Lane
 from streams.records import Entry, Output, Partition, Snapshot
 from streams.replay.dump import MANIFEST, Manifest, dump_line
@@ -96,7 +97,7 @@ def _lines(lane: Lane, batches: Iterable[list[Any]]) -> Iterator[list[bytes]]:
         judged, stage.offsets = stage.offsets, set()
         topic, index = lane.partition.topic, lane.partition.index
         yield [
-            dump_line(record.value, topic, index, record.offset, record.timestamp)
+            dump_line(structured(record) or b"", topic, index, record.offset, record.timestamp)
             for record in records
             if record.offset in judged
         ]

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
-from events.codec import BadEvent, BadReason, Refusal, decode, decode_lines
+from events.codec import BadEvent, BadReason, Refusal, decode, decode_lines, to_structured
 from events.rows import Scanner, scanner
 from events.types import LogEvent
 from streams.routing import ACTIONS
 
+_BINARY = "ce_specversion"
 _TOGETHER = 512
 """Values that are read as one block."""
 _LOG_CLASSES: frozenset[Any] = frozenset(get_args(LogEvent))
+
+
+class Record(Protocol):
+    """A record as the consumer gives it; ``timestamp`` is when the log took it, in ms."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+
+
+def structured(record: Record) -> bytes | None:
+    """A record's value in structured mode: of binary mode (attributes in ``ce_`` headers) made so, else as it came.
+
+    Raises BadEvent for headers or a body that can't be read.
+    """
+    if any(name.lower() == _BINARY for name, _ in record.headers):
+        return to_structured(record.headers, record.value or b"")
+    return record.value
 
 
 class Decoder:
@@ -21,6 +42,21 @@ class Decoder:
     def __init__(self, topic: str) -> None:
         self._topic = topic
         self._scanner: Scanner | None = scanner() if topic == ACTIONS else None
+
+    def read_records(self, records: Sequence[Record]) -> list[Any]:
+        """The same for records as a consumer gives them, in structured or binary mode."""
+        if not any(record.headers for record in records):
+            return self.read([record.value for record in records])
+        values: list[bytes | None] = []
+        problems: dict[int, BadEvent] = {}
+        for place, record in enumerate(records):
+            try:
+                values.append(structured(record))
+            except BadEvent as problem:
+                problems[place] = problem
+                values.append(None)
+        found = self.read(values)
+        return [problems.get(place, event) for place, event in enumerate(found)] if problems else found
 
     def read(self, values: Sequence[bytes | None]) -> list[Any]:
         """One event, row or BadEvent for each value, in order. None is a tombstone, which has no place here."""

@@ -23,7 +23,8 @@ from streams.kafka.worker.changelog import (
     new_term,
     snapshot_records,
 )
-from streams.kafka.worker.lane import Lane, Outgoing, Record, Saved
+from streams.kafka.worker.decoding import Record
+from streams.kafka.worker.lane import Lane, Outgoing, Saved
 from streams.keyed import META_KEY
 from streams.records import Snapshot
 

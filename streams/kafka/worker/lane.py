@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
 from streams.kafka.worker.changelog import Barrier, Recovered
-from streams.kafka.worker.decoding import Decoder
+from streams.kafka.worker.decoding import Decoder, Record
 from streams.keyed import META_KEY
 from streams.records import Entry, Output, Partition, Snapshot, Stage
 from streams.routing import ACTIONS, PORTFOLIO
@@ -44,16 +44,6 @@ _EVERYWHERE: frozenset[Any] = frozenset((TickEvent, PolicyEvent, ModelEvent, Pro
 """Records for whole partitions: copied into each, at home in all."""
 _TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
 Headers = list[tuple[str, bytes]]
-
-
-class Record(Protocol):
-    """A record as the consumer gives it; ``timestamp`` is when the log took it, in ms."""
-
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -156,7 +146,7 @@ class Lane:
 
     def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> tuple[list[Entry], list[int]]:
         """What is to be judged, and behind how many of these a release has to be echoed."""
-        events = self._decoder.read([record.value for record in records])
+        events = self._decoder.read_records(records)
         at_home = self._at_home
         entries: list[Entry] = []
         releases: list[int] = []
