@@ -150,6 +150,11 @@ class Process:
             time.sleep(0.05)
         raise RuntimeError(f"no {pattern!r} in:\n{''.join(self.lines[-30:])}")
 
+    def kill(self) -> None:
+        """As the kernel does when memory is out."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.terminate()
@@ -189,6 +194,12 @@ class Scrape:
         self.consumed = self._value(text, r'^tripline_events_consumed_total\{topic="agent.actions"\} (\S+)')
         self.cpu = self._value(text, r"^process_cpu_seconds_total (\S+)")
         self.rss_mb = self._value(text, r"^process_resident_memory_bytes (\S+)") / 1024 / 1024
+
+        self._text = text
+
+    def each(self, pattern: str) -> list[float]:
+        """The values of all samples that match."""
+        return [float(value) for value in re.findall(pattern, self._text, re.MULTILINE)]
 
     @staticmethod
     def _value(text: str, pattern: str) -> float:
