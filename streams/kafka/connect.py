@@ -8,9 +8,6 @@ from governance.settings import Kafka
 
 CONNECT_MS = 10_000
 REQUEST_MS = 15_000
-METADATA_MS = 5_000
-"""What a client knows of topics is asked anew so often: one that joins a group just after the topics were made may see
-none of their partitions, and would give nobody any for five minutes."""
 
 
 class KafkaProblem(Exception):
@@ -44,7 +41,6 @@ def client_options(kafka: Kafka) -> dict[str, Any]:
         "client_id": "tripline",
         "request_timeout_ms": REQUEST_MS,
         "bootstrap_timeout_ms": CONNECT_MS,
-        "metadata_max_age_ms": METADATA_MS,
     }
     if kafka.security.endswith("SSL"):
         options |= {

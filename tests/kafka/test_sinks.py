@@ -251,3 +251,27 @@ def _parts(log: Path, folder: Path) -> list[Path]:
     for number, part in enumerate(parts):
         part.write_bytes(b"".join(lines[number * size : (number + 1) * size + 300]))
     return parts
+
+
+def test_more_consoles_than_partitions_are_all_content_and_one_that_ends_is_followed_by_another(
+    kafka: Kafka, short: Path, database: str, tmp_path: Path
+) -> None:
+    create(kafka)
+    few = tmp_path / "few.jsonl"
+    few.write_bytes(b"".join(short.read_bytes().splitlines(keepends=True)[:300]))
+    settings = settings_with(kafka, database)
+    consoles = [Sinks(settings, PgStore(database), lambda changes: None) for _ in range(kafka.partitions + 1)]
+    try:
+        for one in consoles:
+            one.start()
+        until(lambda: not any(one.trouble() for one in consoles), "all are content")
+        for one in consoles[:-1]:
+            one.stop()
+        produce([few], kafka)
+        wait_until_stored(kafka, database)
+    finally:
+        for one in consoles:
+            one.stop()
+    link = PgStore(database).connect()
+    assert link.execute("SELECT count(DISTINCT event_id) FROM action").fetchone()[0] > 200
+    link.close()
