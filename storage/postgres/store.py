@@ -27,6 +27,8 @@ _MIGRATING = "tripline: migrate"
 _WAIT = "120s"
 """How long a console that starts waits for another one that brings the tables up to date."""
 _PROJECTIONS = "projections_version"
+_READ_AGAIN = "DELETE FROM watermark WHERE topic = 'agent.actions'"
+"""The topic that the projections are made of: the sinks begin with its first record."""
 _HELD = "SELECT value FROM meta WHERE name = 'projections_version'"
 
 
@@ -109,12 +111,13 @@ class PgStore:
         revision = _first(raw, "alembic_version", "SELECT version_num FROM alembic_version")
         if revision is None:
             return False
-        if revision > migrations.HEAD:
+        held = int(_first(raw, "meta", _HELD) or 0)
+        if revision > migrations.HEAD or held > PROJECTIONS_VERSION:
             raise StoreMismatch(
-                f"{self} was written by a newer version of Tripline (revision {revision}); upgrade this one"
+                f"{self} was written by a newer version of Tripline (revision {revision}, projections {held}); "
+                "upgrade this one"
             )
-        held = _first(raw, "meta", _HELD)
-        return revision == migrations.HEAD and held == str(PROJECTIONS_VERSION)
+        return revision == migrations.HEAD and held == PROJECTIONS_VERSION
 
     def _bring_up_to_date(self, raw: Connection[Any]) -> None:
         try:
@@ -126,6 +129,7 @@ class PgStore:
                 if known != str(PROJECTIONS_VERSION):
                     tables.drop_all(connection, tables=PROJECTED)
                     tables.create_all(connection, tables=PROJECTED)
+                    connection.exec_driver_sql(_READ_AGAIN)
                     kept = upsert(meta).replace("?", "%s")
                     connection.exec_driver_sql(kept, (_PROJECTIONS, str(PROJECTIONS_VERSION)))
         except DBAPIError as problem:
