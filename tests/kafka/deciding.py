@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,7 @@ class Offices:
         for one in self.opened:
             one.close()
             one.store.close()
-        if self._link is not None:
-            self._link.close()
+        self.look_away()
         if self._producer is not None:
             with suppress(Exception):
                 self._producer.close(timeout=1)
@@ -118,6 +117,12 @@ class Offices:
         if self._link is None:
             self._link = PgStore(self.settings.store.url).connect()
         return self._link
+
+    def look_away(self) -> None:
+        """The store is going to be killed: look with another connection afterwards."""
+        if self._link is not None:
+            self._link.close()
+        self._link = None
 
     def row(self, agent: str = "bot") -> ControlRow | None:
         """An agent's control row."""
@@ -193,10 +198,12 @@ def counted(wanted: int, ask: Callable[[], int], what: str) -> None:
 class RunningConsole:
     """A console as a process, and a person who is logged in to it."""
 
-    def __init__(self, kafka: Kafka, database: str, folder: Path, name: str = "console") -> None:
+    def __init__(
+        self, kafka: Kafka, database: str, folder: Path, name: str = "console", env: Mapping[str, str] | None = None
+    ) -> None:
         self.path = folder / f"{name}.log"
         args = ["--port", "0", "--json", "--config", str(folder / "tripline.toml")]
-        more = {"TRIPLINE_STORE_URL": database, "TRIPLINE_SERVER_DATA_DIR": str(folder / "data")}
+        more = {"TRIPLINE_STORE_URL": database, "TRIPLINE_SERVER_DATA_DIR": str(folder / "data"), **(env or {})}
         with self.path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "console", "console", *args],

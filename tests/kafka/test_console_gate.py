@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -163,8 +162,8 @@ def test_without_the_store_writes_are_denied_until_it_is_back(breakable: Offices
     assert [one.seq for one in admissions(breakable)] == list(range(1, len(admissions(breakable)) + 1))
 
 
-def test_without_the_broker_writes_are_denied_until_it_is_back(
-    breakable: Offices, own: tuple[Broker, Postgres], tmp_path: Path
+def test_without_broker_writes_are_denied_until_it_is_back_also_by_a_console_that_starts_then(
+    breakable: Offices, own: tuple[Broker, Postgres]
 ):
     office = breakable.open()
     assert asked(office, a_check()).decision == "allow"
@@ -175,28 +174,22 @@ def test_without_the_broker_writes_are_denied_until_it_is_back(
     seq = breakable.one("SELECT seq FROM gate_agent")
     check_denied(office)
     assert breakable.one("SELECT seq FROM gate_agent") == seq  # once it is known, budgets are not debited in vain
+    breakable.look_away()
+    own[1].kill()
+    late = breakable.open(ready=False)
+    check_denied(late)
+    until(lambda: {"store", "broker"} <= set(late.status().degraded_reasons), "it says what is missing", 15)
+    assert all("127.0.0.1" in trouble for trouble in late.status().troubles)
+    own[1].start()
+    until(lambda: "store" not in late.status().degraded_reasons, "the store is there", 15)
+    check_denied(late)
     own[0].start()
-    until(lambda: asked(office, a_check()).decision == "allow", "it works again", 30)
+    for one in (office, late):
+        until(lambda: not one.status().troubles, "all is well", 30)  # noqa: B023
+        assert asked(one, a_check()).decision == "allow"
     until(lambda: breakable.one("SELECT count(*) FROM publication") == 0, "what was committed is in the log", 20)
     count = breakable.one("SELECT seq FROM gate_agent")
     assert [one.seq for one in admissions(breakable)] == list(range(1, count + 1))
-
-
-def test_a_console_starts_without_store_and_broker_and_denies_until_both_are_there(
-    breakable: Offices, own: tuple[Broker, Postgres]
-):
-    own[1].kill()
-    own[0].kill()
-    office = breakable.open(ready=False)
-    check_denied(office)
-    until(lambda: {"store", "broker"} <= set(office.status().degraded_reasons), "it says what is missing", 15)
-    assert all("127.0.0.1" in trouble for trouble in office.status().troubles[:2])
-    own[1].start()
-    until(lambda: "store" not in office.status().degraded_reasons, "the store is there", 15)
-    check_denied(office)
-    own[0].start()
-    until(lambda: not office.status().troubles, "all is well", 30)
-    assert asked(office, a_check()).decision == "allow"
 
 
 KILLED = """

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from typing import TypeVar
 
 import structlog
 from msgspec import Struct
@@ -34,9 +35,10 @@ GATHER_SECS = 0.002
 PATIENCE_SECS = 1.5
 """A check that was not decided, or whose admission is not in the log, within this is answered: denied."""
 _STATEMENT_LIMIT = "1200ms"
-_TIDY_SECS, _IDLE_SECS, _MOST_UNTIDY = 0.05, 0.2, 500
+_TIDY_SECS, _IDLE_SECS = 0.05, 0.2
 _MOST_DENIALS = 10_000
 """Refusals that are counted for pages while the store is slow; more are only decided."""
+T = TypeVar("T")
 _log = structlog.get_logger("tripline.gate")
 
 
@@ -110,7 +112,7 @@ class Gate:
 
     def count_refusals(self, link: PgLink) -> None:
         """Count what was refused since the last call in the agents' totals; the rows are shared with the sinks."""
-        denials = [self._denials.popleft() for _ in range(len(self._denials))]
+        denials = _drained(self._denials)
         if not denials:
             return
         rows = ActionRows()
@@ -132,15 +134,14 @@ class Gate:
         self._held.close()
 
     def _turn(self) -> None:
-        if not self._waiting:
-            self._wake.wait(_TIDY_SECS if self._sent or self._published else _IDLE_SECS)
+        is_woken = bool(self._waiting) or self._wake.wait(_TIDY_SECS if self._sent or self._published else _IDLE_SECS)
         self._wake.clear()
         self._gather()
         checks = self._collect()
         if checks:
             self._round(checks)
         self._give_up_late()
-        if len(self._published) > _MOST_UNTIDY or (self._published and not self._waiting):
+        if not is_woken:
             self._tidy()
 
     def _gather(self) -> None:
@@ -165,9 +166,11 @@ class Gate:
         return [check for check in checks if check not in late]
 
     def _round(self, checks: Sequence[Check]) -> None:
+        published = _drained(self._published)
         try:
-            decided, round_, letters, seqs = self._held.run(lambda link: self._decide(link, checks))
+            decided, round_, letters, seqs = self._held.run(lambda link: self._decide(link, checks, published))
         except Exception as problem:
+            self._published.extend(published)
             self._counted.forget({check.request.key for check in checks})
             if not isinstance(problem, StoreError):
                 _log.exception("gate_round_failed", checks=len(checks))
@@ -184,9 +187,10 @@ class Gate:
         self._changed(round_.changes())
 
     def _decide(
-        self, link: PgLink, checks: Sequence[Check]
+        self, link: PgLink, checks: Sequence[Check], published: Sequence[int]
     ) -> tuple[list[tuple[Check, GateDecision]], GateRound, list[Publication], list[int]]:
         round_ = GateRound(link, self._settings, self._counted, self._ids)
+        round_.published = published
         round_.open_for([check.request for check in checks])
         decided = [(check, round_.decide(check.request)) for check in checks]
         letters = publication.admitted_to(link, sorted(round_.repeated)) if round_.repeated else []
@@ -239,8 +243,8 @@ class Gate:
             self._deliver()
 
     def _tidy(self) -> None:
-        """What is in the log needs no publication any more."""
-        seqs = [self._published.popleft() for _ in range(len(self._published))]
+        """What is in the log needs no publication any more; while checks come, their rounds see to it."""
+        seqs = _drained(self._published)
         if not seqs:
             return
         try:
@@ -252,3 +256,8 @@ class Gate:
 def _is_in_log(decision: GateDecision) -> bool:
     """Whether the answer has to wait for an admission."""
     return decision.decision == "allow"
+
+
+def _drained(waiting: deque[T]) -> list[T]:
+    """What waits, taken out."""
+    return [waiting.popleft() for _ in range(len(waiting))]

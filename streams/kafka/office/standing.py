@@ -15,7 +15,7 @@ from governance.gate import GateDecision, GateRequest, Remembered
 from governance.operation import Operation
 from governance.settings import Settings
 from storage import gate as gate_store
-from storage import shared
+from storage import publication, shared
 from storage.gate import Row
 from storage.link import Cursor, Link
 from storage.postgres import PgLink
@@ -79,6 +79,8 @@ class GateRound(OfficeRound):
         self.denials: list[tuple[str, int]] = []
         self.met: set[Met] = set()
         self.repeated: set[str] = set()
+        self.published: Sequence[int] = ()
+        """Numbers of publications of earlier rounds that are in the log, and can go with this one."""
         self._counted = counted
         self._decided: list[Row] = []
         self._keys: set[str] = set()
@@ -119,6 +121,7 @@ class GateRound(OfficeRound):
         if self.met:
             gate_store.know_contacts(self.link, sorted(self.met))  # in one order: nobody waits in a circle
         gate_store.file_decisions(self.link, self._decided)
+        publication.done(self.link, self.published)
         super().write()
 
 
