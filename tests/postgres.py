@@ -49,15 +49,15 @@ class Postgres:
     def __init__(self, *, fsync: bool = False) -> None:
         if POSTGRES is None:
             raise NoPostgres("PostgreSQL's server is needed (apt-get install postgresql)")
+        self._user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+        owner = _owner(self._user)
         self.port = free_port()
         self._fsync = fsync
-        self._user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
         self.folder = Path(tempfile.mkdtemp(prefix="tripline-pg-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._has_template = False
         self._spare: list[str] = []
-        if self._user is not None:
-            owner = pwd.getpwnam(self._user)
+        if owner is not None:
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         made = self._run(
             "initdb", "-D", str(self.folder / "data"), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync",
@@ -171,6 +171,13 @@ class Postgres:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(STOP_SECS)
+
+
+def _owner(user: str | None) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(user) if user is not None else None
+    except KeyError:
+        raise NoPostgres(f"PostgreSQL refuses to run as root, and there is no user {user}") from None
 
 
 def copy_store(path: Path, url: str) -> None:
