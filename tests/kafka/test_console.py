@@ -70,9 +70,8 @@ def test_a_rogue_agent_is_refused_until_a_person_releases_it_and_over_restarts(
     assert released["state"] == "releasing"
     until(lambda: second.check("rogue")["decision"] == "allow", "it may go on")
     assert second.post("/v1/agents/rogue/suspend", reason="no")["state"] == "suspended"
-    third = consoles("third")
-    assert {third.check("rogue")["rule"], second.check("rogue")["rule"]} == {"suspended"}
-    assert [one.stop() for one in (second, third)] == [0, 0]
+    assert second.check("rogue")["rule"] == "suspended"
+    assert second.stop() == 0
     assert worker.stop() == 0
 
 
