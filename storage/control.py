@@ -25,18 +25,13 @@ def load(link: Link) -> Iterator[tuple[ControlRow, int | None]]:
     return _rows(link.execute(_SELECT))
 
 
-def rows_of(link: Link, keys: Collection[str]) -> dict[str, ControlRow]:
-    """The control rows of these keys; those never controlled are missing."""
-    return read_rows(ask_rows(link, keys)) if keys else {}
-
-
 def ask_rows(link: Link, keys: Collection[str]) -> Cursor:
-    """The same for at least one key, for callers who ``read_rows`` later, and so do not wait for the answer now."""
+    """Ask for the control rows of some keys, at least one; ``read_rows`` waits for the answer."""
     return link.execute(f"{_SELECT} WHERE key IN ({', '.join('?' * len(keys))})", tuple(keys))
 
 
 def read_rows(asked: Cursor) -> dict[str, ControlRow]:
-    """Control rows by key."""
+    """Control rows by key; keys never controlled are missing."""
     return {row.key: row for row, _ in _rows(asked)}
 
 

@@ -36,13 +36,8 @@ class Publication(Struct, frozen=True, kw_only=True, gc=False):
     seq: int = 0
 
 
-def put(link: Link, wanted: Sequence[Publication]) -> list[int]:
-    """Put records into the table, inside the caller's transaction; returns their numbers, in order."""
-    return numbers(begin_put(link, wanted))
-
-
-def begin_put(link: Link, wanted: Sequence[Publication]) -> list[Cursor]:
-    """The same, for callers who ask for the ``numbers`` later, and so do not wait for the answer now."""
+def put(link: Link, wanted: Sequence[Publication]) -> list[Cursor]:
+    """Put records into the table, inside the caller's transaction; ``numbers`` waits for the answers."""
     asked = []
     for start in range(0, len(wanted), _TOGETHER):
         some = wanted[start : start + _TOGETHER]

@@ -126,7 +126,8 @@ class Offices:
 
     def row(self, agent: str = "bot") -> ControlRow | None:
         """An agent's control row."""
-        return control_store.rows_of(self.store(), [f"default/{agent}"]).get(f"default/{agent}")
+        key = f"default/{agent}"
+        return control_store.read_rows(control_store.ask_rows(self.store(), [key])).get(key)
 
     def state(self, agent: str = "bot") -> str:
         """Its state."""

@@ -7,7 +7,6 @@ acknowledged and the rows are gone. So the last record of a key in the compacted
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from concurrent.futures import TimeoutError as NotInTime
 
 import structlog
@@ -15,7 +14,6 @@ import structlog
 from storage import publication, shared
 from storage.errors import StoreError
 from storage.postgres import PgLink, PgStore, lock_keys
-from storage.publication import Publication
 from streams.kafka.office.held import Held
 from streams.kafka.office.post import NotWritten, Post
 
@@ -35,8 +33,6 @@ class Publisher:
         self._wake = threading.Event()
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="tripline-publisher", daemon=True)
-        self.published = 0
-        """Records written since the start."""
 
     def start(self) -> None:
         """Start the thread."""
@@ -74,11 +70,7 @@ class Publisher:
         waiting = publication.decided(link, _TOGETHER)
         left = publication.admitted_before(link, shared.now_ms(link) - LEFT_OVER_MS, _TOGETHER)
         if waiting or left:
-            self._write([*waiting, *left])
+            self._post.send([*waiting, *left]).result(_SENT_SECS)
             publication.done(link, [one.seq for one in (*waiting, *left)])
         link.execute("COMMIT")
         return max(len(waiting), len(left))
-
-    def _write(self, found: Sequence[Publication]) -> None:
-        self._post.send(found).result(_SENT_SECS)
-        self.published += len(found)

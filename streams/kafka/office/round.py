@@ -93,7 +93,7 @@ class OfficeRound(Authority):
         link = self.link
         with link.together():
             self.write()
-            put = publication.begin_put(link, self.publications)
+            put = publication.put(link, self.publications)
             link.execute("COMMIT")
         return publication.numbers(put)
 

@@ -43,7 +43,6 @@ from streams.standalone.types import Changes, Closed, ItemResult
 
 AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
 _LATE_SECS = 10.0
-_LOOK_SECS = 1.0
 _INGEST_LINGER_MS = 5
 _WORTH_TELLING = frozenset({"control", "finding", "alert"})
 _log = structlog.get_logger("tripline.console")
@@ -55,7 +54,8 @@ class OfficeStatus(Struct, frozen=True, kw_only=True):
     """How a console is doing. ``degraded_reasons``: store, broker, projections, backlog; ``troubles`` says it in words.
 
     ``judged_to_ms`` is what the workers have saved. ``queue`` counts records on their way to the brokers, the oldest
-    of which waits since ``oldest_unjudged_ms``. There is no log here: its sizes are 0.
+    of which waits since ``oldest_unjudged_ms``, and findings that wait for the authority. There is no log here, so its
+    sizes are 0.
     """
 
     judged_to_ms: int
@@ -203,7 +203,7 @@ class OfficeRuntime:
         return OfficeStatus(
             judged_to_ms=self._judged_to_ms(now_ms),
             oldest_unjudged_ms=now_ms - int(oldest * 1000) if oldest else None,
-            queue=self._ingest.queue,
+            queue=self._ingest.queue + self._following["findings"].lag,
             degraded_reasons=list(troubles),
             troubles=list(troubles.values()),
             control_counts=counts.states,

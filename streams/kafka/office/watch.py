@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -46,8 +45,6 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tripline-watch", daemon=True)
         self.counts = Counts()
-        self.at_ms = 0
-        """When it looked last and the store was there."""
         self.is_open = False
         """Whether the store was found, with tables of this version, since the start."""
         self.trouble = f"{store} was not met yet"
@@ -95,7 +92,7 @@ class Watch:
                 suspended_by[by_kind] += number
         self.counts = Counts(states, suspended_by, stop_all)
         self._do_chore()
-        self.at_ms, self.trouble = time.time_ns() // 1_000_000, ""
+        self.trouble = ""
 
     def _do_chore(self) -> None:
         try:

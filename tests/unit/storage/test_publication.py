@@ -21,7 +21,7 @@ def ids(found: list[Publication]) -> list[str]:
 
 
 def test_what_is_put_waits_in_order_until_it_is_done(link: Link) -> None:
-    seqs = publication.put(link, [a_record(number) for number in range(250)])
+    seqs = publication.numbers(publication.put(link, [a_record(number) for number in range(250)]))
     found = publication.decided(link, 1000)
     assert [one.seq for one in found] == seqs == sorted(seqs)
     assert (found[1].topic, found[1].key, found[1].body) == ("agent.actions", "default/a", b"{1}")
