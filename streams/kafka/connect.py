@@ -18,6 +18,17 @@ class KafkaProblem(Exception):
         self.advice = advice
 
 
+def forbidden(problem: BaseException) -> KafkaProblem | None:
+    """What a person is told when the brokers' rules forbid something; None when that is not what is wrong."""
+    name = type(problem).__name__  # kafka-python and aiokafka each have classes of their own
+    if "AuthorizationFailed" not in name:
+        return None
+    about = next((str(one) for one in problem.args if one), "") or str(problem)
+    kind = name.removesuffix("Error").removesuffix("Failed").removesuffix("Authorization") or "Cluster"
+    advice = "workers and consoles need READ and WRITE on all topics of the prefix and READ on groups; producers WRITE"
+    return KafkaProblem(f"the brokers' rules forbid this user what it needs on the {kind.lower()} {about}", advice)
+
+
 def bootstrap_of(kafka: Kafka) -> list[str]:
     """The brokers to ask first, each as host:port."""
     return [address.strip() for address in kafka.bootstrap.split(",")]

@@ -18,7 +18,7 @@ from events.times import format_ms, parse_ms
 from governance.settings import Kafka
 from streams.envelopes import line_letter, make_key
 from streams.kafka.admin import check
-from streams.kafka.connect import KafkaProblem, client_options
+from streams.kafka.connect import KafkaProblem, client_options, forbidden
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import DEAD_LETTERS, MAX_RECORD_BYTES
 from streams.replay.reader import blocks_of_lines, open_log
@@ -174,6 +174,8 @@ def _pause(began: float, events: int, rate: float | None) -> None:
             time.sleep(ahead)
 
 
-def _not_written(name: str, problem: object) -> KafkaProblem:
+def _not_written(name: str, problem: BaseException) -> KafkaProblem:
+    if (told := forbidden(problem)) is not None:
+        return told
     advice = "what was read before it may be written already; sending the files again is safe (known ids are dropped)"
     return KafkaProblem(f"{name} could not be written: {problem}", advice)

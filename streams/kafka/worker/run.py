@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from dashboards.registry import version
 from governance.settings import Kafka, Settings
 from streams.kafka.admin import topic_ids
-from streams.kafka.connect import KafkaProblem, bootstrap_of
+from streams.kafka.connect import KafkaProblem, bootstrap_of, forbidden
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, STATE_OF
 from streams.kafka.worker.clients import ssl_context
 from streams.kafka.worker.office import Office
@@ -135,6 +135,8 @@ class Worker:
 
 def _said(problem: BaseException) -> BaseException:
     """What a person is told."""
+    if (told := forbidden(problem)) is not None:
+        return told
     if isinstance(problem, KafkaError):
         advice = "what was not saved is judged again; see the brokers' log, then start the worker again"
         return KafkaProblem(f"the brokers could not be written to or read from: {problem!r}", advice)
