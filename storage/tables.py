@@ -318,9 +318,11 @@ action = Table(
     Column("run_id", Text),
     Column("source", Text, nullable=False),
     Column("event_id", Text, nullable=False),
-    # One file of one process needs neither: it keeps open admissions in memory, and drops old rows agent by agent.
+    # One process with a log needs none of these: it knows repeated events and open admissions from memory, and drops
+    # old rows agent by agent.
     Index(None, "at_ms", "offset").ddl_if("postgresql"),
-    Index("ix_action_open", "decision_id", postgresql_where=text("kind = 'admission'")).ddl_if("postgresql"),
+    Index(None, "key", "event_id").ddl_if("postgresql"),
+    Index(None, "decision_id", postgresql_where=text("decision_id IS NOT NULL")).ddl_if("postgresql"),
     **_CLUSTERED,
     **_PROJECTED,
 )

@@ -58,6 +58,7 @@ class Record:
 
     def __init__(self, offset: int, value: bytes | None, partition: int = 1) -> None:
         self.offset, self.value, self.partition, self.timestamp = offset, value, partition, NOW_MS + offset
+        self.headers: list[tuple[str, bytes]] = []
 
 
 class Desk:
@@ -173,6 +174,14 @@ def test_an_event_that_is_sent_again_counts_once_also_after_a_restart(database: 
     assert link.execute('SELECT event_id, "offset" FROM action ORDER BY 2').fetchall() == [
         ("a1", 1), ("a2", 1_001), ("a3", 4_001),
     ]  # fmt: skip
+
+
+def test_an_event_that_is_sent_again_much_later_counts_once(database: str, link: PgLink) -> None:
+    desk = Desk(database).open()
+    desk.file(ACTIONS, *[report(n) for n in range(1_500)])
+    desk.file(ACTIONS, report(0), report(1_500), start=1_500)
+    assert totals(link) == {AGENTS[0]: 1_501}
+    assert desk.count("duplicate") == 1
 
 
 def test_an_event_that_another_console_stored_meanwhile_counts_once(database: str, link: PgLink) -> None:

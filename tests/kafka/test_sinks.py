@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from streams.routing import ACTIONS, PORTFOLIO
 from streams.standalone.runtime import Runtime
 from tests.kafka.broker import Broker
 from tests.kafka.conftest import settings_of
-from tests.kafka.test_worker import put
+from tests.kafka.test_worker import an_action, put
 from tests.kafka.working import Cluster, Running, environ, until
 from tests.postgres import Postgres
 
@@ -60,13 +60,6 @@ def rows_of(link: Link, table: str, columns: str = "*") -> list[tuple[Any, ...]]
     return sorted(link.execute(f"SELECT {columns} FROM {table}").fetchall(), key=repr)  # noqa: S608 - names are ours
 
 
-def of_a_quiet_agent(log: Path) -> bytes:
-    """The first action of the agent that has the fewest: its copy comes again within 1,024 others of its own."""
-    actions = [(decode(line).data.agent_id, line) for line in log.read_bytes().splitlines() if b"agent.action" in line]
-    numbers = Counter(agent for agent, _ in actions)
-    return min(actions, key=lambda one: numbers[one[0]])[1]
-
-
 @pytest.fixture(scope="module")
 def short(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Some hours of the log."""
@@ -88,7 +81,7 @@ def judged(broker: Broker, twice: list[Path], tmp_path_factory: pytest.TempPathF
     """Topics with the log, some of it twice, poison and a stray; a worker has judged it."""
     kafka = settings_of(broker.address)
     create(kafka)
-    stray = of_a_quiet_agent(twice[0])
+    stray = an_action(twice[0])
     put(kafka, ACTIONS, (1, b"k", b"not json"), *((index, b"wrong", stray) for index in range(kafka.partitions)))
     put(kafka, RISK, (0, b"k", b"alien"))
     produce(twice, kafka)

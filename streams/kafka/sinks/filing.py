@@ -75,7 +75,6 @@ class Filing:
                 f"{place[0]} was made anew: its id is {topic_id}, the store has read {known}; start with an empty "
                 f"database, or take the rows of {place[0]} out of the table watermark, to keep what was read"
             )
-        self._models[place[0]].forget()
         self.written[place] = position
         return position
 
@@ -148,8 +147,6 @@ class Filing:
         held = -1 if row is None else row[0]
         if held < self.written[place]:
             raise WentBack(f"{place[0]}, partition {place[1]}: {self.written[place]} records were stored, {held} are")
-        if held > self.written[place]:
-            self._models[place[0]].forget()
         new = [one for one in taken if one.offset >= held]
         if new:
             end = new[-1].offset + 1
@@ -174,8 +171,6 @@ class Filing:
         try:
             return function(link)
         except BaseException:
-            for model in self._models.values():
-                model.forget()
             if link.in_transaction:
                 _roll_back(link)
             raise

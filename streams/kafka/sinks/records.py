@@ -103,7 +103,7 @@ class News:
 
 
 class Model(Protocol):
-    """The read models of one topic."""
+    """The read models of one topic. What it has to know of earlier records, it asks the store."""
 
     topic: str
 
@@ -112,9 +112,6 @@ class Model(Protocol):
 
         Returns those that have no place in the topic, for the dead letters.
         """
-
-    def forget(self) -> None:
-        """Drop what is remembered of the store: the transaction was undone, or somebody else wrote too."""
 
     def clean(self, link: Link) -> bool:
         """Drop some of the rows that are too old, inside the caller's transaction; True when there may be more."""

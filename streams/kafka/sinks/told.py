@@ -29,18 +29,15 @@ _SHOWN_MS = "SELECT max(at_ms) FROM top WHERE key = ?"
 E = TypeVar("E", bound=Event)
 
 
-class Stateless:
-    """A model that remembers nothing between transactions, and keeps its rows."""
-
-    def forget(self) -> None:
-        """There is nothing to forget."""
+class Kept:
+    """A model that keeps its rows."""
 
     def clean(self, link: Link) -> bool:
         """There is nothing to drop."""
         return False
 
 
-class Risks(Stateless):
+class Risks(Kept):
     """The model of deal.risk: each deal's newest risk, and its history."""
 
     topic = RISK
@@ -57,7 +54,7 @@ class Risks(Stateless):
         return others
 
 
-class Names(Stateless):
+class Names(Kept):
     """The model of portfolio: what deals are called and worth."""
 
     topic = PORTFOLIO
@@ -71,7 +68,7 @@ class Names(Stateless):
         return []
 
 
-class Alerts(Stateless):
+class Alerts(Kept):
     """The model of alerts: alerts, which people are told of, and managers' lists."""
 
     topic = ALERTS
@@ -108,7 +105,7 @@ class Alerts(Stateless):
             news.kinds.add("top")
 
 
-class Letters(Stateless):
+class Letters(Kept):
     """The model of dead.letters."""
 
     topic = DEAD_LETTERS
