@@ -178,11 +178,11 @@ class SinkThread:
 
     async def _place(self, consumer: Any) -> None:
         """Read on from where the store ends, in partitions that are new here."""
-        for place in sorted(self._unplaced):
-            topic = self._topics[place.topic]
+        places = sorted(self._unplaced)
+        begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        for place in places:
+            topic, begin, end = self._topics[place.topic], begins[place], ends[place]
             position = await self._aside(self._filing.position, (topic, place.partition), self._ids[topic])
-            begin = (await consumer.beginning_offsets([place]))[place]
-            end = (await consumer.end_offsets([place]))[place]
             if position > end:
                 raise KafkaProblem(
                     f"{place.topic}, partition {place.partition}: the store has read up to offset {position}, the "
