@@ -302,7 +302,7 @@ class OfficeRuntime:
             if waits:
                 found["broker"] = "; ".join(waits)
         if self._has_begun and self.has_pages and (sinks := self._sinks.trouble()):
-            found["projections"] = f"what agents did and deals are is not written: {sinks}"
+            found["projections"] = f"actions, deals and alerts are not written: {sinks}"
         if (late := self._ingest.oldest_secs()) > _LATE_SECS:
             found["backlog"] = f"the oldest event on its way has waited {late:.0f} s"
         elif behind := self._engine.behind_ms(now_ms):
