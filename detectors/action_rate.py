@@ -31,6 +31,9 @@ _MIN_REPORTS = 12
 _MIN_FACTOR, _MAX_FACTOR = 1.25, 3.0
 _MIN_EXPECTED_IN_QUARTER = 4.0
 _FAR = 1 << 60
+_MOST_LEVEL = 1 << 40
+"""Beyond any count, and still a number that a state can be written with: an agent that ignores its stop is spoken of
+every few seconds."""
 
 _pack = msgspec.msgpack.Encoder()
 
@@ -339,7 +342,7 @@ class ActionRate:
         return "notify" if s.level == 1 else "throttle"
 
     def _spoke(self, s: RateState, at_ms: int, times: int, *, is_stop: bool = True) -> None:
-        s.level *= max(times, 2)
+        s.level = min(s.level * max(times, 2), _MOST_LEVEL)
         s.quiet_until_ms = at_ms + QUIET_MS
         self._scale_limits(s)
         if is_stop:

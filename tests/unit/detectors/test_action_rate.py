@@ -94,6 +94,18 @@ def test_the_hard_limit_holds_for_an_agent_of_which_nothing_is_known() -> None:
     assert int(said[0].events[0][1]) - START == pytest.approx(1_250, abs=20)
 
 
+def test_an_agent_that_goes_on_for_long_after_its_stop_has_a_state_that_can_be_saved() -> None:
+    """Each opinion doubles how much is too much; a state with such a number in it could not be written."""
+    detector = ActionRate()
+    state = detector.new_state("bot")
+    said = feed(detector, state, range(START, START + 150_000, 10))
+    assert len(said) > 100
+    again = detector.load("bot", detector.dump(state), detector.state_version)
+    assert detector.dump(again) == detector.dump(state)
+    later = [START + 3 * HOUR + each * 10 for each in range(600)]
+    assert [one.wanted for one in feed(detector, again, later)] == [one.wanted for one in feed(detector, state, later)]
+
+
 def test_twenty_thousand_in_an_hour_stop_an_unknown_agent() -> None:
     detector = ActionRate()
     state = detector.new_state("a")
