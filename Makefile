@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine faults clean
+.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine faults fault-engine clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -87,6 +87,9 @@ bench-engine: .bench/.ready $(VENV)/.compiled ## the engine on Kafka against byt
 
 faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50
+
+fault-engine: $(VENV)/.test $(VENV)/.compiled ## kill and stop everything on Kafka during a million actions, then compare (half an hour)
+	$(BIN)/python -m bench.faults_engine
 
 clean: ## remove what was built (not .venv)
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

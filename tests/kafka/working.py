@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -61,12 +61,12 @@ class Running:
 
     started: ClassVar[list[Running]] = []
 
-    def __init__(self, kafka: Kafka, folder: Path, name: str, *args: str) -> None:
+    def __init__(self, kafka: Kafka, folder: Path, name: str, *args: str, env: Mapping[str, str] | None = None) -> None:
         self.path = folder / f"{name}.log"
         with self.path.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "console", "worker", *args],
-                stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environ(kafka)},
+                stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **environ(kafka), **(env or {})},
             )  # fmt: skip
         self.started.append(self)
 
@@ -205,38 +205,58 @@ class Cluster:
         return found
 
 
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stages say to the input topics, up to where the workers have saved.
+
+    ``states`` is, for each input topic and partition, what each key should be and what a recovery would take (its next
+    offset and bytes); ``fed`` is what stages feed each other, by kind and output id.
+    """
+
+    outputs: Said
+    fed: dict[tuple[str, str], bytes]
+    states: dict[tuple[str, int], tuple[dict[str, tuple[int, bytes]], dict[str, tuple[int, bytes]]]]
+
+
+def expected(kafka: Kafka, settings: Settings | None = None) -> Expected:
+    """Judge what lies in the input topics anew, by the stages alone, with the workers' settings."""
+    cluster, settings = Cluster(kafka), settings or settings_for(kafka)
+    ids = topic_ids(kafka, INPUT_TOPICS)
+    made = Expected(outputs={topic: defaultdict(list) for topic in OUTPUT_TOPICS.values()}, fed={}, states={})
+    for topic in INPUT_TOPICS:
+        records = cluster.read(topic)
+        for index, recovered in enumerate(cluster.state(topic)):
+            assert recovered.barrier is not None, (topic, index)
+            stages = topology(settings, "main", ids, index)
+            stages.portfolio.sources = kafka.partitions
+            stage = stages.stages()[topic]
+            for output in stage.process(cluster.entries(records, topic, index, recovered.barrier.resume)):
+                value: bytes = encode(output.event)
+                if output.kind in FED:
+                    made.fed[output.kind, output.id] = value
+                else:
+                    made.outputs[OUTPUT_TOPICS[output.kind]][output.key].append(value)
+            wanted = {one.key: (one.next_offset, one.blob) for one in stage.snapshot()}
+            found = {one.key: (one.next_offset, one.blob) for one in recovered.all_snapshots()}
+            made.states[topic, index] = (wanted, found)
+    return made
+
+
 def check_exact(kafka: Kafka) -> int:
     """Outputs, fed records and states are exactly those of the stages over the same records.
 
     Returns how many outputs came more than once (under the same id), as they may after a crash.
     """
-    cluster, settings = Cluster(kafka), settings_for(kafka)
-    ids = topic_ids(kafka, INPUT_TOPICS)
-    wanted: Said = {topic: defaultdict(list) for topic in OUTPUT_TOPICS.values()}
-    fed: dict[tuple[str, str], bytes] = {}
-    for topic in INPUT_TOPICS:
-        records = cluster.read(topic)
-        for index, recovered in enumerate(cluster.state(topic)):
-            assert recovered.barrier is not None, (topic, index)
-            made = topology(settings, "main", ids, index)
-            made.portfolio.sources = kafka.partitions
-            stage = made.stages()[topic]
-            for output in stage.process(cluster.entries(records, topic, index, recovered.barrier.resume)):
-                value: bytes = encode(output.event)
-                if output.kind in FED:
-                    fed[output.kind, output.id] = value
-                else:
-                    wanted[OUTPUT_TOPICS[output.kind]][output.key].append(value)
-            expected = {one.key: (one.next_offset, one.blob) for one in stage.snapshot()}
-            found = {one.key: (one.next_offset, one.blob) for one in recovered.all_snapshots()}
-            assert found == expected, (topic, index)
+    made = expected(kafka)
+    for place, (wanted, found) in made.states.items():
+        assert found == wanted, place
+    cluster = Cluster(kafka)
     said, again = cluster.said()
-    assert {topic: dict(keys) for topic, keys in said.items()} == {t: dict(keys) for t, keys in wanted.items()}
-    _check_fed(cluster, fed)
+    assert {topic: dict(keys) for topic, keys in said.items()} == {t: dict(keys) for t, keys in made.outputs.items()}
+    check_fed(cluster, made.fed)
     return again
 
 
-def _check_fed(cluster: Cluster, fed: dict[tuple[str, str], bytes]) -> None:
+def check_fed(cluster: Cluster, fed: dict[tuple[str, str], bytes]) -> None:
     """Scores lie in their manager's partition, a tick's marker in every one."""
     found: dict[bytes, set[int]] = defaultdict(set)
     for record in cluster.read(PORTFOLIO):
