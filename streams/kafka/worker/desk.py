@@ -56,7 +56,8 @@ class Desk:
     """One lane in hand. ``covered``: the offset up to which an acknowledged barrier holds everything, or None.
 
     ``outputs`` and ``states`` write with acks=all; they are two, so that outputs never wait behind snapshots.
-    ``saved_wall``: when it was last saved or opened, in seconds since 1970.
+    ``saved_wall``: when it was last saved or opened, in seconds since 1970. ``encoding``: shared by the desks of a
+    worker, so that one after the other encodes states: together they would leave records no time.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Desk:
         states: Sender,
         prefix: str,
         counters: WorkerMetrics | None = None,
+        encoding: asyncio.Lock | None = None,
     ) -> None:
         self.lane = lane
         self.covered = recovered.barrier.resume if recovered.barrier is not None else None
@@ -76,6 +78,7 @@ class Desk:
         self._saved_at = time.monotonic()
         self.saved_wall = time.time()
         self._counters = counters
+        self._encoding = encoding or asyncio.Lock()
         self._outputs, self._states = outputs, states
         self._prefix = prefix
         self._state_topic = prefix + STATE_OF[lane.partition.topic]
@@ -138,7 +141,8 @@ class Desk:
                     await self._acknowledged()
                     return
                 began = time.monotonic()
-                saved = await self._encode()
+                async with self._encoding:
+                    saved = await self._encode()
                 self._saved_at = time.monotonic()
                 await self.send()
                 await self._acknowledged()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -53,6 +54,7 @@ class Office:
         self._states: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
+        self._encoding = asyncio.Lock()
 
     async def start(self) -> None:
         """Connect, and begin to save and to tick."""
@@ -122,8 +124,11 @@ class Office:
             await asyncio.sleep(0)
         await check_bounds(kafka, [lane for _, lane in made])
         for at, lane in made:
-            self.desks[at] = Desk(lane, recovered[at], self._outputs, self._states, kafka.prefix, self.counters)
+            self.desks[at] = Desk(
+                lane, recovered[at], self._outputs, self._states, kafka.prefix, self.counters, self._encoding
+            )
             _log.info("lane_opened", topic=at[0], partition=at[1], position=lane.position)
+        gc.freeze()  # what was read back stays; the collector need not walk it
         self.opening = frozenset()
         self.counters.recovery_seconds.observe(time.monotonic() - began)
         await opened([at for at, _ in made])

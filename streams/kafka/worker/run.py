@@ -25,6 +25,7 @@ from streams.kafka.worker.transport import Transport
 from streams.kafka.worker.watch import worker_metrics
 from streams.kafka.worker.web import Web
 from streams.routing import INPUT_TOPICS
+from streams.standalone.tuning import tune_gc
 
 SESSION_SECS = 8.0
 """A worker that dies is noticed after so long; its partitions then go to the others."""
@@ -41,6 +42,7 @@ def run_worker(settings: Settings, engine_id: str = "main", instance_id: str | N
     Raises KafkaProblem when topics are not as they must be or the brokers can't be reached for long.
     """
     _check(settings.kafka)
+    tune_gc()
     logging.getLogger("faust").setLevel(logging.WARNING)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="tripline-worker-") as folder:
