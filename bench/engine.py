@@ -8,7 +8,9 @@ core 0. Said are events a second, CPU µs an event (of the contender alone) and 
 whole state at each event get fewer events: they are slow.
 
 Latency: live events at a steady rate, among them operations on 60 records, which a detector stops at once; from just
-before such an event is produced until its finding is read from the output topic.
+before such an event is produced until its finding is read from the output topic. The load, the broker and the reader
+share the machine, and wait for each other; for Tripline the worker's own measure stands beside it (``own``: from the
+time at which the log took the record to the acknowledgement of its finding).
 
 The two-worker figure: both work at once, one on each core, the broker beside them; CPU µs an event of both together
 against that of one alone says what two cores would give that had nothing else to do.
@@ -62,6 +64,7 @@ PEERS: dict[str, tuple[str, dict[str, Any], int]] = {
     "Faust, its table": ("plain_faust", {"table": True}, 40),
 }
 """By name: the module, its options, and by how much fewer events it gets."""
+_URL = r'"url": "([^"]+)".*worker_web'
 TRIPLINE, TWO = "Tripline, one worker", "Tripline, two workers"
 
 
@@ -203,6 +206,13 @@ class Scrape:
         """The values of all samples that match."""
         return [float(value) for value in re.findall(pattern, self._text, re.MULTILINE)]
 
+    def within_ms(self, before: Scrape, part: float) -> float:
+        """The bound of the histogram below which so large a part of the findings since ``before`` was acknowledged."""
+        pattern = r'^tripline_detection_seconds_bucket\{le="([^"]+)"\} (\S+)'
+        now, then = (dict(re.findall(pattern, one._text, re.MULTILINE)) for one in (self, before))
+        counts = {bound: float(count) - float(then.get(bound, 0)) for bound, count in now.items()}
+        return next((float(bound) * 1000 for bound, n in counts.items() if n >= part * counts["+Inf"]), 0.0)
+
     @staticmethod
     def _value(text: str, pattern: str) -> float:
         found = re.search(pattern, text, re.MULTILINE)
@@ -213,7 +223,7 @@ def tripline(kafka: Kafka, events: int, cores: list[str]) -> dict[str, float]:
     """Run workers over the log until all is judged; measured from the first to the last growth of their counts."""
     workers = [Process([sys.executable, "-m", "console", "worker"], core, environ(kafka)) for core in cores]
     try:
-        urls = [worker.find(r'"url": "([^"]+)".*worker_web', 60) for worker in workers]
+        urls = [worker.find(_URL, 60) for worker in workers]
         return _follow(urls, events)
     finally:
         for worker in workers:
@@ -256,9 +266,8 @@ def live(number: int, agent: str, records: list[str]) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()
 
 
-def latency(kafka: Kafka, out: str, rate: int, secs: float, core_of_load: str = "0") -> dict[str, float]:
+def latency(kafka: Kafka, out: str, rate: int, secs: float) -> dict[str, float]:
     """Milliseconds from producing an operation on 60 records to its finding, among ``rate`` other events a second."""
-    os.sched_setaffinity(0, {int(core_of_load)})
     topic, sent, delays = f"{kafka.prefix}agent.actions", {}, []
     consumer = Consumer(
         {"bootstrap.servers": kafka.bootstrap, "group.id": f"bench-{uuid.uuid4().hex[:8]}", "fetch.wait.max.ms": 5}
@@ -295,7 +304,8 @@ def latency(kafka: Kafka, out: str, rate: int, secs: float, core_of_load: str = 
             sent[name] = time.perf_counter()
             producer.produce(topic, value, f"default/{name}".encode(), partition_of(f"default/{name}", PARTITIONS))
             rogue += 1
-        producer.poll(0.001)
+        producer.poll(0)
+        time.sleep(0.002)  # leave the broker its core
     producer.flush()
     end = time.monotonic() + 30
     while sent and time.monotonic() < end:
@@ -344,8 +354,13 @@ def tripline_latency(address: str, rate: int, secs: float) -> dict[str, float]:
     create(kafka)
     worker = Process([sys.executable, "-m", "console", "worker"], "1", environ(kafka))
     try:
+        url = worker.find(_URL, 60)
         _warm(kafka, f"{kafka.prefix}agent.findings")
-        return latency(kafka, f"{kafka.prefix}agent.findings", rate, secs)
+        before = Scrape(url)
+        found = latency(kafka, f"{kafka.prefix}agent.findings", rate, secs)
+        after = Scrape(url)
+        own = {"own_p50_below_ms": after.within_ms(before, 0.5), "own_p99_below_ms": after.within_ms(before, 0.99)}
+        return found | own
     finally:
         worker.stop()
 
