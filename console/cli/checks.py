@@ -40,7 +40,10 @@ def check_all(settings: Settings) -> Iterator[Check]:
     """Every check, in an order in which an earlier one explains a later one."""
     yield versions()
     yield clock()
-    yield from folder(Path(settings.server.data_dir), settings)
+    if settings.store.url:
+        yield shared_store(settings)
+    else:
+        yield from folder(Path(settings.server.data_dir), settings)
     yield from port(settings)
     yield from people(settings)
     yield exposure(settings)
@@ -77,6 +80,31 @@ def folder(path: Path, settings: Settings) -> Iterator[Check]:
     else:
         yield ok("disk", f"{free // MIB:,} MiB free")
     yield store(path)
+
+
+def shared_store(settings: Settings) -> Check:
+    """PostgreSQL answers, lets us in, and has the tables of this version."""
+    from storage.errors import StoreError
+    from storage.postgres import PgStore
+
+    try:
+        with PgStore(settings.store.url, settings.store.password) as there:
+            if not there.is_up_to_date():
+                return ok("store", f"{there}; its tables are made or brought up to date at the next start of a console")
+            return ok("store", f"{there}, tables up to date")
+    except StoreError as problem:
+        return Check("store", "problem", str(problem), "see docs/storage.md: address, password, rights, version")
+
+
+def _has_tables(settings: Settings) -> bool:
+    from storage.errors import StoreError
+    from storage.postgres import PgStore
+
+    try:
+        with PgStore(settings.store.url, settings.store.password) as there:
+            return there.is_up_to_date()
+    except StoreError:
+        return False
 
 
 def store(path: Path) -> Check:
@@ -145,8 +173,12 @@ def people(settings: Settings) -> Iterator[Check]:
     """Can anybody stop or release an agent?"""
     from console.app import PEOPLE_FILE, open_auth
 
-    if not (Path(settings.server.data_dir) / PEOPLE_FILE).exists():
-        yield Check("people", "warning", "nobody can log in yet", "tripline users add NAME --role operator")
+    nobody = Check("people", "warning", "nobody can log in yet", "tripline users add NAME --role operator")
+    if settings.store.url:
+        if not _has_tables(settings):
+            return  # the check of the store says why; opening it for its people would make them
+    elif not (Path(settings.server.data_dir) / PEOPLE_FILE).exists():
+        yield nobody
         return
     able = [
         user["name"]
