@@ -453,7 +453,7 @@ def main() -> None:
         "at": format_ms(int(time.time() * 1000)),
     }
     (asked.out / "engine.json").write_text(json.dumps(results, indent=1))
-    if not asked.only:
+    if sum("cpu_us" in found for found in results.values()) > 1:
         plot(results, asked.out / "engine.png")
 
 
