@@ -9,6 +9,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from console.cli import main
+from console.cli.common import UNREACHABLE
 from governance.settings import Kafka
 from streams.kafka.admin import create
 from streams.kafka.produce import produce
@@ -56,7 +57,7 @@ def test_a_replay_of_the_topics_says_what_the_workers_said_key_by_key(kafka: Kaf
     assert alerts
 
     files = [str(path) for path in sorted((tmp_path / "dump").glob("*.jsonl"))]
-    once_more = CliRunner().invoke(main, ["replay", *files, "--out", str(tmp_path / "third")])
+    once_more = CliRunner().invoke(main, ["replay", *files, "--out", str(tmp_path / "third")], env=environ(kafka))
     assert once_more.exit_code == 0, once_more.output
     for name in ("findings.jsonl", "deal_risk.jsonl", "alerts.jsonl", "summary.json"):
         assert (tmp_path / "third" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -69,5 +70,5 @@ def test_files_or_topics_must_be_named_and_there():
         assert said in done.output
     nobody = {"TRIPLINE_KAFKA_BOOTSTRAP": "127.0.0.1:1"}
     done = CliRunner().invoke(main, ["replay", "--from-kafka", "--out", "x"], env=nobody)
-    assert done.exit_code == 1
+    assert done.exit_code == UNREACHABLE
     assert "no broker answers" in done.output

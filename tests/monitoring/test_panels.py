@@ -50,7 +50,7 @@ retry_secs = 0.5
 """
 PAUSE_SECS = 0.5
 STEP_SECS = 1
-SHOWN_SECS = 20
+SHOWN_SECS = 90
 
 
 class Standalone:
