@@ -88,7 +88,9 @@ class Standalone:
         deal = _deal(f"006A{number}", number)
         works = [_action(f"w{number}-{each}", "worker", each) for each in range(3)]
         wrongs = [_action(f"b{number}-{each}", "bot", 100 * number + each) for each in range(15)]
-        self._send("/v1/events", b"\n".join(map(_line, (*deal, *works, *wrongs))), "application/x-ndjson")
+        bulk = _action(f"k{number}", f"rogue-{number}", 0)  # another one each round: there is always a fresh stop
+        bulk["data"]["record_ids"] = [f"001{each}" for each in range(60)]
+        self._send("/v1/events", b"\n".join(map(_line, (*deal, *works, *wrongs, bulk))), "application/x-ndjson")
         self._send("/v1/events", b'{"specversion":"1.0"}\nno json\n', "application/x-ndjson")
         for agent, action, more in (
             ("worker", "record.update", {"object": "Account"}),
