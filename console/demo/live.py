@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from events.times import MINUTE_MS
 from events.types import ActionEvent, ActivityEvent, ChangeEvent, Event
 from governance.gate import GateDecision, GateRequest
 from simulator import Simulation
+from storage.background import Background
 from streams.standalone.types import Busy, Closed
 
 TURN_SECS = 0.04
@@ -32,7 +32,7 @@ Source = Callable[[int], Sequence[Timed]]
 """Gives what a part of the script adds up to this time."""
 
 
-class Live:
+class Live(Background):
     """The thread that plays the simulation from now on. Every agent's action asks the gate first.
 
     Parameters: ``runtime`` takes events and answers gate checks; ``sources`` add to what the simulation does;
@@ -42,6 +42,7 @@ class Live:
     def __init__(
         self, runtime: Any, simulation: Simulation, clock: DemoClock, sources: Sequence[Source], heard: Heard
     ) -> None:
+        super().__init__("tripline-demo", stop_secs=ANSWER_SECS)
         self._runtime = runtime
         self._simulation = simulation
         self._clock = clock
@@ -51,18 +52,6 @@ class Live:
         self._extra: list[tuple[int, int, Event]] = []
         self._count = 0
         self._refused: deque[str] = deque(maxlen=MAX_REFUSED)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-demo", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it, and wait until it has ended."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(ANSWER_SECS)
 
     # --- the thread ---------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import datetime, tzinfo
 
 import click
@@ -11,24 +10,24 @@ from console.demo.clock import DemoClock
 from console.demo.organisation import PERSON, ROGUE
 from console.demo.script import Demo
 from console.text import plain
+from storage.background import Background
 from storage.read import Reader
 
 _LOOK_SECS = 0.3
 _SETTLE_SECS = 1.0
 
 
-class Teller:
+class Teller(Background):
     """A thread that watches the demo and prints."""
 
     def __init__(self, demo: Demo, reader: Reader, clock: DemoClock, url: str, link: str, zone: tzinfo) -> None:
+        super().__init__("tripline-teller")
         self._demo = demo
         self._reader = reader
         self._clock = clock
         self._url = url
         self._link = link
         self._zone = zone
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-teller", daemon=True)
 
     def start(self) -> None:
         """Print where to look, then watch."""
@@ -45,13 +44,7 @@ Tripline demo: fake data, time runs ×{self._demo.speed:g}
 {self._time()}  Six agents at work. {ROGUE} will go rogue {when}.
           Ctrl-C ends the demo and deletes its data."""
         )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
+        super().start()
 
     def _run(self) -> None:
         was_stopped, was_rogue = False, False

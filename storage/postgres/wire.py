@@ -3,7 +3,6 @@ was undone or before it can be read. Who is not listening misses it: it is for l
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
@@ -11,6 +10,7 @@ import psycopg
 import structlog
 from msgspec import Struct
 
+from storage.background import Background
 from storage.errors import StoreError
 from storage.link import Link
 from storage.postgres.link import raise_ours
@@ -60,26 +60,15 @@ def _pieces(names: Iterable[str]) -> Iterator[list[str]]:
         yield piece
 
 
-class Wire:
+class Wire(Background):
     """Listens, in a thread of its own. ``heard`` is called there with what others told."""
 
     def __init__(self, store: PgStore, heard: Callable[[Told], None], own: Collection[str] = ()) -> None:
+        super().__init__("tripline-wire")
         self._store = store
         self._heard = heard
         self._own = frozenset(own)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-wire", daemon=True)
         self.is_listening = False
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from events.codec import BadEvent, Limits, decode_input
 from events.types import Event
+from storage.background import Background
 from streams.standalone.round import Round
 from streams.standalone.runtime import Runtime
 from streams.standalone.types import Closed
@@ -39,10 +40,11 @@ class Position(Struct, frozen=True):
     line: int
 
 
-class Follower:
+class Follower(Background):
     """Follows one file with a thread of its own. ``is_caught_up`` is set while there is nothing left to read."""
 
     def __init__(self, runtime: Runtime, path: Path) -> None:
+        super().__init__("tripline-follow", stop_secs=30.0)
         self.runtime = runtime
         self.path = path.absolute()
         self.is_caught_up = threading.Event()
@@ -50,18 +52,6 @@ class Follower:
         self.taken = 0
         self.refused = 0
         self.trouble = ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-follow", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it; what was read is durable or will be read again."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(30.0)
 
     def read_to_end(self) -> int:
         """Take everything that is there now, in the caller's thread; returns how many lines were taken."""

@@ -7,13 +7,13 @@ them; the writer's next transaction then starts the write-ahead log from its beg
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 
 import structlog
 
 from governance.ports import Clock
+from storage.background import Background
 from storage.store import Store
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024
@@ -21,25 +21,14 @@ _CHECKPOINT_SECS = 0.5
 _log = structlog.get_logger("tripline.keeper")
 
 
-class Ticker:
+class Ticker(Background):
     """Calls ``on_tick`` with each boundary of ``tick_ms`` that the clock reaches; boundaries slept through are one."""
 
     def __init__(self, clock: Clock, tick_ms: int, on_tick: Callable[[int], None]) -> None:
+        super().__init__("tripline-ticker")
         self.clock = clock
         self.tick_ms = tick_ms
         self._on_tick = on_tick
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-ticker", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
 
     def _run(self) -> None:
         last = self.clock.now_ms() // self.tick_ms * self.tick_ms
@@ -51,23 +40,12 @@ class Ticker:
             self._stop.wait(min(0.5, max(0.002, self.clock.wait_secs(last + self.tick_ms))))
 
 
-class Checkpointer:
+class Checkpointer(Background):
     """Copies the write-ahead log into the store's file, away from the writer's thread."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__("tripline-checkpointer", stop_secs=10.0)
         self.store = store
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-checkpointer", daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10.0)
 
     def _run(self) -> None:
         while not self._stop.wait(_CHECKPOINT_SECS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 
@@ -11,6 +10,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from governance.settings import Settings
+from storage.background import Background
 from streams.kafka.connect import client_options
 from streams.routing import ACTIONS, CRM
 
@@ -22,29 +22,18 @@ _KEPT = 600
 _log = structlog.get_logger("tripline.console")
 
 
-class EngineWatch:
+class EngineWatch(Background):
     """The thread. ``judged_to_ms``: everything that came before is judged and saved; 0 = nothing known yet.
 
     Workers save their states every ``engine.snapshot_secs``, so while all is well it is some seconds behind.
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__("tripline-engine-watch", stop_secs=2.0)
         self._kafka = settings.kafka
         self.patience_ms = _STILL_SAVES * 1000 * max(settings.engine.snapshot_secs, settings.engine.tick_secs)
         self._seen: dict[TopicPartition, deque[tuple[int, int]]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-engine-watch", daemon=True)
         self.judged_to_ms = 0
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
 
     def behind_ms(self, now_ms: int) -> int:
         """For how long nothing was judged that should have been; 0 while the workers keep up."""

@@ -5,7 +5,6 @@ The leader holds a lock of the store with a connection of its own; the lock goes
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
@@ -14,6 +13,7 @@ from events.times import DAY_MS
 from governance.settings import Settings
 from storage import gate as gate_store
 from storage import outbox, shared
+from storage.background import Background
 from storage.errors import StoreError
 from storage.outbox import Attempt, End, OutboxRow
 from storage.postgres import PgLink, PgStore
@@ -34,12 +34,13 @@ _TRY_LOCK = "SELECT pg_try_advisory_lock(?::bigint)"
 _log = structlog.get_logger("tripline.leader")
 
 
-class Leader:
+class Leader(Background):
     """The thread. ``changed`` hears what ends by itself, and of attempts to notify; ``observe`` times those."""
 
     def __init__(
         self, settings: Settings, store: PgStore, changed: Callable[[Changes], None], observe: Observe | None
     ) -> None:
+        super().__init__("tripline-leader")
         self._settings = settings
         self._store = store
         self._changed = changed
@@ -47,26 +48,14 @@ class Leader:
         self._lead = Held(store, **_ALIVE)
         self._work = Held(store)
         self._notifier: Notifier | None = None
-        self._stop = threading.Event()
         self._rounds = 0
-        self._thread = threading.Thread(target=self._run, name="tripline-leader", daemon=True)
         self.is_leading = False
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def wake(self) -> None:
         """There may be something to tell."""
         notifier = self._notifier
         if notifier is not None:
             notifier.wake()
-
-    def stop(self) -> None:
-        """Leave it to others."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -10,6 +9,7 @@ import structlog
 from msgspec import Struct
 
 from storage import shared
+from storage.background import Background
 from storage.errors import StoreError
 from storage.postgres import PgLink, PgStore
 from streams.kafka.office.held import Held
@@ -26,7 +26,7 @@ class Counts(Struct, frozen=True):
     stop_all: bool = False
 
 
-class Watch:
+class Watch(Background):
     """The thread. ``opened`` is called once, when the store is there and its tables are of this version.
 
     ``chore`` is called at each look with the connection.
@@ -38,26 +38,15 @@ class Watch:
         opened: Callable[[], None],
         chore: Callable[[PgLink], None],
     ) -> None:
+        super().__init__("tripline-watch")
         self._store = store
         self._opened = opened
         self._chore = chore
         self._held = Held(store, statement_timeout="5s")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tripline-watch", daemon=True)
         self.counts = Counts()
         self.is_open = False
         """Whether the store was found, with tables of this version, since the start."""
         self.trouble = f"{store} was not met yet"
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End it."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
 
     def _run(self) -> None:
         while not self._stop.is_set():
