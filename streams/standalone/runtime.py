@@ -51,6 +51,7 @@ from streams.standalone.round import Round
 from streams.standalone.tuning import tune_interpreter
 from streams.standalone.types import Busy, Changes, ItemResult, Prepared, RuntimeStatus
 from streams.standalone.writer import Writer
+from streams.subscribers import Subscriber, Subscribers
 from streams.ticks import EVERYBODY
 
 MAX_QUEUED = 20_000
@@ -60,8 +61,6 @@ _ROWS = frozenset({"rows"})
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
 _log = structlog.get_logger("tripline.runtime")
-
-Subscriber = Callable[[Changes], None]
 
 
 def engine_stages(settings: Settings, engine_id: str, topic_ids: Mapping[str, str]) -> Mapping[str, Stage]:
@@ -94,7 +93,7 @@ class Runtime:
         self.make_stages = make_stages
         self.make_projector = make_projector
         self.projector: Projection | None = None
-        self._subscribers: tuple[Subscriber, ...] = ()
+        self._subscribers = Subscribers()
         self._lock = threading.Lock()
         self._writer = Writer(self._open, self._committed, self._opened)
         self._ticker = Ticker(self.clock, settings.engine.tick_secs * 1000, self._tick_due) if with_ticker else None
@@ -303,14 +302,7 @@ class Runtime:
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Be called after each commit with what changed, in the writer's thread; returns how to end it."""
-        with self._lock:
-            self._subscribers = (*self._subscribers, callback)
-
-        def end() -> None:
-            with self._lock:
-                self._subscribers = tuple(s for s in self._subscribers if s is not callback)
-
-        return end
+        return self._subscribers.add(callback)
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -328,18 +320,11 @@ class Runtime:
                 self.projector.take_denials(round_.denials)
             if round_.bands:
                 self.projector.take_bands(round_.bands)
-        self._tell(changes)
+        self._subscribers.tell(changes)
 
     def _rows_written(self, agents: frozenset[str]) -> None:
         """A page that looked right after the commit may have missed the rows; now they are there."""
-        self._tell(Changes(agents=agents, deals=frozenset(), kinds=_ROWS, counts={}, wrong_records=[]))
-
-    def _tell(self, changes: Changes) -> None:
-        for subscriber in self._subscribers:
-            try:
-                subscriber(changes)
-            except Exception:  # a page that went away must not stop the writer
-                _log.exception("subscriber_failed")
+        self._subscribers.tell(Changes(agents=agents, deals=frozenset(), kinds=_ROWS, counts={}, wrong_records=[]))
 
     def _tick_due(self, at_ms: int) -> None:
         if self._tick_waits:

@@ -13,7 +13,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-import structlog
 from msgspec import Struct
 
 from events.types import Event
@@ -40,14 +39,13 @@ from streams.routing import CRM
 from streams.sinks.notifications import Observe
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, Closed, ItemResult
+from streams.subscribers import Subscriber, Subscribers
 
 AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
 _LATE_SECS = 10.0
 _INGEST_LINGER_MS = 5
 _WORTH_TELLING = frozenset({"control", "finding", "alert"})
-_log = structlog.get_logger("tripline.console")
 T = TypeVar("T")
-Subscriber = Callable[[Changes], None]
 
 
 class OfficeStatus(Struct, frozen=True, kw_only=True):
@@ -85,7 +83,7 @@ class OfficeRuntime:
         self.observe: Observe | None = None
         """Hears of each attempt to notify; set it before ``start``."""
         self._lock = threading.Lock()
-        self._subscribers: tuple[Subscriber, ...] = ()
+        self._subscribers = Subscribers()
         self._boxes: tuple[Mailbox, ...] = ()
         self._delivering = threading.Lock()
         self._loop = LoopThread("tripline-kafka")
@@ -93,7 +91,9 @@ class OfficeRuntime:
         self._ingest_post = Post(settings.kafka, self._loop, _INGEST_LINGER_MS)
         self._ingest = Ingest(settings, self._ingest_post)
         self._publisher = Publisher(store, self._post)
-        self._gate = Gate(settings, store, self._post, lambda: self._watch.is_open, self._tell, self._deliver)
+        self._gate = Gate(
+            settings, store, self._post, lambda: self._watch.is_open, self._subscribers.tell, self._deliver
+        )
         self._findings = Findings(settings, store, self._decided)
         self._contacts = Contacts(store)
         self._leader = Leader(settings, store, self._decided, self._observed)
@@ -213,14 +213,7 @@ class OfficeRuntime:
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
         """Call back after each transaction with what it changed, in its thread; returns what ends it."""
-        with self._lock:
-            self._subscribers = (*self._subscribers, callback)
-
-        def end() -> None:
-            with self._lock:
-                self._subscribers = tuple(each for each in self._subscribers if each is not callback)
-
-        return end
+        return self._subscribers.add(callback)
 
     @property
     def is_leading(self) -> bool:
@@ -259,14 +252,7 @@ class OfficeRuntime:
         """Something was decided: publish it, tell people and pages."""
         self._publisher.wake()
         self._leader.wake()
-        self._tell(changes)
-
-    def _tell(self, changes: Changes) -> None:
-        for subscriber in self._subscribers:
-            try:
-                subscriber(changes)
-            except Exception:  # a page that went away must not stop the gate
-                _log.exception("subscriber_failed")
+        self._subscribers.tell(changes)
 
     def _deliver(self) -> None:
         with self._delivering:
@@ -277,7 +263,7 @@ class OfficeRuntime:
         """Read models were written, or a console has decided something: perhaps there is something to tell."""
         if changes.kinds & _WORTH_TELLING:
             self._leader.wake()
-        self._tell(changes)
+        self._subscribers.tell(changes)
 
     def _observed(self, target: str, is_accepted: bool, secs: float) -> None:
         if self.observe is not None:
