@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -41,11 +41,13 @@ def check_all(settings: Settings) -> Iterator[Check]:
     yield versions()
     yield clock()
     if settings.store.url:
-        yield shared_store(settings)
+        has_tables = yield from shared_store(settings)
     else:
         yield from folder(Path(settings.server.data_dir), settings)
+        has_tables = True
     yield from port(settings)
-    yield from people(settings)
+    if has_tables:  # else the check of the store says why; to look for people would make them
+        yield from people(settings)
     yield exposure(settings)
     yield from agents(settings)
     yield notifications(settings)
@@ -82,29 +84,22 @@ def folder(path: Path, settings: Settings) -> Iterator[Check]:
     yield store(path)
 
 
-def shared_store(settings: Settings) -> Check:
-    """PostgreSQL answers, lets us in, and has the tables of this version."""
+def shared_store(settings: Settings) -> Generator[Check, None, bool]:
+    """PostgreSQL answers, lets us in, and has the tables of this version; returns whether it has them."""
     from storage.errors import StoreError
     from storage.postgres import PgStore
 
     try:
         with PgStore(settings.store.url, settings.store.password) as there:
-            if not there.is_up_to_date():
-                return ok("store", f"{there}; its tables are made or brought up to date at the next start of a console")
-            return ok("store", f"{there}, tables up to date")
+            is_up_to_date = there.is_up_to_date()
     except StoreError as problem:
-        return Check("store", "problem", str(problem), "see docs/storage.md: address, password, rights, version")
-
-
-def _has_tables(settings: Settings) -> bool:
-    from storage.errors import StoreError
-    from storage.postgres import PgStore
-
-    try:
-        with PgStore(settings.store.url, settings.store.password) as there:
-            return there.is_up_to_date()
-    except StoreError:
+        yield Check("store", "problem", str(problem), "see docs/storage.md: address, password, rights, version")
         return False
+    note = ", tables up to date"
+    if not is_up_to_date:
+        note = "; its tables are made or brought up to date at the next start of a console"
+    yield ok("store", f"{there}{note}")
+    return is_up_to_date
 
 
 def store(path: Path) -> Check:
@@ -173,12 +168,8 @@ def people(settings: Settings) -> Iterator[Check]:
     """Can anybody stop or release an agent?"""
     from console.app import PEOPLE_FILE, open_auth
 
-    nobody = Check("people", "warning", "nobody can log in yet", "tripline users add NAME --role operator")
-    if settings.store.url:
-        if not _has_tables(settings):
-            return  # the check of the store says why; opening it for its people would make them
-    elif not (Path(settings.server.data_dir) / PEOPLE_FILE).exists():
-        yield nobody
+    if not settings.store.url and not (Path(settings.server.data_dir) / PEOPLE_FILE).exists():
+        yield Check("people", "warning", "nobody can log in yet", "tripline users add NAME --role operator")
         return
     able = [
         user["name"]
