@@ -96,6 +96,22 @@ def log(count: int) -> Iterator[tuple[str, int, bytes]]:
         yield agent, int(at), action(number, int(at), agent, rng)
 
 
+def loader(kafka: Kafka) -> Producer:
+    """A client that writes as fast as it can."""
+    return Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 500_000})
+
+
+def put(producer: Producer, topic: str, key: str, value: bytes, partition: int, **more: Any) -> None:
+    """Write a record; waits while the client is full."""
+    while True:
+        try:
+            producer.produce(topic, value, key.encode(), partition, **more)
+            break
+        except BufferError:
+            producer.poll(0.05)
+    producer.poll(0)
+
+
 def fill(kafka: Kafka, count: int) -> None:
     """Make the topics and write the log; the records carry its times, not those at which the broker took them."""
     topic = f"{kafka.prefix}agent.actions"
@@ -104,20 +120,12 @@ def fill(kafka: Kafka, count: int) -> None:
     admin.create_topics([NewTopic(topic, num_partitions=PARTITIONS, replication_factor=1, topic_configs=kept)])
     admin.close()
     create(kafka)
-    producer = Producer(
-        {"bootstrap.servers": kafka.bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
-    )
+    producer = loader(kafka)
     for agent, at_ms, value in log(count):
         name = f"default/{agent}"
         for partition in [partition_of(name, PARTITIONS)] if agent else range(PARTITIONS):
             key = name if agent else f"{TICK_KEY.decode()}{partition}"
-            while True:
-                try:
-                    producer.produce(topic, value, key.encode(), partition, timestamp=at_ms)
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-        producer.poll(0)
+            put(producer, topic, key, value, partition, timestamp=at_ms)
     producer.flush()
 
 

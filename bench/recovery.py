@@ -20,9 +20,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer
-
-from bench.engine import PARTITIONS, Process, Scrape, environ, settings_of
+from bench.engine import PARTITIONS, Process, Scrape, environ, loader, put, settings_of
 from bench.replay import action
 from governance.settings import Kafka
 from streams.kafka.admin import create
@@ -35,22 +33,14 @@ LANES = 3 * PARTITIONS
 
 def fill(kafka: Kafka, agents: int, actions: int) -> int:
     """Live actions, a few of every agent; returns how many."""
-    producer = Producer(
-        {"bootstrap.servers": kafka.bootstrap, "linger.ms": 50, "queue.buffering.max.messages": 500_000}
-    )
+    producer = loader(kafka)
     rng, topic, number = random.Random(1), f"{kafka.prefix}agent.actions", 0
     for _ in range(actions):
         for agent in range(agents):
             name = f"agent-{agent:06d}"
             value = action(number, time.time_ns() // 1_000_000, name, rng)
-            while True:
-                try:
-                    key = f"default/{name}"
-                    producer.produce(topic, value, key.encode(), partition_of(key, PARTITIONS))
-                    break
-                except BufferError:
-                    producer.poll(0.05)
-            producer.poll(0)
+            key = f"default/{name}"
+            put(producer, topic, key, value, partition_of(key, PARTITIONS))
             number += 1
     producer.flush()
     return number
