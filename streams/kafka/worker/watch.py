@@ -23,7 +23,7 @@ from streams.kafka.connect import KafkaProblem
 from streams.kafka.worker.clients import reader
 from streams.kafka.worker.desk import Desk
 from streams.kafka.worker.recovery import Place
-from streams.kafka.worker.web import Health, Watched
+from streams.kafka.worker.web import Health
 from streams.routing import INPUT_TOPICS
 
 _ROUND_SECS = 1.0
@@ -58,7 +58,7 @@ class _Progress:
         self.position, self.end = position, end
 
 
-class Watch(Watched):
+class Watch:
     """Watches the desks of one worker. ``fail`` ends the worker when a lane has been stuck for too long.
 
     Parameters: the settings; the metrics; the desks by place, and the places that are being recovered, as they are

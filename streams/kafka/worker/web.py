@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -30,16 +30,14 @@ class Page(Struct, frozen=True):
     body: bytes
 
 
-class Watched:
+class Watched(Protocol):
     """What the server asks; both are called in its threads."""
 
     def metrics(self) -> bytes:
         """The exposition text."""
-        raise NotImplementedError
 
     def health(self) -> Health:
         """How the worker is now."""
-        raise NotImplementedError
 
 
 class Web:
