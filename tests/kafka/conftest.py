@@ -61,7 +61,9 @@ def offices(kafka: Kafka, database: str) -> Iterator[Offices]:
 def _no_worker_is_left() -> Iterator[None]:
     yield
     while Running.started:
-        Running.started.pop().kill()
+        worker = Running.started.pop()
+        worker.kill()
+        print(f"--- the end of {worker.path.name}\n{worker.tail()}")  # seen when the test failed
 
 
 def settings_of(address: str, **more: object) -> Kafka:

@@ -71,7 +71,7 @@ def test_lanes_move_to_a_second_worker_and_back_when_it_hangs_and_it_may_write_l
     feed.start()
     time.sleep(1.3)
     second.process.send_signal(signal.SIGSTOP)
-    until(lambda: len(first.lanes()) == 9, "the first has all lanes again", 20)
+    until(lambda: len(first.lanes()) == 9, "the first has all lanes again")
     second.process.send_signal(signal.SIGCONT)
     feed.finish()
     Cluster(kafka).wait_until_judged()

@@ -87,6 +87,10 @@ class Running:
                 held.clear()
         return held
 
+    def tail(self, lines: int = 60) -> str:
+        """The end of what it said, for people who read a failed test."""
+        return "\n".join(self.path.read_text().splitlines()[-lines:])
+
     def kill(self) -> None:
         """As the kernel does when memory is out."""
         self.process.kill()
