@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "produce": ("console.cli.produce", "Write log files to the Kafka topics."),
     "worker": ("console.cli.worker", "Run the engine on Kafka."),
     "console": ("console.cli.console", "Run gate, control authority and pages on Kafka and PostgreSQL."),
+    "bench": ("console.cli.bench", "The detectors' statistics on public corpora."),
     "schema": ("console.cli.schema", "Export the JSON Schemas of all events."),
     "users": ("console.cli.users", "People who may log in."),
     "tokens": ("console.cli.tokens", "API tokens of agents and event sources."),
@@ -42,17 +44,24 @@ Settings: flags, then TRIPLINE_* variables, then tripline.toml, then defaults.
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported by name when they are called."""
+    """A group whose commands are imported by name when they are called.
+
+    ``lazy``: by a command's name, the module that holds it (as ``command`` or by its name) and a line of help.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, tuple[str, str]], **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of ``COMMANDS``."""
-        return list(COMMANDS)
+        """All names, in the order in which they were given."""
+        return list(self.lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a command, and take the command out of it."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.lazy:
             return None
-        module: Any = import_module(COMMANDS[cmd_name][0])
+        module: Any = import_module(self.lazy[cmd_name][0])
         name = cmd_name.replace("-", "_")
         for candidate in ("command", name, f"{name}_"):
             found = getattr(module, candidate, None)
@@ -63,10 +72,10 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.lazy.items()])
 
 
-@click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=LazyGroup, lazy=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tripline", message="%(prog)s %(version)s")
 def main() -> None:
     """Live guardrails for AI agents that act in a CRM, and live risk on every open deal."""
