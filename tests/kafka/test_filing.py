@@ -38,7 +38,7 @@ from storage.errors import StoreMismatch
 from storage.postgres import PgLink, PgStore, Told, Wire, tell
 from streams.kafka.partition import partition_of
 from streams.kafka.sinks.acted import KEEP_MS, Acted
-from streams.kafka.sinks.filing import Filing, WentBack
+from streams.kafka.sinks.filing import Apart, Filing
 from streams.kafka.sinks.records import Taken, read
 from streams.kafka.sinks.told import Alerts, Letters, Names, Risks
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, RISK
@@ -75,8 +75,8 @@ class Desk:
             self.filing.position((topic, 1), TOPIC_ID)
         return self
 
-    def file(self, topic: str, *values: bytes | Event | None, start: int = 0) -> None:
-        self.filing.file(taken(topic, values, start))
+    def file(self, topic: str, *values: bytes | Event | None, start: int = 0, since: int | None = None) -> None:
+        self.filing.file(taken(topic, values, start), {(topic, 1): start if since is None else since})
 
     def count(self, *what: str) -> int:
         return sum(changes.counts.get(what, 0) for changes in self.told)
@@ -270,11 +270,33 @@ def test_a_store_that_went_back_to_a_backup_is_read_again_from_there(database: s
     link.execute("DELETE FROM action")
     link.execute("DELETE FROM agent")
     link.execute("UPDATE watermark SET next_offset = 0")
-    with pytest.raises(WentBack):
+    with pytest.raises(Apart):
         desk.file(ACTIONS, report(3), start=2)
     assert desk.filing.position((ACTIONS, 1), TOPIC_ID) == 0
     desk.file(ACTIONS, report(1), report(2), report(3))
     assert totals(link) == {AGENTS[0]: 3}
+
+
+def test_records_that_do_not_join_what_is_stored_are_not_stored_and_nothing_is_passed_over(
+    database: str, link: PgLink
+) -> None:
+    desk = Desk(database).open()
+    desk.file(ACTIONS, report(1))
+    with pytest.raises(Apart, match="1 records are stored, the next in hand is 3"):
+        desk.file(ACTIONS, report(4), report(5), start=3)
+    assert link.execute("SELECT next_offset FROM watermark").fetchall() == [(1,)]
+    desk.file(ACTIONS, report(4), report(5), start=3, since=1)  # compaction took two: all that there is since 1
+    assert link.execute("SELECT next_offset FROM watermark").fetchall() == [(5,)]
+    assert totals(link) == {AGENTS[0]: 3}
+
+
+def test_what_retention_has_dropped_is_passed_over_knowingly(database: str, link: PgLink) -> None:
+    desk = Desk(database).open()
+    desk.file(ACTIONS, report(1))
+    assert desk.filing.position((ACTIONS, 1), TOPIC_ID, 7) == 7
+    assert desk.filing.position((ACTIONS, 1), TOPIC_ID, 3) == 7
+    desk.file(ACTIONS, report(8), start=7)
+    assert totals(link) == {AGENTS[0]: 2}
 
 
 def test_two_topics_that_write_the_same_deals_in_any_order_never_deadlock(database: str, link: PgLink) -> None:
@@ -311,7 +333,7 @@ def test_rows_that_are_too_old_go_with_the_logs_time(database: str, link: PgLink
     late = Record(1, encode(report(2)))
     late.timestamp = NOW_MS + KEEP_MS + 1
     desk.file(ACTIONS, report(1))
-    desk.filing.file(read(ACTIONS, [late]))
+    desk.filing.file(read(ACTIONS, [late]), {(ACTIONS, 1): 1})
     assert desk.filing.clean()
     assert not desk.filing.clean()
     assert link.execute("SELECT event_id FROM action").fetchall() == [("a2",)]

@@ -7,7 +7,7 @@ second waits for the first one's transaction, sees the new position, and leaves 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 import structlog
@@ -32,12 +32,13 @@ _BEGIN = (
 )
 _LOCKED = "SELECT next_offset FROM watermark WHERE topic = ? AND partition = ? FOR UPDATE"
 _MOVE = "UPDATE watermark SET next_offset = ?, resume_offset = ?, at_ms = ? WHERE topic = ? AND partition = ?"
+_SKIP = "UPDATE watermark SET next_offset = ?, resume_offset = ? WHERE topic = ? AND partition = ? AND next_offset < ?"
 _TRY_LOCK, _CLEANING = "SELECT pg_try_advisory_xact_lock(?)", "tripline: drop old rows"
 _log = structlog.get_logger("tripline.sinks")
 
 
-class WentBack(Exception):
-    """The store holds less than it did: records have to be read again from where it stands."""
+class Apart(Exception):
+    """What is in hand does not join what the store holds: records have to be read again from where it ends."""
 
 
 class Filing:
@@ -61,12 +62,17 @@ class Filing:
             self._link.close()
             self._link = None
 
-    def position(self, place: Place, topic_id: str) -> int:
-        """Where to read a partition from. Raises StoreMismatch when the store has read another topic of that name."""
+    def position(self, place: Place, topic_id: str, begin: int = 0) -> int:
+        """Where to read a partition from, whose log now begins at an offset: what is below that can't be read any more.
+
+        Raises StoreMismatch when the store has read another topic of that name.
+        """
 
         def find(link: Link) -> tuple[str, int]:
             link.execute(_BEGIN, (*place, topic_id))
             known, position = link.execute(_KNOWN, place).fetchone()
+            if known == topic_id and position < begin:
+                link.execute(_SKIP, (begin, begin, *place, begin))
             return known, position
 
         known, position = self._run(find)
@@ -75,20 +81,23 @@ class Filing:
                 f"{place[0]} was made anew: its id is {topic_id}, the store has read {known}; start with an empty "
                 f"database, or take the rows of {place[0]} out of the table watermark, to keep what was read"
             )
-        self.written[place] = position
-        return position
+        if 0 < position < begin:
+            _log.warning("records_dropped_unread", topic=place[0], partition=place[1], since=position, up_to=begin)
+        self.written[place] = max(position, begin)
+        return self.written[place]
 
-    def file(self, taken: Sequence[Taken]) -> None:
+    def file(self, taken: Sequence[Taken], since: Mapping[Place, int]) -> None:
         """Store records, those of a partition in their order; returns when that is durable.
 
-        One that the store or a model does not take becomes a dead letter, and the others go on. Raises StoreError,
-        WentBack; then some of the records may be stored and others not.
+        ``since``: the offset from which on these are all records of their partition. One that the store or a model does
+        not take becomes a dead letter, and the others go on. Raises StoreError, Apart; then some of the records may be
+        stored and others not.
         """
         by_topic: dict[str, list[Taken]] = defaultdict(list)
         for one in taken:
             by_topic[one.topic].append(one)
         for mine in by_topic.values():
-            self._file(mine)
+            self._file(mine, since)
 
     def clean(self) -> bool:
         """Have the models drop what is too old, if no other console is at it; True when there may be more."""
@@ -104,22 +113,24 @@ class Filing:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _file(self, taken: Sequence[Taken]) -> None:
+    def _file(self, taken: Sequence[Taken], since: Mapping[Place, int]) -> None:
         """Store records of one topic."""
         try:
-            changes = self._run(lambda link: self._transact(link, taken)).changes()
+            changes = self._run(lambda link: self._transact(link, taken, since)).changes()
         except (StoreRefused, ValueError, TypeError, LookupError) as problem:
             if len(taken) > 1:
                 middle = len(taken) // 2
-                self._file(taken[:middle])
-                self._file(taken[middle:])
+                self._file(taken[:middle], since)
+                self._file(taken[middle:], since)
                 return
             _log.warning("record_not_stored", topic=taken[0].topic, place=taken[0].place, problem=repr(problem))
             bad = BadEvent(BadReason.BAD_VALUE, f"it can't be stored: {problem}")
-            changes = self._run(lambda link: self._transact(link, taken, bad)).changes()
+            changes = self._run(lambda link: self._transact(link, taken, since, bad)).changes()
         self._on_changes(changes)
 
-    def _transact(self, link: Link, taken: Sequence[Taken], bad: BadEvent | None = None) -> News:
+    def _transact(
+        self, link: Link, taken: Sequence[Taken], since: Mapping[Place, int], bad: BadEvent | None = None
+    ) -> News:
         """One transaction; ``bad``: what is wrong with all of these records."""
         news, topic = News(), taken[0].topic
         by_partition: dict[int, list[Taken]] = defaultdict(list)
@@ -130,7 +141,7 @@ class Filing:
         link.execute("BEGIN IMMEDIATE")
         for partition, mine in sorted(by_partition.items()):
             place = (topic, partition)
-            new += self._claim(link, place, mine)
+            new += self._claim(link, place, mine, since[place])
             moved[place] = max(self.written[place], mine[-1].offset + 1)
         if bad is not None:
             _bury(link, new, bad, news)
@@ -141,12 +152,17 @@ class Filing:
         self.written |= moved
         return news
 
-    def _claim(self, link: Link, place: Place, taken: list[Taken]) -> list[Taken]:
-        """Take a partition until the end of the transaction, and move on; returns the records that are not stored."""
+    def _claim(self, link: Link, place: Place, taken: list[Taken], since: int) -> list[Taken]:
+        """Take a partition until the end of the transaction, and move on; returns the records that are not stored.
+
+        Nothing may lie between what is stored and what is to be: the position would pass over it for good.
+        """
         row = link.execute(_LOCKED, place).fetchone()
         held = -1 if row is None else row[0]
         if held < self.written[place]:
-            raise WentBack(f"{place[0]}, partition {place[1]}: {self.written[place]} records were stored, {held} are")
+            raise Apart(f"{place[0]}, partition {place[1]}: {self.written[place]} records were stored, {held} are")
+        if held < since:
+            raise Apart(f"{place[0]}, partition {place[1]}: {held} records are stored, the next in hand is {since}")
         new = [one for one in taken if one.offset >= held]
         if new:
             end = new[-1].offset + 1

@@ -18,7 +18,7 @@ from governance.settings import Kafka
 from storage.errors import StoreError
 from streams.kafka.admin import topic_ids
 from streams.kafka.connect import KafkaProblem
-from streams.kafka.sinks.filing import Filing, WentBack
+from streams.kafka.sinks.filing import Apart, Filing, Place
 from streams.kafka.sinks.records import Taken, read
 from streams.kafka.worker.clients import member
 
@@ -47,9 +47,11 @@ class SinkThread:
         self._filing = filing
         self._ids: dict[str, str] = {}
         self._held: list[Taken] = []
+        self._since: dict[Place, int] = {}
         self._unplaced: set[TopicPartition] = set()
         self._wanted: dict[TopicPartition, int] = {}
         self._asked_again: dict[TopicPartition, int] = {}
+        self._moves = 0
         self._is_member = self._is_stopping = False
         self._written_at = 0.0
         self._clean_at = time.monotonic() + _CLEAN_SECS
@@ -107,7 +109,7 @@ class SinkThread:
 
     async def _follow(self) -> None:
         self._ids = await self._aside(topic_ids, self._kafka, list(self._topics.values()))
-        self._held, self._is_member = [], False
+        self._held, self._since, self._is_member = [], {}, False
         self._unplaced.clear()
         consumer = member(self._kafka, next(iter(self._topics)), self._group, _SESSION_SECS)
         consumer.subscribe(list(self._topics), listener=_Listener(self, consumer))
@@ -123,9 +125,14 @@ class SinkThread:
     async def _turn(self, consumer: Any) -> None:
         """One look: read, and write what may not wait for more."""
         found = await consumer.getmany(timeout_ms=_POLL_MS, max_records=_POLL_RECORDS)
+        moves = self._moves
         for place, records in found.items():
+            wanted = self._wanted.get(place, 0)
             if self._follows(consumer, place, records):
                 more = await self._aside(read, self._topics[place.topic], records)
+                if self._moves != moves:  # partitions came or went meanwhile: all are placed and read anew
+                    break
+                self._since.setdefault((self._topics[place.topic], place.partition), wanted)
                 self._held += more
         try:
             if self._unplaced:
@@ -135,7 +142,7 @@ class SinkThread:
             if time.monotonic() > self._clean_at:
                 has_more = await self._aside(self._filing.clean)
                 self._clean_at = time.monotonic() + (_SOON_SECS if has_more else _CLEAN_SECS)
-        except (StoreError, WentBack) as problem:
+        except (StoreError, Apart) as problem:
             self._say(f"what is in {', '.join(self._topics)} waits for the store: {problem}")
             self._again(consumer)
             await self._pause(_RETRY_SECS)
@@ -162,9 +169,10 @@ class SinkThread:
         return FEW_ROWS < len(self._held) < ROWS_AT_ONCE and time.monotonic() - self._written_at < GATHER_SECS
 
     async def _file(self, consumer: Any) -> None:
-        held, self._held = self._held, []
+        held, since = self._held, self._since
+        self._held, self._since = [], {}
         if held:
-            await self._aside(self._filing.file, held)
+            await self._aside(self._filing.file, held, since)
             self._written_at = time.monotonic()
             with contextlib.suppress(CommitFailedError, IllegalStateError):  # for lag tools alone
                 await consumer.commit(self._stored(consumer))
@@ -182,37 +190,38 @@ class SinkThread:
         begins, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
         for place in places:
             topic, begin, end = self._topics[place.topic], begins[place], ends[place]
-            position = await self._aside(self._filing.position, (topic, place.partition), self._ids[topic])
+            position = await self._aside(self._filing.position, (topic, place.partition), self._ids[topic], begin)
             if position > end:
                 raise KafkaProblem(
                     f"{place.topic}, partition {place.partition}: the store has read up to offset {position}, the "
                     f"topic reaches to {end}: it lost its end",
                     "restore the topic from a copy that has it",
                 )
-            if 0 < position < begin:
-                _log.warning("records_dropped_unread", topic=place.topic, partition=place.partition, up_to=begin)
             if place not in consumer.assignment():  # taken away meanwhile
                 continue
-            self._wanted[place] = max(position, begin)
-            consumer.seek(place, self._wanted[place])
+            self._wanted[place] = position
+            consumer.seek(place, position)
             self._unplaced.discard(place)
             consumer.resume(place)
 
     def _again(self, consumer: Any) -> None:
         """Drop what is in hand, and place all partitions anew."""
-        self._held = []
+        self._held, self._since = [], {}
         self._unplaced |= consumer.assignment()
         consumer.pause(*consumer.assignment())
 
     def taken_away(self, places: Iterable[TopicPartition]) -> None:
         """These are somebody else's now, who reads what is not stored."""
         lost = {(self._topics[place.topic], place.partition) for place in places}
+        self._moves += 1
         self._held = [one for one in self._held if (one.topic, one.partition) not in lost]
+        self._since = {place: offset for place, offset in self._since.items() if place not in lost}
         self._unplaced.difference_update(places)
         self._is_member = False
 
     def given(self, consumer: Any, places: Collection[TopicPartition]) -> None:
         """These are ours now; they are not read before they are placed."""
+        self._moves += 1
         self._unplaced.update(places)
         consumer.pause(*places)
         self._is_member = True
