@@ -1,0 +1,139 @@
+"""What the example says, and the lines that would allow what it refuses."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from governance.policy import Ask, Facts, rule_on
+from governance.policy.cases import run, untested
+from governance.policy.rules import RULE_NAMES
+from governance.policy.worst import observed_level
+from tests.unit.governance.policy.policies import WINDOWS, example
+
+LOADED = example()
+KNOWN = Facts(first_contact=False, authorizer="active", **dict.fromkeys(WINDOWS, 1))
+
+
+def ask(agent_id: str = "enrich-bot", action: str = "record.enrich", **more: Any) -> Ask:
+    given: dict[str, Any] = {"object": "Account", "fields": ("Industry",), "trigger": "prompt"}
+    return Ask(agent_id=agent_id, action=action, **{**given, **more})
+
+
+def test_each_case_of_the_example_is_met() -> None:
+    results = run(LOADED.policy, LOADED.cases)
+    assert [(one.place, one.ruling.verdict, one.ruling.rule) for one in results if not one.is_met] == []
+
+
+def test_each_line_of_the_example_has_a_case() -> None:
+    assert untested(LOADED.policy, run(LOADED.policy, LOADED.cases)) == []
+
+
+def test_each_rule_decides_at_least_one_case_of_the_example() -> None:
+    deciding = {case.rule for _, case in LOADED.cases}
+    assert set(RULE_NAMES) - deciding == set()
+
+
+def test_a_line_without_a_case_is_named() -> None:
+    assert untested(LOADED.policy, run(LOADED.policy, LOADED.cases[:3]))[:2] == [
+        'actions."call.record"', 'actions."call.summarize"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trigger", "ref", "is_authorized", "is_approved", "level"),
+    [
+        ("prompt", "", True, False, 1),
+        ("prompt", "", False, False, 4),
+        ("rule", "flow:x", False, False, 2),
+        ("rule", "flow:y", True, False, 4),
+        ("schedule", "flow:x", True, True, 2),
+        ("agent", "flow:x", True, False, 4),
+        ("none", "", True, True, 3),
+        (None, "", True, False, 4),
+    ],
+)
+def test_levels_are_those_that_were_seen(
+    trigger: str | None, ref: str, is_authorized: bool, is_approved: bool, level: int
+) -> None:
+    assert observed_level(trigger, ref, is_authorized, is_approved, frozenset({"flow:x"})) == level
+
+
+def test_reading_above_its_level_is_allowed_and_said() -> None:
+    ruling = rule_on(LOADED.policy, ask("stage-sync", "record.read", object="Opportunity", trigger=None), KNOWN)
+    assert (ruling.verdict, ruling.level, ruling.is_above_level) == ("autonomous", 4, True)
+
+
+def test_a_ruling_names_version_level_approvers_and_who_is_told() -> None:
+    question = ask("lead-router", "owner.reassign", object="Lead", segments=("smb",), fields=None)
+    ruling = rule_on(LOADED.policy, question, KNOWN)
+    assert (ruling.policy, ruling.level, ruling.approval, ruling.routes) == (
+        LOADED.policy.hash, 1, "two", ("revops",),
+    )  # fmt: skip
+    assert (ruling.rule, ruling.path) == ("owner_reassignment", "exclusions.owner_reassignment")
+    assert ruling.allows == ""
+
+
+@pytest.mark.parametrize(
+    ("question", "facts", "lines"),
+    [
+        (ask("new"), {}, '[agents.new]\nrole = ""   # what it may do\nowner = ""  # who answers for it'),
+        (ask("old-importer"), {}, '[agents.old-importer]\nmode = "active"'),
+        (
+            ask("stage-sync", "record.enrich", object="Opportunity"), {},
+            '[roles.deal-keeper]\nactions = ["record.create", "record.read", "record.update", "record.enrich"]',
+        ),
+        (ask(object="Lead"), {}, '[scopes.accounts]\nobjects = ["account", "contact", "Lead"]'),
+        (
+            ask(fields=("Fax",)), {},
+            '[scopes.accounts]\nfields = ["account.industry", "account.numberofemployees", "account.website", '
+            '"contact.phone", "contact.title", "Account.Fax"]',
+        ),
+        (
+            ask("lead-router", "record.update", object="Lead", fields=("Rating",), segments=("enterprise",)), {},
+            '[scopes.leads]\nsegments = ["mid-market", "smb", "enterprise"]',
+        ),
+        (
+            ask("stage-sync", "record.update", object="Opportunity", fields=("StageName",), trigger="rule",
+                trigger_ref="flow:y"),
+            {}, '[roles.deal-keeper]\ntriggers = ["flow:stage-sync", "flow:y"]',
+        ),
+        (
+            ask("call-notes", "note.create", object="Note", fields=None, trigger="schedule"), {},
+            "[agents.call-notes]\nlevel = 4",
+        ),
+        (ask(records=60), {}, '[actions."record.enrich"]\nat_most = 60'),
+        (ask(records=201), {}, ""),
+        (ask(), {"records_day": 1001}, "[budgets.many]\nrecords_per_day = 1001"),
+        (ask(), {"records_day": 1001, "divisor": 10}, ""),
+        (ask(), {"authorizer": "unknown"}, ""),
+        (
+            ask("quote-helper", "quote.create", object="Quote", fields=("Name",)), {},
+            '[actions."quote.create"]\nleast = "autonomous"',
+        ),
+        (
+            ask("stage-sync", "record.create", object="Opportunity", fields=("NextStep",), records=6), {},
+            '[delegation.reversible.downstream]\nmany = "autonomous"',
+        ),
+        (ask("enrich-bot", "record.merge", fields=None), {}, ""),
+    ],
+)  # fmt: skip
+def test_a_refusal_comes_with_the_lines_that_would_allow_it(question: Ask, facts: dict[str, Any], lines: str) -> None:
+    ruling = rule_on(LOADED.policy, question, replace(KNOWN, **facts))
+    assert ruling.verdict != "autonomous"
+    assert ruling.allows == lines
+    tomllib.loads(ruling.allows)
+
+
+def test_a_throttled_agent_has_a_tenth_and_at_least_one() -> None:
+    assert rule_on(LOADED.policy, ask(), replace(KNOWN, records_10_min=20, divisor=10)).verdict == "autonomous"
+    slowed = rule_on(LOADED.policy, ask(), replace(KNOWN, records_10_min=21, divisor=10))
+    assert (slowed.rule, slowed.why) == ("budget", "this would make 21; at most 20 records in 10 minutes")
+
+
+def test_names_that_do_not_print_stay_inside_of_their_quotes() -> None:
+    ruling = rule_on(LOADED.policy, ask('x"]\n[agents.enrich-bot]\nlevel = 4 #', "record.read"), KNOWN)
+    assert list(tomllib.loads(ruling.allows)["agents"]) == ['x"]\n[agents.enrich-bot]\nlevel = 4 #']
