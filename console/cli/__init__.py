@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "actions": ("console.cli.actions", "What an agent did, and what was refused."),
     "deals": ("console.cli.deals", "The deals to look at."),
     "dead-letters": ("console.cli.dead_letters", "Events that could not be read: list them, try them again."),
+    "policy": ("console.cli.policy", "Check, explain, compare and test the autonomy policy."),
     "import": ("console.cli.import_", "Turn other systems' files into events."),
     "replay": ("console.cli.replay", "What the engine says to a log of the past."),
     "simulate": ("console.cli.simulate", "A log of an invented sales organisation."),
