@@ -6,10 +6,30 @@ from typing import Any
 
 import click
 
+from console.cli import LazyGroup
 from console.cli.common import Server, print_json, print_table, server_options
 
+LAZY: dict[str, tuple[str, str]] = {
+    "backtest": ("console.cli.deals_backtest", "How good deal risk would have been on a log of the past."),
+}
 
-@click.group(epilog="\b\nExample:\n  tripline deals top --manager user:005B9")
+
+class _Deals(LazyGroup):
+    """The commands of this module, and those that are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*self.commands, *self.lazy]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl([*own, *((name, text) for name, (_, text) in self.lazy.items())])
+
+
+@click.group(cls=_Deals, lazy=LAZY, epilog="\b\nExample:\n  tripline deals top --manager user:005B9")
 def deals() -> None:
     """Open deals and their risk."""
 

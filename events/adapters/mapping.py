@@ -8,15 +8,14 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from events.adapters.mapping_risk import Balance, Mark, Name, Risk, State
 from events.errors import BadEvent, BadReason
-
-Name = Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class Columns(Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,20 +67,24 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     object: Name = "Opportunity"
     first_stage: Name = "New"
     currency: str = ""
+    risk: Risk = Risk()
 
 
 def parse_mapping(text: str, where: str = "mapping.toml") -> Mapping:
     """The mapping of a TOML text. Raises BadEvent, whose message names ``where`` and the key."""
     try:
-        mapping = msgspec.convert(tomllib.loads(text), Mapping)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise _bad(where, "", f"not TOML: {problem}") from None
+    try:
+        mapping = msgspec.convert(tables, Mapping)
     except msgspec.ValidationError as problem:
-        raise _bad(where, "", _with_suggestion(str(problem))) from None
+        raise _bad(where, "", _with_present(_with_suggestion(str(problem)), tables)) from None
     zone_of(mapping, where)
     twice = _named_twice(mapping)
     if twice:
         raise _bad(where, twice[0], f"the activity {twice[0]!r} is in {twice[1]} and in {twice[2]}; keep one")
+    _check_risk(mapping.risk, where)
     return mapping
 
 
@@ -111,12 +114,38 @@ def _named_twice(mapping: Mapping) -> tuple[str, str, str] | None:
     return None
 
 
+def _check_risk(risk: Risk, where: str) -> None:
+    """States and marks name each other: each name must exist."""
+    states = {risk.first_state, *(state.name for state in risk.states)}
+    for number, state in enumerate(risk.states, 1):
+        for name in state.after:
+            if name not in states:
+                place = f"risk.states[{number}].after"
+                raise _bad(where, place, f"there is no state {name!r}; there are {', '.join(sorted(states))}")
+    for name, mark in risk.marks.items():
+        if mark.answers and mark.answers not in risk.marks:
+            place, have = f"risk.marks.{name}.answers", ", ".join(sorted(risk.marks))
+            raise _bad(where, place, f"there is no mark {mark.answers!r}; there are {have}")
+
+
 def _with_suggestion(text: str) -> str:
     """A decoder's complaint, with the key that was probably meant."""
     unknown = text.partition("unknown field `")[2].partition("`")[0]
-    known = {*Mapping.__struct_fields__, *Columns.__struct_fields__, *Outcome.__struct_fields__, "zone", "format"}
+    tables = (Mapping, Columns, Outcome, Clock, Risk, State, Mark, Balance)
+    known = {name for table in tables for name in table.__struct_fields__}
     near = difflib.get_close_matches(unknown, known, 1) if unknown else []
     return f"{text}; did you mean {near[0]}?" if near else text
+
+
+def _with_present(text: str, tables: dict[str, Any]) -> str:
+    """A complaint about a missing key, with the keys that are there."""
+    if "missing required field" not in text:
+        return text
+    found: Any = tables
+    for key in text.rpartition(" - at `$.")[2].rstrip("`").split(".") if " - at `$." in text else []:
+        found = found.get(key, {}) if isinstance(found, dict) else {}
+    have = ", ".join(found) if isinstance(found, dict) and found else "nothing"
+    return f"{text}; there is: {have}"
 
 
 def _bad(where: str, field: str, message: str) -> BadEvent:

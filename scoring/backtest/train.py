@@ -1,0 +1,209 @@
+"""Training at one moment, on what was known then; the kind of model depends on how many cases had closed."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from events.adapters.mapping import Mapping
+from events.adapters.mapping_risk import Risk
+from events.times import DAY_MS
+from scoring.backtest import anchor, boosting, clock, smooth, tables
+from scoring.backtest.errors import BacktestError
+from scoring.backtest.features import Frame, Reader
+from scoring.backtest.log import NEVER, Bools, EventLog, Floats, Ints
+from scoring.backtest.story import complete
+from scoring.backtest.tables import Tables, chance
+
+HAND_BELOW, BLEND_TO = 100, 1_000
+"""Closed cases: fewer than 100, the anchored hand scorecard; up to 1,000, the mean of it and the additive model."""
+HALF_LIFE_DAYS = 90.0
+UNRIPE_DAYS = 45
+"""The first pass leaves these last days out: of their cases mostly the quick ones have ended."""
+FEW_ROWS = 1_000
+"""Where weekly snapshots give fewer training rows, daily ones are taken: cases that live for days are seen, too."""
+MIN_OF_EACH = 20
+"""Rows of each outcome that an additive fit needs."""
+MOST, MOST_BY_STATE, LEAST = 64, 32, 50
+BOOSTING, SMOOTH = boosting.Settings(), smooth.Settings()
+
+Kind = Literal["hand", "blend", "additive"]
+
+
+class Model(NamedTuple):
+    """``lost`` for eventual loss, ``soon`` for loss within ``horizon_days``; what it saw, and what it looks at."""
+
+    kind: Kind
+    lost: Tables
+    soon: Tables
+    soon_kind: Kind
+    risk: Risk
+    states: list[str]
+    won_cases: int
+    lost_cases: int
+    open_cases: int
+    rows: int
+
+    @property
+    def closed(self) -> int:
+        """Closed cases that it learned from."""
+        return self.won_cases + self.lost_cases
+
+
+class Known(NamedTuple):
+    """Training rows with what was known of their outcome at the cut, and the open cases as they stood there."""
+
+    frame: Frame
+    is_ended: Bools
+    is_lost: Floats
+    is_lost_soon: Floats
+    is_ripe_soon: Bools
+    weight: Floats
+    per_case: Floats
+    days_before: Floats
+    standing: Frame
+    by_state: list[str]
+    states: list[str]
+    risk: Risk
+
+
+def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Model:
+    """The model of what lay before ``cut_ms``. Raises BacktestError when there is nothing to learn from."""
+    known = log.known_at(cut_ms)
+    won_cases, lost_cases = _closed(known, cut_ms, zone)
+    rows = gather(known, mapping, zone, cut_ms, horizon_days)
+    kind = kind_for(won_cases + lost_cases)
+    lost, kind = _lost(rows, kind)
+    soon, soon_kind = _soon(rows, kind)
+    open_cases = len(known.cases) - won_cases - lost_cases
+    return Model(
+        kind,
+        _centred(lost, rows),
+        _centred(soon, rows),
+        soon_kind,
+        rows.risk,
+        rows.states,
+        won_cases,
+        lost_cases,
+        open_cases,
+        len(rows.weight),
+    )
+
+
+def kind_for(closed: int) -> Kind:
+    """Which model so many closed cases are enough for."""
+    return "hand" if closed < HAND_BELOW else "blend" if closed <= BLEND_TO else "additive"
+
+
+def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Known:
+    """Training rows at the snapshots before the cut. ``known``: of ``log.known_at(cut_ms)``."""
+    risk = complete(mapping, known)
+    reader = Reader(known, risk, zone)
+    case, at_ms = known.open_at(clock.snapshots(known.first_ms, cut_ms - 1, "weekly", zone))
+    if len(case) < FEW_ROWS:
+        case, at_ms = known.open_at(clock.snapshots(known.first_ms, cut_ms - 1, "daily", zone))
+    ended_ms = known.ended_ms[case]
+    horizon_ms = horizon_days * DAY_MS
+    days_before = (cut_ms - at_ms) / DAY_MS
+    return Known(
+        frame=reader.rows(case, at_ms),
+        is_ended=ended_ms != NEVER,
+        is_lost=known.is_lost[case].astype(np.float64),
+        is_lost_soon=(known.is_lost[case] & (ended_ms - at_ms < horizon_ms)).astype(np.float64),
+        is_ripe_soon=at_ms + horizon_ms <= cut_ms,
+        weight=0.5 ** (days_before / HALF_LIFE_DAYS),
+        per_case=1.0 / np.bincount(case, minlength=len(known.cases))[case],
+        days_before=days_before,
+        standing=reader.rows(*known.open_at([cut_ms])),
+        by_state=reader.by_state,
+        states=reader.states,
+        risk=risk,
+    )
+
+
+def fit_lost(rows: Known, bins: list[tables.Bins]) -> Tables:
+    """Eventual loss, additive. A case still open at the cut counts with its risk there, from a first pass: leaving
+    such cases out would favour those that end quickly."""
+    ripe = np.flatnonzero(rows.is_ended & (rows.days_before > UNRIPE_DAYS))
+    if _too_few(rows.is_lost[ripe]):
+        ripe = np.flatnonzero(rows.is_ended)
+    first = fit_additive(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins)
+    return fit_additive(rows.frame, completed(rows, first), rows.weight, bins)
+
+
+def completed(rows: Known, first: Tables) -> Floats:
+    """The label of each row: how its case ended, or its risk at the cut by a first model."""
+    standing = np.full(int(max(rows.frame.case.max(initial=0), rows.standing.case.max(initial=0))) + 1, np.nan)
+    standing[rows.standing.case] = chance(first.scores(rows.standing))
+    return np.where(rows.is_ended, rows.is_lost, standing[rows.frame.case])
+
+
+def fit_additive(frame: Frame, target: Floats, weight: Floats, bins: list[tables.Bins]) -> Tables:
+    """The mean of boosting and the smooth model: one set of tables."""
+    boosted = boosting.fit(frame, target, weight, bins, BOOSTING)
+    return tables.mean([boosted, smooth.fit(frame, target, weight, bins, SMOOTH)])
+
+
+def cut_features(rows: Known) -> list[tables.Bins]:
+    """Where the features are cut."""
+    return tables.cut(rows.frame, rows.by_state, len(rows.states), most=MOST, most_by_state=MOST_BY_STATE, least=LEAST)
+
+
+def _lost(rows: Known, kind: Kind) -> tuple[Tables, Kind]:
+    ended = np.flatnonzero(rows.is_ended)
+    if kind != "hand" and _too_few(rows.is_lost[ended]):
+        kind = "hand"
+    if kind == "additive":
+        return fit_lost(rows, cut_features(rows)), kind
+    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
+    anchored = anchor.fit(prior, rows.frame.take(ended), rows.is_lost[ended], rows.per_case[ended])
+    if kind == "hand":
+        return anchored, kind
+    return tables.mean([anchored, fit_lost(rows, cut_features(rows))]), kind
+
+
+def _soon(rows: Known, kind: Kind) -> tuple[Tables, Kind]:
+    ripe = np.flatnonzero(rows.is_ripe_soon)
+    target = rows.is_lost_soon[ripe]
+    if kind != "hand" and _too_few(target):
+        kind = "hand"
+    frame = rows.frame.take(ripe)
+    if kind == "additive":
+        return fit_additive(frame, target, rows.weight[ripe], cut_features(rows)), kind
+    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
+    anchored = anchor.fit(prior._replace(base=prior.base - 1.0), frame, target, rows.per_case[ripe])
+    if kind == "hand":
+        return anchored, kind
+    return tables.mean([anchored, fit_additive(frame, target, rows.weight[ripe], cut_features(rows))]), kind
+
+
+def _too_few(target: Floats) -> bool:
+    return bool(min(target.sum(), (1 - target).sum()) < MIN_OF_EACH)
+
+
+def _centred(model: Tables, rows: Known) -> Tables:
+    """The same model with contributions that are 0 on average, so that each says "more, or less, than usual"."""
+    weight: Floats | Ints = rows.weight if len(rows.weight) else np.zeros(0)
+    if not len(weight):
+        return model
+    means = np.average(model.contributions(rows.frame), axis=0, weights=weight)
+    points = [table - mean for table, mean in zip(model.points, means, strict=True)]
+    return Tables(model.base + float(means.sum()), model.bins, points)
+
+
+def _closed(known: EventLog, cut_ms: int, zone: ZoneInfo) -> tuple[int, int]:
+    is_ended = known.ended_ms != NEVER
+    lost_cases = int(known.is_lost[is_ended].sum())
+    won_cases = int(is_ended.sum()) - lost_cases
+    if won_cases and lost_cases:
+        return won_cases, lost_cases
+    day = clock.day_of(cut_ms, zone)
+    if not won_cases and not lost_cases:
+        raise BacktestError(f"no case had closed before {day}: there is nothing to learn from; choose a later cut")
+    which, other = ("won", "lost") if won_cases else ("lost", "won")
+    raise BacktestError(
+        f"all {won_cases + lost_cases:,} cases that had closed before {day} were {which}: what tells them from "
+        f"{other} ones can't be learned; is [outcome] {other} of the mapping right?"
+    )
