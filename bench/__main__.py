@@ -24,6 +24,7 @@ COMMANDS = {
     "gate": "bench/gate_http.py --rate 1000 --secs 15",
     "kill": "-m bench.kill --kills 50 --seed 7 --topology real",
     "detect": "-m bench.detect --population simulator --agents 100 --days 42 --seeds 31 32 33",
+    "nab": "-m bench.nab",
 }
 
 
