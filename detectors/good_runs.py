@@ -1,0 +1,260 @@
+"""How far a run is from the nearest confirmed good one: the library of good runs, and the distance.
+
+The distance is 1 − Σ min / Σ max over the features of two bags (weighted Jaccard; Ružička 1958), so 0 for equal bags
+and 1 for bags with nothing in common. Learns from good runs only: what bad ones look like is never asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import log
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from detectors.requests import Request
+from detectors.run_trace import Bag, Call, Feature, RunTrace
+
+WHOLE, PREFIX = "whole", "prefix"
+_NEIGHBOURS = 15
+_ENOUGH_ALIKE = 0.6
+_UNLIKE_REQUEST = 0.5
+_LEAST_USUAL = 0.01
+_FARTHEST = 1.0
+
+
+class Run(Struct, frozen=True):
+    """One run: its bags after each write and at its end, once without and once with its request.
+
+    ``label`` tells a person which run it is (a line of a file, an id). A run without a write has no bags.
+    """
+
+    label: str
+    request: str
+    plain: tuple[Bag, ...]
+    asked: tuple[Bag, ...]
+
+
+class Nearest(NamedTuple):
+    """The good run that is nearest to a bag, and how far it is; ``run`` is None when there is none."""
+
+    distance: float
+    run: Run | None
+    bag: Bag
+    nearest_bag: Bag
+
+
+class Part(NamedTuple):
+    """One of the sums that make the score: how far in units of what is usual among good runs."""
+
+    name: str
+    with_request: bool
+    ratio: float
+    nearest: Nearest
+
+
+def run_of(calls: Iterable[Call], request: str = "", label: str = "") -> Run:
+    """A run from its successful calls in order; ``request`` is the text the agent was asked, or empty."""
+    plain, asked = RunTrace(), RunTrace(Request(request)) if request else None
+    snapshots: list[tuple[Bag, Bag]] = []
+    for call in calls:
+        plain.add(call)
+        if asked is not None:
+            asked.add(call)
+        if call.is_write:
+            snapshots.append((dict(plain.bag), {} if asked is None else dict(asked.bag)))
+    if snapshots:
+        snapshots.append((dict(plain.bag), {} if asked is None else dict(asked.bag)))
+    bags, with_request = zip(*snapshots, strict=True) if snapshots else ((), ())
+    return Run(label, request, bags, with_request if request else ())
+
+
+class _Masks:
+    """Bags as bit masks over the features the library knows; a feature counted twice has two bits."""
+
+    def __init__(self) -> None:
+        self._bits: dict[tuple[Feature, int], int] = {}
+
+    def learn(self, bag: Bag) -> int:
+        """The mask of a bag of the library."""
+        mask = 0
+        for feature, count in bag.items():
+            for level in range(count):
+                mask |= 1 << self._bits.setdefault((feature, level), len(self._bits))
+        return mask
+
+    def of(self, bag: Bag) -> tuple[int, int]:
+        """The mask of another bag, and its size together with the features that nobody in the library has."""
+        mask = size = 0
+        for feature, count in bag.items():
+            for level in range(count):
+                size += 1
+                bit = self._bits.get((feature, level))
+                if bit is not None:
+                    mask |= 1 << bit
+        return mask, size
+
+
+class _Place(NamedTuple):
+    """A bag of the library: its mask and size, its run, and the bag itself."""
+
+    mask: int
+    size: int
+    run: int
+    bag: Bag
+
+
+class _Requests:
+    """Requests of the library by likeness: Jaccard of words, each weighted by how rare it is among them."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self._count = len(runs)
+        self._runs_with: dict[str, int] = {}
+        words = [Request(run.request).words for run in runs]
+        for found in words:
+            for word in found:
+                self._runs_with[word] = self._runs_with.get(word, 0) + 1
+        self._by_text: dict[str, tuple[frozenset[str], float, list[int]]] = {}
+        for index, run in enumerate(runs):
+            if run.request:
+                if run.request not in self._by_text:
+                    self._by_text[run.request] = (words[index], self._weight(words[index]), [])
+                self._by_text[run.request][2].append(index)
+
+    def _weight(self, words: Iterable[str]) -> float:
+        return sum(max(log((self._count + 1) / (self._runs_with.get(word, 0) + 0.5)), 0.0) for word in sorted(words))
+
+    def nearest(self, request: str, without: str | None) -> list[tuple[int, float]]:
+        """At most 15 runs of the most similar requests, each with its penalty for being less alike than the best."""
+        words = Request(request).words
+        weight = self._weight(words)
+        alike = []
+        for text, (others, other_weight, indices) in self._by_text.items():
+            if text != without:
+                common = self._weight(words & others)
+                likeness = common / max(weight + other_weight - common, 1e-9)
+                alike += [(-likeness, index) for index in indices]
+        alike.sort()
+        if not alike:
+            return []
+        best = -alike[0][0]
+        near = [(index, -least) for least, index in alike[:_NEIGHBOURS] if -least >= _ENOUGH_ALIKE * best]
+        return [(index, _UNLIKE_REQUEST * (best - likeness)) for index, likeness in near]
+
+
+class GoodRuns:
+    """The library: confirmed good runs, and how far they usually are from each other.
+
+    A run is compared as a whole with whole runs, and after each of its writes (its worst counts) with what good runs
+    looked like just after a write; both once against the whole library, and once, if its request is known, against
+    the good runs of the most similar requests. Each of the four distances is divided by its mean among the good runs
+    themselves, each left out with all runs of its request. The score is 1 + their sum.
+
+    Limits: only what calls and arguments show. A write of the right kind on the wrong one of several records that
+    were read, or in the wrong branch of an "if", looks like a good run. Runs that were not confirmed must not be in
+    the library: with unreviewed ones in it, it tells next to nothing.
+
+    Parameters
+    ----------
+    runs:
+        Confirmed good runs, in any order; those without a write are not needed and left out.
+    """
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self.runs = tuple(run for run in runs if run.plain)
+        self._requests = _Requests(self.runs)
+        self._masks = {False: _Masks(), True: _Masks()}
+        self._places: dict[tuple[str, bool], list[list[_Place]]] = {}
+        for with_request in (False, True):
+            for name in (WHOLE, PREFIX):
+                self._places[name, with_request] = [
+                    self._learn(index, run, name, with_request) for index, run in enumerate(self.runs)
+                ]
+        self._distinct = {name: _distinct(self._places[name, False], self.runs) for name in (WHOLE, PREFIX)}
+        self._usual = {key: self._usual_distance(*key) for key in self._places}
+
+    def _learn(self, index: int, run: Run, name: str, with_request: bool) -> list[_Place]:
+        masks = self._masks[with_request]
+        learnt = ((masks.learn(bag), bag) for bag in _bags(run, name, with_request))
+        return [_Place(mask, mask.bit_count(), index, bag) for mask, bag in learnt]
+
+    def _usual_distance(self, name: str, with_request: bool) -> float:
+        found = [
+            nearest.distance
+            for run in self.runs
+            if (nearest := self._worst(run, name, with_request, run.request or run.label)) is not None
+            and nearest.run is not None
+        ]
+        return max(sum(found) / len(found), _LEAST_USUAL) if found else 1.0
+
+    def score(self, run: Run) -> float:
+        """How unlike a good run this one is: 1 or more; 0 for a run without a write, which can do no harm."""
+        parts = self.parts(run)
+        return 1.0 + sum(part.ratio for part in parts) if parts else 0.0
+
+    def parts(self, run: Run) -> list[Part]:
+        """The distances that make the score; without a request those without it count in its place."""
+        if not run.plain:
+            return []
+        parts: list[Part] = []
+        for with_request in (False, True):
+            for name in (WHOLE, PREFIX):
+                nearest = self._worst(run, name, with_request)
+                if nearest is None:
+                    parts.append(parts[0 if name == WHOLE else 1])
+                else:
+                    ratio = nearest.distance / self._usual[name, with_request]
+                    parts.append(Part(name, with_request, ratio, nearest))
+        return parts
+
+    def _worst(self, run: Run, name: str, with_request: bool, without: str | None = None) -> Nearest | None:
+        """The farthest of the run's bags from their nearest; None where no request makes a comparison possible."""
+        near = []
+        if with_request:
+            near = self._requests.nearest(run.request, without) if run.asked else []
+            if not near:
+                return None
+        worst: Nearest | None = None
+        for bag in _bags(run, name, with_request):
+            mask, size = self._masks[with_request].of(bag)
+            places = self._near_places(name, near) if with_request else self._all_places(name, without)
+            nearest = _nearest(mask, size, places)
+            if worst is None or nearest[0] > worst.distance:
+                found = self.runs[nearest[1].run] if nearest[1] else None
+                worst = Nearest(nearest[0], found, bag, nearest[1].bag if nearest[1] else {})
+        return worst
+
+    def _all_places(self, name: str, without: str | None) -> Iterator[tuple[_Place, float]]:
+        for place, requests in self._distinct[name]:
+            if without is None or requests != {without}:
+                yield place, 0.0
+
+    def _near_places(self, name: str, near: list[tuple[int, float]]) -> Iterator[tuple[_Place, float]]:
+        for index, penalty in near:
+            for place in self._places[name, True][index]:
+                yield place, penalty
+
+
+def _bags(run: Run, name: str, with_request: bool) -> tuple[Bag, ...]:
+    bags = run.asked if with_request else run.plain
+    return bags[-1:] if name == WHOLE else bags[:-1]
+
+
+def _distinct(places: list[list[_Place]], runs: Sequence[Run]) -> list[tuple[_Place, set[str]]]:
+    """Each different bag once, with the requests it was seen at."""
+    found: dict[int, tuple[_Place, set[str]]] = {}
+    for of_run in places:
+        for place in of_run:
+            run = runs[place.run]
+            found.setdefault(place.mask, (place, set()))[1].add(run.request or run.label)
+    return list(found.values())
+
+
+def _nearest(mask: int, size: int, places: Iterator[tuple[_Place, float]]) -> tuple[float, _Place | None]:
+    least, nearest = 2.0 * _FARTHEST, None
+    for place, penalty in places:
+        common = (mask & place.mask).bit_count()
+        distance = 1.0 - common / (size + place.size - common) + penalty
+        if distance < least:
+            least, nearest = distance, place
+    return (least, nearest) if nearest else (_FARTHEST, None)

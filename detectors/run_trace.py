@@ -1,0 +1,198 @@
+"""A run of an agent as a bag of features: what it called, with values of which shape, taken from where.
+
+A feature never holds a value, only its shape and its origin, so that a bag can be kept and shown where the values
+must not be. Every feature counts at most twice ("once", "several times"): with higher counts two good runs that
+differ only in the number of records would be far from each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from detectors.requests import Request, date_of, words_of
+
+Feature = tuple[str, ...]
+"""(kind, action, …); the kinds are action, argument, shape, grounding and origin."""
+Bag = dict[Feature, int]
+
+MOST_COUNT = 2
+WRITE_VERBS = frozenset({
+    "activate", "add", "append", "apply", "approve", "archive", "assign", "attach", "book", "cancel", "change",
+    "clear", "close", "complete", "convert", "copy", "create", "deactivate", "delete", "disable", "edit", "enable",
+    "enrich", "enroll", "execute", "forward", "grant", "import", "insert", "invite", "log", "mark", "merge", "modify",
+    "move", "patch", "place", "post", "publish", "purge", "put", "reassign", "reject", "release", "remove", "rename",
+    "reopen", "replace", "reply", "reschedule", "reset", "restore", "revoke", "save", "schedule", "send", "set",
+    "share", "submit", "swap", "tag", "transfer", "undelete", "unassign", "update", "upload", "upsert", "write",
+})  # fmt: skip
+READ_VERBS = frozenset({
+    "browse", "check", "count", "describe", "download", "draft", "export", "fetch", "find", "get", "list", "load",
+    "lookup", "preview", "query", "read", "report", "resolve", "retrieve", "search", "select", "show", "suggest",
+    "summarize", "validate", "view",
+})  # fmt: skip
+_LOOKUP_VERBS = frozenset({"find", "lookup", "resolve"})
+_NAME_PART = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+_ADDRESS = re.compile(r"[^@\s,;]+@([^@\s,;]+)")
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?%?")
+_DATE_CHARS = len("2026-01-05")
+
+
+class Call(Struct, frozen=True):
+    """One call that succeeded. ``group`` is what a read must share with a write to count as a look at its records."""
+
+    group: str
+    action: str
+    arguments: Mapping[str, Any]
+    is_write: bool
+    is_lookup: bool = False
+
+    @property
+    def name(self) -> str:
+        """The action with its group."""
+        return f"{self.group}.{self.action}"
+
+
+def name_parts(name: str) -> list[str]:
+    """The words of a name in snake_case, camelCase or with dots, in lower case."""
+    return [part.lower() for part in _NAME_PART.findall(name)]
+
+
+def tool_call(tool: str, action: str, arguments: Mapping[str, Any]) -> Call:
+    """A call as a tool's log gives it: the first verb of the action's name says whether it writes.
+
+    A name without a verb that is known counts as a read: "total_visits_count", "weather".
+    """
+    verb = next((part for part in name_parts(action) if part in WRITE_VERBS or part in READ_VERBS), "")
+    return Call(tool, action, arguments, verb in WRITE_VERBS, verb in _LOOKUP_VERBS)
+
+
+def is_id(argument: str) -> bool:
+    """Whether an argument's name says that it holds the id of a record: "customer_id", "taskId", "ids"."""
+    parts = name_parts(argument)
+    return bool(parts) and parts[-1] in ("id", "ids")
+
+
+def shape_of(argument: str, value: str) -> str:
+    """What a value looks like, in a word; an address gives its domain."""
+    if is_id(argument):
+        return _id_shape(value)
+    address = _ADDRESS.fullmatch(value)
+    if address is not None:
+        return f"@{address[1].lower()}"
+    if date_of(value) is not None and (len(value) == _DATE_CHARS or _TIME.match(value)):
+        return "date" if len(value) == _DATE_CHARS else "time with T" if value[_DATE_CHARS] == "T" else "time"
+    if _NUMBER.fullmatch(value):
+        return "number"
+    return "addresses" if "@" in value else "text"
+
+
+def _id_shape(value: str) -> str:
+    if not value.isdecimal():
+        return "id text"
+    return "id below ten" if len(value.lstrip("0")) <= 1 else "id"
+
+
+class RunTrace:
+    """A run so far: ``bag`` holds its features, what else is kept says where the next call's values come from.
+
+    Parameters
+    ----------
+    request:
+        What the agent was asked, where it is known: values are then compared with it too, those of reads as well.
+    """
+
+    def __init__(self, request: Request | None = None) -> None:
+        self.request = request
+        self.bag: Bag = {}
+        self._values: set[str] = set()
+        self._words: set[str] = set() if request is None else set(request.words)
+        self._names: set[str] = set()
+        self._dates: set[Any] = set()
+        self._read: set[str] = set()
+
+    def add(self, call: Call) -> None:
+        """Take in one successful call. A read counts once, whatever is repeated: to look again harms nobody."""
+        said = [(argument, text) for argument, value in call.arguments.items() if (text := text_of(value))]
+        self._count(call, "action", call.name)
+        for argument, text in said:
+            self._count(call, "argument", call.name, argument)
+            self._count(call, "shape", call.name, argument, shape_of(argument, text))
+        if call.is_write:
+            how = "by id" if any(is_id(argument) for argument, _ in said) else "new"
+            self._count(call, "grounding", call.name, how, self._after(call))
+        if call.is_write or self.request is not None:
+            dates = {day for _, text in said if (day := date_of(text)) is not None} | self._dates
+            for argument, text in said:
+                self._count(call, "origin", call.name, argument, self._origin(call, argument, text.lower(), dates))
+        self._learn(call, said)
+
+    def _count(self, call: Call, *feature: str) -> None:
+        most = MOST_COUNT if call.is_write else 1
+        self.bag[feature] = min(self.bag.get(feature, 0) + 1, most)
+
+    def _after(self, call: Call) -> str:
+        if call.group in self._read:
+            return "after a read there"
+        return "after a read elsewhere" if self._read else "without a read"
+
+    def _origin(self, call: Call, argument: str, text: str, dates: set[Any]) -> str:
+        if self.request is not None and text in self.request.text:
+            return "in the request"
+        if call.is_write and text in self._values:
+            return "used before"
+        local_part, at, _ = text.partition("@")
+        if at and any(name in local_part for name in self._names):
+            return "looked up by name"
+        day = date_of(text)
+        if day is not None:
+            return self._date_origin(day, dates)
+        if is_id(argument):
+            return self._after(call)
+        return self._word_origin(text)
+
+    def _date_origin(self, day: Any, dates: set[Any]) -> str:
+        request = self.request
+        if request is not None:
+            if (day.month, day.day) in request.days:
+                return "a date in the request"
+            if day.weekday() in request.weekdays:
+                return "a weekday in the request"
+            if any(abs((day - other).days) in request.spans for other in dates):
+                return "a span in the request"
+        return "a date used before" if day in self._dates else "a date from nowhere"
+
+    def _word_origin(self, text: str) -> str:
+        words = words_of(text)
+        found = sum(word in self._words for word in words) / max(len(words), 1)
+        if found == 1.0:
+            return "all words known"
+        if found >= 0.5:
+            return "most words known"
+        return "some words known" if found > 0.0 else "no word known"
+
+    def _learn(self, call: Call, said: list[tuple[str, str]]) -> None:
+        if not call.is_write:
+            self._read.add(call.group)
+        for _, text in said:
+            words = words_of(text)
+            self._values.add(text.lower())
+            self._words.update(words)
+            if call.is_lookup:
+                self._names.update(words)
+            day = date_of(text)
+            if day is not None:
+                self._dates.add(day)
+
+
+def text_of(value: Any) -> str:
+    """A value of an argument as text without blanks around it; nothing said gives the empty text."""
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or value in ([], {}):
+        return ""
+    return msgspec.json.encode(value).decode()
