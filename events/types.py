@@ -165,6 +165,15 @@ class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False):
     hash: str
 
 
+class EngineVersion(Struct, frozen=True, kw_only=True, gc=False):
+    """From this offset on, this engine's findings count; a lower version is a no-op."""
+
+    engine: str
+    version: int
+    by: str
+    reason: str
+
+
 class ModelVersion(Struct, frozen=True, kw_only=True, gc=False):
     """From this offset on, this model scores deals."""
 
@@ -440,6 +449,12 @@ class ModelEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.syste
     data: ModelVersion
 
 
+class EngineEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.engine.v1"):
+    """tripline.system.engine.v1"""
+
+    data: EngineVersion
+
+
 class ProfileEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.profile.v1"):
     """tripline.system.profile.v1"""
 
@@ -518,6 +533,7 @@ SystemEvent = (
     TickEvent
     | PolicyEvent
     | ModelEvent
+    | EngineEvent
     | ProfileEvent
     | MuteEvent
     | FeedbackEvent

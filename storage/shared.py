@@ -22,9 +22,7 @@ _ADMITTED = (
 )
 _KNOWN = "SELECT contact_id FROM known_contact WHERE tenant = ? AND contact_id = ANY(?::text[])"
 _EXPIRED = "SELECT key FROM control WHERE state = 'throttled' AND expires_ms <= ?"
-_ACTIVE_ENGINE = "SELECT value FROM meta WHERE name = 'active_engine'"
 _COUNTS = "SELECT state, by_kind, key LIKE '%/*', count(*) FROM control GROUP BY 1, 2, 3"
-MAIN_ENGINE = "main"
 
 
 def ask_now(link: Link) -> Cursor:
@@ -35,12 +33,6 @@ def ask_now(link: Link) -> Cursor:
 def now_ms(link: Link) -> int:
     """The same, at once."""
     return int(ask_now(link).fetchone()[0])
-
-
-def active_engine(link: Link) -> str:
-    """The engine whose findings are obeyed; others only watch."""
-    row = link.execute(_ACTIVE_ENGINE).fetchone()
-    return MAIN_ENGINE if row is None else str(row[0])
 
 
 def ask_seqs(link: Link, keys: Collection[str]) -> Cursor:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("console.cli.topics", "Make Tripline's Kafka topics, and compare them with the settings."),
     "produce": ("console.cli.produce", "Write log files to the Kafka topics."),
     "worker": ("console.cli.worker", "Run the engine on Kafka."),
+    "engine": ("console.cli.engine", "Rebuild an engine beside the active one on Kafka, compare, switch."),
     "console": ("console.cli.console", "Run gate, control authority and pages on Kafka and PostgreSQL."),
     "bench": ("console.cli.bench", "The detectors' statistics on public corpora."),
     "schema": ("console.cli.schema", "Export the JSON Schemas of all events."),

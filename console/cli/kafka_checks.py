@@ -108,12 +108,16 @@ def records(settings: Settings) -> Iterator[Check]:
 
 
 def lag(kafka: Kafka) -> Iterator[Check]:
-    """Do the workers keep up?"""
+    """Do the workers keep up, those of each engine?"""
+    from streams.kafka.engines import known
     from streams.kafka.look import lags
 
-    for one in lags(kafka):
-        if one.records is None:
-            advice = "tripline worker"
-            yield Check("lag", "warning", f"{one.topic}: no worker has saved anything yet", advice)
-        else:
-            yield ok("lag", f"{one.topic}: {one.records:,} records behind what workers have saved")
+    engines = known(kafka)
+    for engine in engines:
+        whose = f"{engine}: " if len(engines) > 1 else ""
+        for one in lags(kafka, engine):
+            if one.records is None:
+                advice = "tripline worker" if engine == "main" else f"tripline worker --engine {engine}"
+                yield Check("lag", "warning", f"{whose}{one.topic}: no worker has saved anything yet", advice)
+            else:
+                yield ok("lag", f"{whose}{one.topic}: {one.records:,} records behind what workers have saved")

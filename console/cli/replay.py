@@ -35,6 +35,7 @@ Examples:
     type=click.Path(file_okay=False, path_type=Path),
     help="With --from-kafka: keep what was read in this folder; such files can be replayed again.",
 )
+@click.option("--engine", default="main", show_default=True, help="With --from-kafka: as this engine judges.")
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the results.")
 @click.option(
     "--enforce", default="", metavar="all|NAMES", help="Detectors that enforce whatever the settings say, by comma."
@@ -51,6 +52,7 @@ def command(
     logs: tuple[Path, ...],
     from_kafka: bool,
     keep: Path | None,
+    engine: str,
     out: Path,
     enforce: str,
     config: Path | None,
@@ -75,7 +77,7 @@ def command(
     meter = None if quiet or not sys.stderr.isatty() else Meter(began)
     gc.disable()  # records hold no cycles; the collector would walk every one of them again and again
     try:
-        with _logs(logs, settings, keep, meter) as paths:
+        with _logs(logs, settings, keep, engine, meter) as paths:
             result = replay(paths, settings, out, progress=meter)
     except (OSError, EOFError, NotADump) as problem:
         raise click.ClickException(f"{problem}") from None
@@ -91,7 +93,7 @@ def command(
 
 @contextmanager
 def _logs(
-    logs: tuple[Path, ...], settings: Settings, keep: Path | None, meter: Meter | None
+    logs: tuple[Path, ...], settings: Settings, keep: Path | None, engine: str, meter: Meter | None
 ) -> Iterator[Sequence[Path]]:
     """The files to replay: those given, or what the input topics hold, in a folder for the time being."""
     if logs:
@@ -101,7 +103,7 @@ def _logs(
     from streams.kafka.dump import dump
 
     with tempfile.TemporaryDirectory(prefix="tripline-dump-") as name:
-        dumped = asking(lambda: dump(settings.kafka, keep or Path(name), progress=meter or (lambda _count: None)))
+        dumped = asking(lambda: dump(settings.kafka, keep or Path(name), engine, meter or (lambda _count: None)))
         for reason, count in sorted(dumped.left_out.items()):
             click.echo(f"Left out: {count:,} records that are {reason}", err=True)
         for place in dumped.shortened:

@@ -14,15 +14,22 @@ Examples:
   tripline worker
   tripline worker --config tripline.toml --port 8789
   tripline worker --instance-id "$HOSTNAME"
+  tripline worker --engine green
 """
 )
 @click.option(
     "--instance-id",
     help="A stable name of this worker, where the platform gives one: a quick restart then moves no partitions.",
 )
+@click.option(
+    "--engine",
+    default="main",
+    show_default=True,
+    help="Work for another engine than the first: see tripline engine green.",
+)
 @click.option("--port", type=click.IntRange(0, 65_535), help="Port of /metrics, /healthz and /readyz; 0: a free one.")
 @settings_options
-def worker(instance_id: str | None, port: int | None, config: str | None, data_dir: str | None) -> None:
+def worker(instance_id: str | None, engine: str, port: int | None, config: str | None, data_dir: str | None) -> None:
     """Judge the input topics of [kafka]: findings, risks and alerts go to their topics, state to the changelogs.
 
     Run as many as you like, up to the number of partitions; they share the work. SIGTERM or Ctrl-C ends a worker in
@@ -33,4 +40,4 @@ def worker(instance_id: str | None, port: int | None, config: str | None, data_d
 
     set_up_logging()
     settings = load_settings(config, {"server.data_dir": data_dir, "worker.port": port})
-    asking(lambda: run_worker(settings, instance_id=instance_id))
+    asking(lambda: run_worker(settings, engine, instance_id))

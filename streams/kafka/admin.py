@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem, client_options
-from streams.kafka.spec import TopicSpec, topic_specs
+from streams.kafka.spec import TopicSpec, own_topic, spec_of, topic_specs
+from streams.routing import INPUT_TOPICS
 
 MIN_VERSION = (3, 8)
 """Tested with 4.1; older brokers than this are not."""
@@ -41,12 +42,13 @@ class Made(Struct, frozen=True, kw_only=True):
     changed: dict[str, str] = {}
 
 
-def create(kafka: Kafka, *, apply: bool = False) -> list[Made]:
+def create(kafka: Kafka, *, apply: bool = False, specs: Sequence[TopicSpec] | None = None) -> list[Made]:
     """Make the topics that are missing; ``apply`` also sets configurations of others that differ.
 
-    Raises KafkaProblem for whatever a person must mend. Partition counts are never changed.
+    ``specs``: these topics, not all of the settings'. Raises KafkaProblem for whatever a person must mend. Partition
+    counts are never changed.
     """
-    specs = topic_specs(kafka)
+    specs = topic_specs(kafka) if specs is None else specs
     with _admin(kafka) as admin:
         asked = {
             spec.name: {
@@ -75,6 +77,18 @@ def check(kafka: Kafka) -> list[Difference]:
         return [each for spec in specs for each in _differences(spec, found[spec.name], configs.get(spec.name, {}))]
 
 
+def delete(kafka: Kafka, specs: Sequence[TopicSpec]) -> None:
+    """Delete topics with all that is in them. Raises KafkaProblem."""
+    with _admin(kafka) as admin:
+        admin.delete_topics([spec.name for spec in specs])
+
+
+def existing(kafka: Kafka) -> set[str]:
+    """The names, without the prefix, of all topics that begin with it. Raises KafkaProblem."""
+    with _admin(kafka) as admin:
+        return {name.removeprefix(kafka.prefix) for name in admin.list_topics() if name.startswith(kafka.prefix)}
+
+
 def versions(kafka: Kafka) -> tuple[tuple[int, ...], int]:
     """The brokers' version and how many there are. Raises KafkaProblem when they can't be reached."""
     with _admin(kafka) as admin:
@@ -91,12 +105,18 @@ def topic_ids(kafka: Kafka, topics: Sequence[str]) -> dict[str, str]:
         found = admin.describe_topics(list(names))
     ids: dict[str, str] = {}
     for topic in found:
-        spec = next(spec for spec in topic_specs(kafka) if spec.name == topic["name"])
+        spec = spec_of(kafka, names[topic["name"]])
         for one in _differences(spec, topic, {name: {"value": value} for name, value in spec.configs.items()}):
             if one.what in ("topic", "partitions"):
                 raise KafkaProblem(f"{one.topic}: {one.what} is {one.found}, wanted is {one.wanted}", one.cure)
         ids[names[topic["name"]]] = str(topic["topic_id"])
     return ids
+
+
+def input_ids(kafka: Kafka, engine_id: str) -> dict[str, str]:
+    """The ids of an engine's input topics, by their common names. Raises KafkaProblem as ``topic_ids``."""
+    found = topic_ids(kafka, [own_topic(engine_id, topic) for topic in INPUT_TOPICS])
+    return {topic: found[own_topic(engine_id, topic)] for topic in INPUT_TOPICS}
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ from kafka import KafkaConsumer, TopicPartition
 from msgspec import Struct
 
 from governance.settings import Kafka
-from streams.kafka.admin import topic_ids
+from streams.kafka.admin import input_ids
 from streams.kafka.connect import client_options
+from streams.kafka.spec import own_topic
 from streams.kafka.worker.decoding import structured
 from streams.kafka.worker.lane import Lane
 from streams.records import Entry, Output, Partition, Snapshot
@@ -47,7 +48,7 @@ def dump(
     Raises KafkaProblem when a topic is not as it must be, OSError when a file can't be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    ids = topic_ids(kafka, INPUT_TOPICS)
+    ids = input_ids(kafka, engine_id)
     records: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     shortened: list[str] = []
@@ -55,10 +56,11 @@ def dump(
     consumer = KafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
     try:
         for topic in INPUT_TOPICS:
+            name = kafka.prefix + own_topic(engine_id, topic)
             for index in range(kafka.partitions):
                 place = Partition(engine_id, topic, ids[topic], index)
                 lane = Lane(_Recorder(), place, kafka.partitions)
-                batches = _batches(consumer, TopicPartition(kafka.prefix + topic, index), shortened)
+                batches = _batches(consumer, TopicPartition(name, index), shortened)
                 path = folder / f"{topic}-{index:04d}.jsonl"
                 with path.open("wb") as out:
                     for lines in _lines(lane, batches):

@@ -17,6 +17,7 @@ from events.types import TickEvent
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem, client_options
 from streams.kafka.partition import partition_of, record_key
+from streams.kafka.spec import own_topic
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS
 
 NEWEST = 200
@@ -53,7 +54,8 @@ def lags(kafka: Kafka, engine_id: str = "main") -> list[Lag]:
     with _consumer(kafka, group_id=f"{kafka.prefix}tripline-{engine_id}") as consumer:
         found = []
         for topic in INPUT_TOPICS:
-            places = [TopicPartition(kafka.prefix + topic, index) for index in range(kafka.partitions)]
+            name = kafka.prefix + own_topic(engine_id, topic)
+            places = [TopicPartition(name, index) for index in range(kafka.partitions)]
             begins, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
             done = {place: consumer.committed(place) for place in places}
             if all(offset is None for offset in done.values()) and any(ends.values()):

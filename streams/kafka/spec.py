@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from events.times import DAY_MS
 from governance.settings import Kafka
+from streams.kafka.connect import KafkaProblem
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
 
 FINDINGS, CONTROL = "agent.findings", "agent.control"
 RISK, ALERTS, DEAD_LETTERS = "deal.risk", "alerts", "dead.letters"
 STATE_OF = {ACTIONS: "agents-state", CRM: "deals-state", PORTFOLIO: "portfolio-state"}
 """The changelog of each input topic's stage; its partitions are those of the input."""
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_OWN = (PORTFOLIO, *STATE_OF.values())
 MAX_RECORD_BYTES = 2 * 1024 * 1024
 """Room for the largest event, and for a snapshot."""
 STATE_SEGMENT_BYTES = 64 * 1024 * 1024
 """Small segments are compacted soon: a recovery reads little more than one snapshot a key."""
+
+
+MAIN_ENGINE = "main"
+OUTPUTS = (FINDINGS, RISK, ALERTS, DEAD_LETTERS)
 
 
 class TopicSpec(Struct, frozen=True, kw_only=True):
@@ -33,6 +42,46 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
 def topic_specs(kafka: Kafka) -> list[TopicSpec]:
     """Every topic of these settings, inputs first, changelogs last."""
     return list(_specs(kafka))
+
+
+# --- several engines -------------------------------------------------------------------------------------------------
+
+
+def check_name(engine_id: str) -> None:
+    """Raise KafkaProblem unless this may be an engine's name."""
+    if not _NAME.fullmatch(engine_id):
+        raise KafkaProblem(f"{engine_id!r} is no name of an engine", "take small letters, digits and dashes: green")
+
+
+def own_topic(engine_id: str, topic: str) -> str:
+    """Where an engine keeps what is its own: its states, and what its deals tell its portfolios. The other topics are
+    shared by all engines."""
+    return topic if engine_id == MAIN_ENGINE or topic not in _OWN else f"{engine_id}.{topic}"
+
+
+def watching_topic(engine_id: str, topic: str) -> str:
+    """Where an engine writes an output while another one is active: nobody acts on it."""
+    return f"{engine_id}.{topic}"
+
+
+def engine_specs(kafka: Kafka, engine_id: str) -> list[TopicSpec]:
+    """The topics that an engine needs beside the shared ones: its own, and those it writes to while it only watches."""
+    names = {own_topic(engine_id, topic): topic for topic in _OWN if engine_id != MAIN_ENGINE}
+    names |= {watching_topic(engine_id, topic): topic for topic in OUTPUTS}
+    shared = {spec.name: spec for spec in topic_specs(kafka)}
+    return [replace(shared[kafka.prefix + base], name=kafka.prefix + name) for name, base in names.items()]
+
+
+def spec_of(kafka: Kafka, topic: str) -> TopicSpec:
+    """How a topic (without the prefix) has to be, an engine's own included."""
+    for spec in topic_specs(kafka):
+        base = spec.name.removeprefix(kafka.prefix)
+        if topic == base or topic.endswith(f".{base}"):
+            return replace(spec, name=kafka.prefix + topic)
+    raise KeyError(topic)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
 
 
 def _specs(kafka: Kafka) -> Iterator[TopicSpec]:

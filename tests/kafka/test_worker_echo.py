@@ -63,7 +63,7 @@ def test_the_echo_is_the_release_and_lies_in_the_agents_partition():
     lane = Lane(stage(), PARTITION, 1)
     (echo,) = lane.take(records(RELEASE))
     assert decode(echo.value) == RELEASE
-    assert echo.headers == [("tripline-engine", b"test")]
+    assert echo.headers == [("tripline-engine", b"main")]
     assert echo.partition == partition_of("default/bot", 1)
     assert format_ms(START_MS) == RELEASE.time
 

@@ -24,7 +24,7 @@ from streams.engine import topology
 from streams.envelopes import make_key
 from streams.kafka.admin import topic_ids
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import STATE_OF
+from streams.kafka.spec import STATE_OF, own_topic
 from streams.kafka.worker.changelog import Reading, Recovered
 from streams.records import Partition
 from streams.routing import INPUT_TOPICS, PORTFOLIO
@@ -150,23 +150,28 @@ class Cluster:
         return [ends[place] for place in places]
 
     @contextmanager
-    def committed(self) -> Iterator[Callable[[], dict[tuple[str, int], int]]]:
+    def committed(self, engine: str = "main") -> Iterator[Callable[[], dict[tuple[str, int], int]]]:
         """Asks what the group has committed of each input partition: what acknowledged barriers cover."""
-        group = f"{self.kafka.prefix}tripline-main"
+        group = f"{self.kafka.prefix}tripline-{engine}"
         consumer = KafkaConsumer(bootstrap_servers=self.kafka.bootstrap, group_id=group, enable_auto_commit=False)
-        places = [(topic, index) for topic in INPUT_TOPICS for index in range(self.kafka.partitions)]
+        places = {
+            (topic, index): TopicPartition(self.kafka.prefix + own_topic(engine, topic), index)
+            for topic in INPUT_TOPICS
+            for index in range(self.kafka.partitions)
+        }
         try:
-            yield lambda: {
-                (topic, index): consumer.committed(TopicPartition(self.kafka.prefix + topic, index)) or 0
-                for topic, index in places
-            }
+            yield lambda: {at: consumer.committed(place) or 0 for at, place in places.items()}
         finally:
             consumer.close()
 
-    def wait_until_judged(self) -> None:
-        """Wait until barriers cover everything that is in the input topics now."""
-        ends = {(topic, index): end for topic in INPUT_TOPICS for index, end in enumerate(self.ends(topic))}
-        with self.committed() as ask:
+    def wait_until_judged(self, engine: str = "main") -> None:
+        """Wait until barriers cover everything that is in the engine's input topics now."""
+        ends = {
+            (topic, index): end
+            for topic in INPUT_TOPICS
+            for index, end in enumerate(self.ends(own_topic(engine, topic)))
+        }
+        with self.committed(engine) as ask:
             until(lambda: all(ask()[place] >= end for place, end in ends.items()), "all is judged")
 
     def said(self) -> tuple[Said, int]:

@@ -13,7 +13,7 @@ from events.codec import BadEvent, BadReason, decode, encode
 from events.times import parse_ms
 from events.types import FindingEvent, ReleaseEvent, tenant_of
 from governance.settings import Settings
-from storage import shared
+from storage import engines
 from storage.errors import StoreRefused
 from storage.postgres import PgLink, PgStore
 from streams.envelopes import dead_letter, make_key
@@ -55,15 +55,17 @@ class Findings:
         keys = {_key_of(event) for event in events if not isinstance(event, BadEvent)}
         round_ = OfficeRound(link, self._settings)
         round_.begin(keys)
-        engine = shared.active_engine(link)
+        obeyed = engines.engines(link).obeyed
+        sources = {f"/tripline/{engine}" for engine in obeyed}
+        echoes = {(ENGINE_HEADER, engine.encode()) for engine in obeyed}
         for record, event in zip(records, events, strict=True):
             if isinstance(event, BadEvent):
                 _bury(round_, record, event)
             elif isinstance(event, FindingEvent):
-                is_obeyed = event.source == f"/tripline/{engine}"
+                is_obeyed = event.source in sources
                 at_ms = parse_ms(event.data.at)
                 round_.take_finding(_key_of(event), at_ms, record.offset, event, is_obeyed=is_obeyed)
-            elif (ENGINE_HEADER, engine.encode()) in record.headers:
+            elif not echoes.isdisjoint(record.headers):
                 round_.confirm(_key_of(event), event.data.epoch)
         round_.commit()
         return round_

@@ -28,6 +28,7 @@ from streams.gating import DecisionIds, blind
 from streams.kafka.office.held import Held
 from streams.kafka.office.post import Post
 from streams.kafka.office.standing import Counted, GateRound
+from streams.policies import PolicyInForce
 from streams.standalone.types import Changes
 
 TOGETHER = 100
@@ -58,7 +59,8 @@ class Check(Struct, eq=False):
 class Gate:
     """The gate's thread. Parameters: settings; the store, and whether it may be used; where admissions go.
 
-    ``changed`` hears what a round changed; ``deliver`` is called when answers were told.
+    ``changed`` hears what a round changed; ``deliver`` is called when answers were told. Each round has the policy
+    in force at its begin.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class Gate:
         is_open: Callable[[], bool],
         changed: Callable[[Changes], None],
         deliver: Callable[[], None],
+        policies: PolicyInForce,
     ) -> None:
         self._settings = settings
+        self._policies = policies
         self._post = post
         self._is_open = is_open
         self._changed = changed
@@ -189,7 +193,7 @@ class Gate:
     def _decide(
         self, link: PgLink, checks: Sequence[Check], published: Sequence[int]
     ) -> tuple[list[tuple[Check, GateDecision]], GateRound, list[Publication], list[int]]:
-        round_ = GateRound(link, self._settings, self._counted, self._ids)
+        round_ = GateRound(link, self._settings, self._counted, self._ids, self._policies.policy)
         round_.published = published
         round_.open_for([check.request for check in checks])
         decided = [(check, round_.decide(check.request)) for check in checks]

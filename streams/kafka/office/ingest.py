@@ -15,11 +15,10 @@ from events.codec import encode, time_ms
 from events.times import DAY_MS, format_ms
 from events.types import DeadLetter, DeadLetterEvent, Event, tenant_of
 from governance.settings import Settings
-from storage import shared
 from streams.envelopes import envelope, make_key
 from streams.kafka.office.post import Post
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import DEAD_LETTERS
+from streams.kafka.spec import DEAD_LETTERS, MAIN_ENGINE
 from streams.routing import topics_of
 from streams.standalone.types import ACCEPTED, Busy, ItemResult
 
@@ -100,7 +99,7 @@ class Ingest:
             reason=reason, message=message, origin=origin, raw=base64.b64encode(raw).decode(), at=format_ms(now_ms),
             agent_id=agent_id,
         )  # fmt: skip
-        letter = envelope(DeadLetterEvent, shared.MAIN_ENGINE, secrets.token_hex(16), now_ms, key, data)
+        letter = envelope(DeadLetterEvent, MAIN_ENGINE, secrets.token_hex(16), now_ms, key, data)
         return self._record(DEAD_LETTERS, key, encode(letter))
 
     def _record(self, topic: str, key: str, body: bytes) -> Outgoing:

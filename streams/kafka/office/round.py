@@ -15,7 +15,7 @@ from storage.publication import Kind, Publication
 from streams.authority import Authority
 from streams.envelopes import split_key
 from streams.kafka.partition import partition_of
-from streams.kafka.spec import CONTROL
+from streams.kafka.spec import CONTROL, MAIN_ENGINE
 from streams.routing import ACTIONS
 from streams.standalone.types import Changes
 
@@ -33,7 +33,7 @@ class OfficeRound(Authority):
     link: PgLink
 
     def __init__(self, link: PgLink, settings: Settings) -> None:
-        super().__init__(link, settings, shared.MAIN_ENGINE, 0)
+        super().__init__(link, settings, MAIN_ENGINE, 0)
         self.publications: list[Publication] = []
         self.agents: set[str] = set()
         self._rows: dict[str, ControlRow] = {}

@@ -35,6 +35,7 @@ from streams.kafka.office.round import OfficeRound
 from streams.kafka.office.watch import Watch
 from streams.kafka.sinks import Sinks
 from streams.kafka.spec import FINDINGS
+from streams.policies import PolicyInForce
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
 from streams.standalone.mailbox import HandOver, Mailbox
@@ -67,6 +68,7 @@ class OfficeStatus(Struct, frozen=True, kw_only=True):
     restarts: int = 0
     wal_bytes: int = 0
     log_bytes: int = 0
+    warnings: list[str] = []
 
 
 class OfficeRuntime:
@@ -82,6 +84,7 @@ class OfficeRuntime:
         self.has_pages = has_pages
         self.observe: Observe | None = None
         """Hears of each attempt to notify; set it before ``start``."""
+        self.policies = PolicyInForce(settings)
         self._lock = threading.Lock()
         self._subscribers = Subscribers()
         self._boxes: tuple[Mailbox, ...] = ()
@@ -92,13 +95,19 @@ class OfficeRuntime:
         self._ingest = Ingest(settings, self._ingest_post)
         self._publisher = Publisher(store, self._post)
         self._gate = Gate(
-            settings, store, self._post, lambda: self._watch.is_open, self._subscribers.tell, self._deliver
+            settings,
+            store,
+            self._post,
+            lambda: self._watch.is_open,
+            self._subscribers.tell,
+            self._deliver,
+            self.policies,
         )
         self._findings = Findings(settings, store, self._decided)
         self._contacts = Contacts(store)
         self._leader = Leader(settings, store, self._decided, self._observed)
         self._sinks = Sinks(settings, store, self._stored)
-        self._engine = EngineWatch(settings)
+        self._engine = EngineWatch(settings, store)
         kafka = settings.kafka
         self._following = {
             "findings": Following(kafka, FINDINGS, AUTHORITY_GROUP, self._loop, self._findings.handle),
@@ -111,7 +120,9 @@ class OfficeRuntime:
         self._is_closed = False
 
     def start(self) -> None:
-        """Start to connect; what needs the store begins when its tables are up to date."""
+        """Start to connect; what needs the store begins when its tables are up to date. Raises PolicyError."""
+        self.policies.load()
+        self.policies.start()
         self._post.start()
         self._ingest_post.start()
         self._gate.start()
@@ -122,6 +133,7 @@ class OfficeRuntime:
         if self._is_closed:
             return
         self._is_closed = True
+        self.policies.stop()
         self._watch.stop()
         self._leader.stop()
         if self._has_begun and self.has_pages:
@@ -209,6 +221,7 @@ class OfficeRuntime:
             control_counts=counts.states,
             suspended_by=counts.suspended_by,
             stop_all=counts.stop_all,
+            warnings=[self.policies.trouble] if self.policies.trouble else [],
         )
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:

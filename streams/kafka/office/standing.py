@@ -13,6 +13,7 @@ from events.times import DAY_MS, format_ms
 from governance.control import ControlRow, stop_all_key
 from governance.gate import GateDecision, GateRequest, Remembered
 from governance.operation import Operation
+from governance.policy import Policy
 from governance.settings import Settings
 from storage import gate as gate_store
 from storage import publication, shared
@@ -69,8 +70,11 @@ class GateRound(OfficeRound):
     _seqs: Cursor
     _answers: Cursor | None
 
-    def __init__(self, link: PgLink, settings: Settings, counted: Counted, ids: DecisionIds) -> None:
+    def __init__(
+        self, link: PgLink, settings: Settings, counted: Counted, ids: DecisionIds, policy: Policy | None = None
+    ) -> None:
         super().__init__(link, settings)
+        self.policy = policy
         self.ids = ids
         self.source = f"/tripline/{self.engine_id}"
         self.now_text = ""
@@ -103,7 +107,7 @@ class GateRound(OfficeRound):
 
     def decide(self, request: GateRequest) -> GateDecision:
         """Decide on one request."""
-        decision = Standing(self, request).decide(self.settings)
+        decision = Standing(self, request).decide(self.settings, self.policy)
         self.agents.add(request.agent_id)
         if decision.is_repeated:
             self.repeated.add(request.key)

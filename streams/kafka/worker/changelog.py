@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from streams.kafka.connect import KafkaProblem
+from streams.kafka.spec import MAIN_ENGINE
 from streams.keyed import META_KEY
 from streams.records import Partition, Snapshot
 
@@ -53,7 +54,8 @@ class Barrier(Struct, array_like=True, kw_only=True):
     acknowledged as well. 0: up to ``resume``. ``meta``: the partition's own state as its stage encoded it, as of the
     stage's offset ``meta_next``; when that is large it is written like a key's snapshot, under barrier number
     ``meta_number`` of the same term, and ``meta`` is empty. ``sent``: how many records were fed to input partitions;
-    ``fed``: of each source, the number of the last fed record taken.
+    ``fed``: of each source, the number of the last fed record taken. ``active``: the engine that is active from
+    ``resume`` on, by the ``switches``-th switch.
     """
 
     format: int = FORMAT
@@ -68,6 +70,8 @@ class Barrier(Struct, array_like=True, kw_only=True):
     fed: dict[str, int]
     reach: int = 0
     meta_number: int = 0
+    active: str = MAIN_ENGINE
+    switches: int = 0
 
 
 class Written(Struct, frozen=True):

@@ -13,7 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from dashboards.worker_metrics import WorkerMetrics
-from streams.kafka.spec import STATE_OF
+from streams.kafka.spec import STATE_OF, own_topic
 from streams.kafka.worker.changelog import (
     PART_BYTES,
     Recovered,
@@ -81,7 +81,7 @@ class Desk:
         self._encoding = encoding or asyncio.Lock()
         self._outputs, self._states = outputs, states
         self._prefix = prefix
-        self._state_topic = prefix + STATE_OF[lane.partition.topic]
+        self._state_topic = prefix + own_topic(lane.partition.engine_id, STATE_OF[lane.partition.topic])
         self._waiting: deque[Outgoing] = deque()
         self._unacknowledged: list[Awaitable[Any]] = []
         self._sending, self._saving = asyncio.Lock(), asyncio.Lock()

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from events.codec import BadEvent, encode
 from events.rows import ROW
 from events.types import (
+    EngineEvent,
     MarkerEvent,
     ModelEvent,
     MuteEvent,
@@ -27,7 +28,7 @@ from events.types import (
 from streams.envelopes import dead_letter, make_key
 from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK
+from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, MAIN_ENGINE, RISK, own_topic, watching_topic
 from streams.kafka.worker.changelog import Barrier, Recovered
 from streams.kafka.worker.decoding import Decoder, Record
 from streams.keyed import META_KEY
@@ -40,7 +41,9 @@ STRAY_HEADER = "tripline-stray"
 """On records that were produced again: where they came from."""
 ENGINE_HEADER = "tripline-engine"
 """On a release that is handed on: the engine that has judged what lies before it."""
-_EVERYWHERE: frozenset[Any] = frozenset((TickEvent, PolicyEvent, ModelEvent, ProfileEvent, MuteEvent, MarkerEvent))
+_EVERYWHERE: frozenset[Any] = frozenset(
+    (TickEvent, PolicyEvent, ModelEvent, EngineEvent, ProfileEvent, MuteEvent, MarkerEvent)
+)
 """Records for whole partitions: copied into each, at home in all."""
 _TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
 Headers = list[tuple[str, bytes]]
@@ -75,7 +78,12 @@ class _Sweep:
 
 
 class Lane:
-    """Judges one input partition. ``position`` is the next offset to judge; ``partitions`` those of every topic."""
+    """Judges one input partition. ``position`` is the next offset to judge; ``partitions`` those of every topic.
+
+    Of several engines one is active, by the log: an ``EngineEvent`` in each input partition says which from there on;
+    before the first it is "main". A lane of another engine only watches: what it says goes to topics of its own, and
+    it feeds, moves and echoes nothing in the shared ones.
+    """
 
     def __init__(self, stage: Stage, partition: Partition, partitions: int) -> None:
         self.stage = stage
@@ -91,6 +99,9 @@ class Lane:
         self._sent = 0
         self._fed: dict[str, int] = {}
         self._name = f"{partition.topic}/{partition.index}"
+        self._source = self._name if partition.engine_id == MAIN_ENGINE else f"{partition.engine_id}:{self._name}"
+        self._active, self._switches = MAIN_ENGINE, 0
+        self._is_heard = self.is_active
 
     # --- records ------------------------------------------------------------------------------------------------
 
@@ -104,7 +115,8 @@ class Lane:
         if not records:
             return []
         out: list[Outgoing] = []
-        entries, releases = self._entries(records, out)
+        self._is_heard = self.is_active  # of outputs; ``is_active`` changes while the records are read
+        entries, cuts = self._entries(records, out)
         if self._sweep is not None and any(self.stage.is_common(event) for _, _, event in entries):
             self._finish_sweep()
         self.position = records[-1].offset + 1
@@ -112,9 +124,12 @@ class Lane:
         self.last_at_ms = records[-1].timestamp
         self.counts["records",] += len(records)
         judged = 0
-        for end in releases:
+        for end, is_active in cuts:
             self._tell(entries[judged:end], out)
-            out.append(self._echo(entries[end - 1]))
+            if is_active is not None:
+                self._is_heard = is_active
+            elif self._is_heard:
+                out.append(self._echo(entries[end - 1]))
             judged = end
         self._tell(entries[judged:] if judged else entries, out)
         return out
@@ -140,16 +155,24 @@ class Lane:
         return outputs
 
     @property
+    def is_active(self) -> bool:
+        """Whether this engine is the one whose findings count, as of ``position``."""
+        return self._active == self.partition.engine_id
+
+    @property
     def keys(self) -> int:
         """How many agents, deals or managers have a state."""
         return self.stage.count_keys()
 
-    def _entries(self, records: Sequence[Record], out: list[Outgoing]) -> tuple[list[Entry], list[int]]:
-        """What is to be judged, and behind how many of these a release has to be echoed."""
+    def _entries(
+        self, records: Sequence[Record], out: list[Outgoing]
+    ) -> tuple[list[Entry], list[tuple[int, bool | None]]]:
+        """What is to be judged, and behind how many of these something else is to be done: None, a release has to be
+        echoed; else whether this engine is active from there on."""
         events = self._decoder.read_records(records)
         at_home = self._at_home
         entries: list[Entry] = []
-        releases: list[int] = []
+        cuts: list[tuple[int, bool | None]] = []
         for record, event in zip(records, events, strict=True):
             if type(event) is ROW and event.agent_id in at_home and not record.headers:
                 entries.append((record.offset, record.timestamp, event))
@@ -160,8 +183,17 @@ class Lane:
             elif self._belongs(record, event, out):
                 entries.append((record.offset, record.timestamp, event))
                 if type(event) is ReleaseEvent and self.partition.topic == ACTIONS:
-                    releases.append(len(entries))
-        return entries, releases
+                    cuts.append((len(entries), None))
+                elif self._switches_engine(event):
+                    cuts.append((len(entries), self.is_active))
+        return entries, cuts
+
+    def _switches_engine(self, event: Any) -> bool:
+        """Whether another engine is active from this record on."""
+        if type(event) is not EngineEvent or event.data.version <= self._switches:
+            return False
+        was, self._active, self._switches = self._active, event.data.engine, event.data.version
+        return was != self._active
 
     def _is_taken(self, record: Record) -> bool:
         """Whether this record was fed before: its source was restarted and fed the same once more."""
@@ -189,6 +221,8 @@ class Lane:
             if type(event) is ROW:
                 self._at_home.add(event.agent_id)
             return True
+        if not self.is_active:
+            return False
         self.counts["stray",] += 1
         came_from = f"{self._name} {record.offset}".encode()
         value = record.value or b""
@@ -207,14 +241,18 @@ class Lane:
             for index in range(self.partitions):
                 yield self._feed(PORTFOLIO, index, None, value)
         elif kind == "report":
-            yield self._feed(ACTIONS, self.partition.index, None, value)
+            if self._is_heard:
+                yield self._feed(ACTIONS, self.partition.index, None, value)
         else:
             key = output.key
             if kind == "finding":
                 data: Any = output.event.data  # type: ignore[attr-defined]
                 self.counts["finding", data.detector, data.mode] += 1
             home = partition_of(key, self.partitions)
-            yield Outgoing(_TOPIC_OF[kind], home, _raw(key), value, at_ms=output.at_ms)
+            yield Outgoing(self._said_to(_TOPIC_OF[kind], self._is_heard), home, _raw(key), value, at_ms=output.at_ms)
+
+    def _said_to(self, topic: str, is_active: bool) -> str:
+        return topic if is_active else watching_topic(self.partition.engine_id, topic)
 
     def _echo(self, entry: Entry) -> Outgoing:
         """A release goes on to the authority behind all findings before it: what lies before it is judged."""
@@ -224,8 +262,10 @@ class Lane:
 
     def _feed(self, topic: str, index: int, key: str | None, value: bytes) -> Outgoing:
         self._sent += 1
-        header = (FED_HEADER, f"{self._name} {self._sent}".encode())
-        return Outgoing(topic, index, None if key is None else _raw(key), value, [header])
+        header = (FED_HEADER, f"{self._source} {self._sent}".encode())
+        return Outgoing(
+            own_topic(self.partition.engine_id, topic), index, None if key is None else _raw(key), value, [header]
+        )
 
     def _dead_letter(self, record: Record, problem: BadEvent) -> Outgoing:
         """A record that can't be read, with its bytes; the same record gives the same letter."""
@@ -234,7 +274,7 @@ class Lane:
         origin = {"topic": place.topic, "partition": place.index, "offset": record.offset}
         letter_id = f"{place.topic_id}:{place.index}:{record.offset}"
         event = dead_letter(place.engine_id, letter_id, record.timestamp, key, record.value or b"", problem, origin)
-        return Outgoing(DEAD_LETTERS, place.index, _raw(key), encode(event))
+        return Outgoing(self._said_to(DEAD_LETTERS, self.is_active), place.index, _raw(key), encode(event))
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -283,6 +323,8 @@ class Lane:
             meta=b"",
             sent=self._sent,
             fed=dict(self._fed),
+            active=self._active,
+            switches=self._switches,
         )
 
     def restore(self, recovered: Recovered) -> None:
@@ -293,6 +335,7 @@ class Lane:
         self.position = recovered.barrier.resume
         self._sent = recovered.barrier.sent
         self._fed = dict(recovered.barrier.fed)
+        self._active, self._switches = recovered.barrier.active, recovered.barrier.switches
 
 
 def _raw(key: str) -> bytes:

@@ -13,14 +13,14 @@ import structlog
 from dashboards.worker_metrics import WorkerMetrics
 from events.codec import encode
 from governance.settings import Settings
-from streams.kafka.admin import topic_ids
+from streams.kafka.admin import input_ids
 from streams.kafka.worker.clients import producer
 from streams.kafka.worker.desk import Desk
 from streams.kafka.worker.lane import Lane
 from streams.kafka.worker.recovery import Place, check_bounds, make_lane, recover
 from streams.kafka.worker.watch import Watch
 from streams.records import Partition
-from streams.routing import ACTIONS, CRM, INPUT_TOPICS
+from streams.routing import ACTIONS, CRM
 from streams.ticks import tick_event
 
 CLOSE_SECS = 30.0
@@ -113,7 +113,7 @@ class Office:
 
     async def _open(self, wanted: list[Place], opened: Callable[[list[Place]], Awaitable[None]]) -> None:
         kafka, began = self.settings.kafka, time.monotonic()
-        ids = await asyncio.to_thread(topic_ids, kafka, INPUT_TOPICS)
+        ids = await asyncio.to_thread(input_ids, kafka, self.engine_id)
         places = [Partition(self.engine_id, topic, ids[topic], index) for topic, index in sorted(wanted)]
         recovered = await recover(kafka, places, self._recovering)
         made: list[tuple[Place, Lane]] = []
@@ -159,14 +159,16 @@ class Office:
             await asyncio.sleep(0 if left else 1.0)
 
     async def _keep_ticking(self) -> None:
-        """The ticker: whoever has partition 0 of the actions appends the ticks; one tick written twice counts once."""
+        """The ticker: whoever of the active engine has partition 0 of the actions appends the ticks; one written twice
+        counts once."""
         step = self.settings.engine.tick_secs * 1000
         last = 0
         while True:
             now = self._now_ms()
             await asyncio.sleep((step - now % step) / 1000)
             tick_ms = self._now_ms() // step * step
-            if tick_ms > last and (ACTIONS, 0) in self.desks:
+            desk = self.desks.get((ACTIONS, 0))
+            if tick_ms > last and desk is not None and desk.lane.is_active:
                 last = tick_ms
                 await self._tick(tick_ms)
                 self.counters.ticks.inc()

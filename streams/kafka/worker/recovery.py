@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from governance.settings import Kafka, Settings
 from streams.engine import topology
 from streams.kafka.connect import KafkaProblem
-from streams.kafka.spec import STATE_OF
+from streams.kafka.spec import STATE_OF, own_topic
 from streams.kafka.worker.changelog import Reading, Recovered
 from streams.kafka.worker.clients import reader
 from streams.kafka.worker.lane import Lane
@@ -41,13 +41,8 @@ async def recover(
 
     Raises KafkaProblem when a changelog can't be read or belongs to other topics.
     """
-    readings = {
-        TopicPartition(kafka.prefix + STATE_OF[place.topic], place.index): (
-            place,
-            Reading(place, kafka.prefix + STATE_OF[place.topic]),
-        )
-        for place in places
-    }
+    topics = {place: kafka.prefix + own_topic(place.engine_id, STATE_OF[place.topic]) for place in places}
+    readings = {TopicPartition(topic, place.index): (place, Reading(place, topic)) for place, topic in topics.items()}
     consumer = reader(kafka)
     await consumer.start()
     try:
@@ -85,7 +80,11 @@ async def check_bounds(kafka: Kafka, lanes: Collection[Lane]) -> None:
     A log that begins later (retention) is taken from its beginning, with a warning. Raises KafkaProblem when a log
     ends before that offset: it lost records.
     """
-    at = {TopicPartition(kafka.prefix + lane.partition.topic, lane.partition.index): lane for lane in lanes}
+    at = {
+        TopicPartition(kafka.prefix + own_topic(place.engine_id, place.topic), place.index): lane
+        for lane in lanes
+        for place in (lane.partition,)
+    }
     consumer = reader(kafka)
     await consumer.start()
     try:

@@ -16,9 +16,9 @@ from aiokafka.errors import KafkaError
 
 from dashboards.registry import version
 from governance.settings import Kafka, Settings
-from streams.kafka.admin import topic_ids
+from streams.kafka.admin import input_ids, topic_ids
 from streams.kafka.connect import KafkaProblem, bootstrap_of, forbidden
-from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, STATE_OF
+from streams.kafka.spec import MAIN_ENGINE, OUTPUTS, STATE_OF, check_name, own_topic, watching_topic
 from streams.kafka.worker.clients import ssl_context
 from streams.kafka.worker.office import Office
 from streams.kafka.worker.transport import Transport
@@ -38,10 +38,12 @@ _log = structlog.get_logger("tripline.worker")
 def run_worker(settings: Settings, engine_id: str = "main", instance_id: str | None = None) -> None:
     """Work until SIGTERM or Ctrl-C, then save and leave.
 
-    ``instance_id``: a stable name of this worker (static membership), only where the platform gives one.
+    ``engine_id``: which engine it belongs to; see ``Lane``. ``instance_id``: a stable name of this worker (static
+    membership), only where the platform gives one.
     Raises KafkaProblem when topics are not as they must be or the brokers can't be reached for long.
     """
-    _check(settings.kafka)
+    check_name(engine_id)
+    _check(settings.kafka, engine_id)
     tune_gc()
     logging.getLogger("faust").setLevel(logging.WARNING)
     logging.getLogger("aiokafka").setLevel(logging.ERROR)
@@ -72,7 +74,7 @@ def make_app(kafka: Kafka, engine_id: str, instance_id: str | None, folder: Path
         datadir=folder,
     )
     for topic in INPUT_TOPICS:
-        app.agent(app.topic(kafka.prefix + topic), name=f"subscribes.{topic}")(_never)
+        app.agent(app.topic(kafka.prefix + own_topic(engine_id, topic)), name=f"subscribes.{topic}")(_never)
     return app
 
 
@@ -92,7 +94,7 @@ class Worker:
         self._app = make_app(settings.kafka, engine_id, instance_id, folder)
         transport = Transport(self._app.conf.broker_consumer, self._app)
         transport.office = self._office
-        transport.bulk = {settings.kafka.prefix + topic: topic for topic in INPUT_TOPICS}
+        transport.bulk = {settings.kafka.prefix + own_topic(engine_id, topic): topic for topic in INPUT_TOPICS}
         self._app.transport = transport
 
     async def run(self) -> None:
@@ -145,9 +147,11 @@ def _said(problem: BaseException) -> BaseException:
     return problem
 
 
-def _check(kafka: Kafka) -> None:
+def _check(kafka: Kafka, engine_id: str) -> None:
     """All topics that a worker needs are there, with the right number of partitions."""
-    topic_ids(kafka, [*INPUT_TOPICS, *STATE_OF.values(), FINDINGS, RISK, ALERTS, DEAD_LETTERS])
+    input_ids(kafka, engine_id)
+    own = [] if engine_id == MAIN_ENGINE else [watching_topic(engine_id, topic) for topic in OUTPUTS]
+    topic_ids(kafka, [*(own_topic(engine_id, topic) for topic in STATE_OF.values()), *OUTPUTS, *own])
 
 
 def _credentials(kafka: Kafka) -> Any:

@@ -20,6 +20,7 @@ from detectors.discovery import discover
 from events.codec import BadReason
 from governance.settings import Settings
 from streams.kafka.connect import KafkaProblem
+from streams.kafka.spec import own_topic
 from streams.kafka.worker.clients import reader
 from streams.kafka.worker.desk import Desk
 from streams.kafka.worker.recovery import Place
@@ -152,7 +153,10 @@ class Watch:
     async def _probe(self, consumer: Any) -> Any:
         """Ask the brokers how far the logs reach; the client to ask with next time, None when it is lost."""
         prefix, now = self._settings.kafka.prefix, self._now()
-        at = {TopicPartition(prefix + place[0], place[1]): place for place in self._desks}
+        at = {
+            TopicPartition(prefix + own_topic(desk.lane.partition.engine_id, place[0]), place[1]): place
+            for place, desk in self._desks.items()
+        }
         try:
             if consumer is None:
                 fresh = reader(self._settings.kafka)

@@ -14,7 +14,7 @@ from streams.records import Entry, Partition
 from streams.ticks import tick_event
 
 START_MS = 1_772_442_000_000  # 2026-03-02T09:00:00Z
-PARTITION = Partition("test", "agent.actions", "topic-1")
+PARTITION = Partition("main", "agent.actions", "topic-1")
 
 
 class EveryThird:
@@ -92,4 +92,4 @@ def actions(count: int, agent: str = "bot") -> list[Entry]:
 
 
 def tick(offset: int, at_ms: int) -> Entry:
-    return (offset, at_ms, tick_event("test", at_ms))
+    return (offset, at_ms, tick_event("main", at_ms))
