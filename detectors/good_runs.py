@@ -83,6 +83,10 @@ class _Masks:
                 mask |= 1 << self._bits.setdefault((feature, level), len(self._bits))
         return mask
 
+    def knows(self, feature: Feature) -> bool:
+        """Whether it is a feature of the library."""
+        return (feature, 0) in self._bits
+
     def of(self, bag: Bag) -> tuple[int, int]:
         """The mask of another bag, and its size together with the features that nobody in the library has."""
         mask = size = 0
@@ -178,14 +182,29 @@ class GoodRuns:
         learnt = ((masks.learn(bag), bag) for bag in _bags(run, name, with_request))
         return [_Place(mask, mask.bit_count(), index, bag) for mask, bag in learnt]
 
+    def left_out(self, name: str, *, with_request: bool) -> list[float]:
+        """How far each good run is from the others, those of its own request left out; ``name`` is whole or prefix."""
+        found = (self._worst(run, name, with_request, run.request or run.label) for run in self.runs)
+        return [nearest.distance for nearest in found if nearest is not None and nearest.run is not None]
+
+    def nearest_prefix(self, bag: Bag) -> Nearest:
+        """The good run that looked most like this just after one of its writes."""
+        mask, size = self._masks[False].of(bag)
+        return self._nearest(bag, _nearest(mask, size, self._all_places(PREFIX, None)))
+
+    def knows(self, feature: Feature) -> bool:
+        """Whether any good run has this feature (without requests)."""
+        return self._masks[False].knows(feature)
+
     def _usual_distance(self, name: str, with_request: bool) -> float:
-        found = [
-            nearest.distance
-            for run in self.runs
-            if (nearest := self._worst(run, name, with_request, run.request or run.label)) is not None
-            and nearest.run is not None
-        ]
+        found = self.left_out(name, with_request=with_request)
         return max(sum(found) / len(found), _LEAST_USUAL) if found else 1.0
+
+    def _nearest(self, bag: Bag, found: tuple[float, _Place | None]) -> Nearest:
+        distance, place = found
+        if place is None:
+            return Nearest(distance, None, bag, {})
+        return Nearest(distance, self.runs[place.run], bag, place.bag)
 
     def score(self, run: Run) -> float:
         """How unlike a good run this one is: 1 or more; 0 for a run without a write, which can do no harm."""
@@ -220,8 +239,7 @@ class GoodRuns:
             places = self._near_places(name, near) if with_request else self._all_places(name, without)
             nearest = _nearest(mask, size, places)
             if worst is None or nearest[0] > worst.distance:
-                found = self.runs[nearest[1].run] if nearest[1] else None
-                worst = Nearest(nearest[0], found, bag, nearest[1].bag if nearest[1] else {})
+                worst = self._nearest(bag, nearest)
         return worst
 
     def _all_places(self, name: str, without: str | None) -> Iterator[tuple[_Place, float]]:

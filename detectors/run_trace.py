@@ -8,11 +8,13 @@ differ only in the number of records would be far from each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from xxhash import xxh3_64_intdigest
 
 from detectors.requests import Request, date_of, words_of
 
@@ -104,16 +106,22 @@ class RunTrace:
     ----------
     request:
         What the agent was asked, where it is known: values are then compared with it too, those of reads as well.
+    most:
+        How many values, words, names and dates are remembered, each; the oldest are forgotten. They are kept as
+        digests.
     """
 
-    def __init__(self, request: Request | None = None) -> None:
+    __slots__ = ("_dates", "_most", "_names", "_read", "_values", "_words", "bag", "request")
+
+    def __init__(self, request: Request | None = None, most: int = 100_000) -> None:
         self.request = request
         self.bag: Bag = {}
-        self._values: set[str] = set()
-        self._words: set[str] = set() if request is None else set(request.words)
-        self._names: set[str] = set()
-        self._dates: set[Any] = set()
-        self._read: set[str] = set()
+        self._most = most
+        self._values: dict[int, None] = {}
+        self._words: dict[int, None] = {}
+        self._names: dict[int, None] = {}
+        self._dates: dict[int, None] = {}
+        self._read: dict[int, None] = {}
 
     def add(self, call: Call) -> None:
         """Take in one successful call. A read counts once, whatever is repeated: to look again harms nobody."""
@@ -126,27 +134,35 @@ class RunTrace:
             how = "by id" if any(is_id(argument) for argument, _ in said) else "new"
             self._count(call, "grounding", call.name, how, self._after(call))
         if call.is_write or self.request is not None:
-            dates = {day for _, text in said if (day := date_of(text)) is not None} | self._dates
+            dates = {day.toordinal() for _, text in said if (day := date_of(text)) is not None} | self._dates.keys()
             for argument, text in said:
                 self._count(call, "origin", call.name, argument, self._origin(call, argument, text.lower(), dates))
         self._learn(call, said)
+
+    def memory(self) -> tuple[list[int], ...]:
+        """What it remembers beside the bag: digests of values, words, names and groups read, and dates."""
+        return tuple(list(kept) for kept in (self._values, self._words, self._names, self._dates, self._read))
+
+    def remember(self, memory: Sequence[Sequence[int]]) -> None:
+        """What ``memory`` gave."""
+        self._values, self._words, self._names, self._dates, self._read = (dict.fromkeys(kept) for kept in memory)
 
     def _count(self, call: Call, *feature: str) -> None:
         most = MOST_COUNT if call.is_write else 1
         self.bag[feature] = min(self.bag.get(feature, 0) + 1, most)
 
     def _after(self, call: Call) -> str:
-        if call.group in self._read:
+        if _digest(call.group) in self._read:
             return "after a read there"
         return "after a read elsewhere" if self._read else "without a read"
 
-    def _origin(self, call: Call, argument: str, text: str, dates: set[Any]) -> str:
+    def _origin(self, call: Call, argument: str, text: str, dates: Collection[int]) -> str:
         if self.request is not None and text in self.request.text:
             return "in the request"
-        if call.is_write and text in self._values:
+        if call.is_write and _digest(text) in self._values:
             return "used before"
         local_part, at, _ = text.partition("@")
-        if at and any(name in local_part for name in self._names):
+        if at and self._names and any(_digest(name) in self._names for name in words_of(local_part)):
             return "looked up by name"
         day = date_of(text)
         if day is not None:
@@ -155,20 +171,21 @@ class RunTrace:
             return self._after(call)
         return self._word_origin(text)
 
-    def _date_origin(self, day: Any, dates: set[Any]) -> str:
+    def _date_origin(self, day: date, dates: Collection[int]) -> str:
         request = self.request
         if request is not None:
             if (day.month, day.day) in request.days:
                 return "a date in the request"
             if day.weekday() in request.weekdays:
                 return "a weekday in the request"
-            if any(abs((day - other).days) in request.spans for other in dates):
+            if any(abs(day.toordinal() - other) in request.spans for other in dates):
                 return "a span in the request"
-        return "a date used before" if day in self._dates else "a date from nowhere"
+        return "a date used before" if day.toordinal() in self._dates else "a date from nowhere"
 
     def _word_origin(self, text: str) -> str:
+        asked = self.request.words if self.request is not None else frozenset()
         words = words_of(text)
-        found = sum(word in self._words for word in words) / max(len(words), 1)
+        found = sum(word in asked or _digest(word) in self._words for word in words) / max(len(words), 1)
         if found == 1.0:
             return "all words known"
         if found >= 0.5:
@@ -177,16 +194,26 @@ class RunTrace:
 
     def _learn(self, call: Call, said: list[tuple[str, str]]) -> None:
         if not call.is_write:
-            self._read.add(call.group)
+            self._keep(self._read, [_digest(call.group)])
         for _, text in said:
-            words = words_of(text)
-            self._values.add(text.lower())
-            self._words.update(words)
+            words = [_digest(word) for word in words_of(text)]
+            self._keep(self._values, [_digest(text.lower())])
+            self._keep(self._words, words)
             if call.is_lookup:
-                self._names.update(words)
+                self._keep(self._names, words)
             day = date_of(text)
             if day is not None:
-                self._dates.add(day)
+                self._keep(self._dates, [day.toordinal()])
+
+    def _keep(self, kept: dict[int, None], new: Iterable[int]) -> None:
+        for one in new:
+            kept[one] = None
+        while len(kept) > self._most:
+            del kept[next(iter(kept))]
+
+
+def _digest(text: str) -> int:
+    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
 def text_of(value: Any) -> str:
