@@ -66,7 +66,7 @@ def build(settings: DetectorSettings | Mapping[str, Any], shared: Shared) -> lis
     ----------
     settings:
         The settings, or only their ``detectors`` tables. A table may hold ``mode`` (shadow, warn, enforce),
-        ``is_enabled`` (default true) and the options of that detector's Config.
+        ``is_enabled`` (default: the class's ``is_on_by_default``, or true) and the options of that detector's Config.
     shared:
         What the partition knows beyond one agent; the detectors read it, the stage changes it.
 
@@ -78,8 +78,8 @@ def build(settings: DetectorSettings | Mapping[str, Any], shared: Shared) -> lis
     built: list[Detector] = []
     for name, cls in known.items():
         options = dict(tables.get(name, {}))
-        _mode_of(name, options)
-        if not _is_enabled(name, options):
+        _mode_of(name, options, cls)
+        if not _is_enabled(name, options, cls):
             continue
         config = parse_config(cls, {k: v for k, v in options.items() if k not in ("mode", "is_enabled")})
         with_agents = getattr(cls, "with_agents", None)
@@ -90,9 +90,9 @@ def build(settings: DetectorSettings | Mapping[str, Any], shared: Shared) -> lis
 
 
 def modes(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, Mode]:
-    """Each detector's mode; ``enforce`` where the settings say nothing."""
+    """Each detector's mode; where the settings say nothing, its own ``default_mode``, or ``enforce``."""
     tables, _ = _tables(settings)
-    return {name: _mode_of(name, tables.get(name, {})) for name in discover()}
+    return {name: _mode_of(name, tables.get(name, {}), cls) for name, cls in discover().items()}
 
 
 def parse_config(cls: type[Detector], options: Mapping[str, Any]) -> Struct:
@@ -151,15 +151,15 @@ def _check_names(tables: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             raise DetectorSettingsError(f"detectors.{name}", "must be a table of options")
 
 
-def _mode_of(name: str, options: Mapping[str, Any]) -> Mode:
-    mode = options.get("mode", DEFAULT_MODE)
+def _mode_of(name: str, options: Mapping[str, Any], cls: type[Detector]) -> Mode:
+    mode = options.get("mode", getattr(cls, "default_mode", DEFAULT_MODE))
     if mode not in MODES:
         raise DetectorSettingsError(f"detectors.{name}.mode", f"{mode!r} is none of {', '.join(MODES)}")
     return cast(Mode, mode)
 
 
-def _is_enabled(name: str, options: Mapping[str, Any]) -> bool:
-    value = options.get("is_enabled", True)
+def _is_enabled(name: str, options: Mapping[str, Any], cls: type[Detector]) -> bool:
+    value = options.get("is_enabled", getattr(cls, "is_on_by_default", True))
     if not isinstance(value, bool):
         raise DetectorSettingsError(f"detectors.{name}.is_enabled", f"{value!r} is neither true nor false")
     return value

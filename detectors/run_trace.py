@@ -8,7 +8,7 @@ differ only in the number of records would be far from each other.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,7 @@ from xxhash import xxh3_64_intdigest
 from detectors.requests import Request, date_of, words_of
 
 Feature = tuple[str, ...]
-"""(kind, action, …); the kinds are action, argument, shape, grounding and origin."""
+"""(kind, action, …); the kinds are action, argument, shape, grounding and origin. One word alone is a digest."""
 Bag = dict[Feature, int]
 
 MOST_COUNT = 2
@@ -109,12 +109,20 @@ class RunTrace:
     most:
         How many values, words, names and dates are remembered, each; the oldest are forgotten. They are kept as
         digests.
+    knows:
+        Which features are kept as they are; others as a digest, so that a stranger's names take no room.
     """
 
-    __slots__ = ("_dates", "_most", "_names", "_read", "_values", "_words", "bag", "request")
+    __slots__ = ("_dates", "_knows", "_most", "_names", "_read", "_values", "_words", "bag", "request")
 
-    def __init__(self, request: Request | None = None, most: int = 100_000) -> None:
+    def __init__(
+        self,
+        request: Request | None = None,
+        most: int = 100_000,
+        knows: Callable[[Feature], bool] | None = None,
+    ) -> None:
         self.request = request
+        self._knows = knows
         self.bag: Bag = {}
         self._most = most
         self._values: dict[int, None] = {}
@@ -148,21 +156,24 @@ class RunTrace:
         self._values, self._words, self._names, self._dates, self._read = (dict.fromkeys(kept) for kept in memory)
 
     def _count(self, call: Call, *feature: str) -> None:
+        if self._knows is not None and not self._knows(feature):
+            feature = (f"{digest(chr(31).join(feature)):x}",)
         most = MOST_COUNT if call.is_write else 1
-        self.bag[feature] = min(self.bag.get(feature, 0) + 1, most)
+        if feature in self.bag or len(self.bag) < 2 * self._most:
+            self.bag[feature] = min(self.bag.get(feature, 0) + 1, most)
 
     def _after(self, call: Call) -> str:
-        if _digest(call.group) in self._read:
+        if digest(call.group) in self._read:
             return "after a read there"
         return "after a read elsewhere" if self._read else "without a read"
 
     def _origin(self, call: Call, argument: str, text: str, dates: Collection[int]) -> str:
         if self.request is not None and text in self.request.text:
             return "in the request"
-        if call.is_write and _digest(text) in self._values:
+        if call.is_write and digest(text) in self._values:
             return "used before"
         local_part, at, _ = text.partition("@")
-        if at and self._names and any(_digest(name) in self._names for name in words_of(local_part)):
+        if at and self._names and any(digest(name) in self._names for name in words_of(local_part)):
             return "looked up by name"
         day = date_of(text)
         if day is not None:
@@ -185,7 +196,7 @@ class RunTrace:
     def _word_origin(self, text: str) -> str:
         asked = self.request.words if self.request is not None else frozenset()
         words = words_of(text)
-        found = sum(word in asked or _digest(word) in self._words for word in words) / max(len(words), 1)
+        found = sum(word in asked or digest(word) in self._words for word in words) / max(len(words), 1)
         if found == 1.0:
             return "all words known"
         if found >= 0.5:
@@ -194,10 +205,10 @@ class RunTrace:
 
     def _learn(self, call: Call, said: list[tuple[str, str]]) -> None:
         if not call.is_write:
-            self._keep(self._read, [_digest(call.group)])
+            self._keep(self._read, [digest(call.group)])
         for _, text in said:
-            words = [_digest(word) for word in words_of(text)]
-            self._keep(self._values, [_digest(text.lower())])
+            words = [digest(word) for word in words_of(text)]
+            self._keep(self._values, [digest(text.lower())])
             self._keep(self._words, words)
             if call.is_lookup:
                 self._keep(self._names, words)
@@ -212,7 +223,8 @@ class RunTrace:
             del kept[next(iter(kept))]
 
 
-def _digest(text: str) -> int:
+def digest(text: str) -> int:
+    """A text in 64 bits."""
     return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 

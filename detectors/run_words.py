@@ -17,6 +17,9 @@ def differences(run: Bag, good: Bag, most: int = _MOST_SENTENCES) -> list[str]:
     only_here = _more(run, good)
     only_there = _more(good, run)
     said = [_sentence(feature, run, good, is_here=True) for feature in _telling(only_here, good)]
+    strange = sum(len(feature) == 1 for feature in run)
+    if strange:
+        said.append(f"Here were {strange} details that no good run has.")
     said += [_sentence(feature, run, good, is_here=False) for feature in _telling(only_there, run)]
     if len(said) > most:
         said[most - 1 :] = [f"{len(said) - most + 1} more differences."]
@@ -24,7 +27,7 @@ def differences(run: Bag, good: Bag, most: int = _MOST_SENTENCES) -> list[str]:
 
 
 def _more(one: Bag, other: Bag) -> list[Feature]:
-    more = [feature for feature, count in one.items() if count > other.get(feature, 0)]
+    more = [feature for feature, count in one.items() if count > other.get(feature, 0) and len(feature) > 1]
     return sorted(more, key=lambda feature: (_RANK[feature[0]], feature))
 
 

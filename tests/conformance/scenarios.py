@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
 
 from detectors.base import Action
+from detectors.good_runs import run_of
+from detectors.run_library import encode_library
+from detectors.unlike_good_run import Config, call_of
 from events.catalogue import kind_of
 from events.types import ActionError, AgentAction
 
@@ -89,9 +94,48 @@ def bulk_update() -> Iterator[Action]:
     yield act(START_MS + DAY_MS + HOUR_MS, number + 1, record_ids=[f"r{i}" for i in range(51)])
 
 
+def flipping_one_record() -> Iterator[Action]:
+    """A day of ordinary work, then one field of one record goes back and forth every five seconds."""
+    work = list(traffic(8, 1))
+    number = len(work)
+    yield from work
+    at_ms = START_MS + DAY_MS + HOUR_MS
+    for extra in range(40):
+        change = ("A", "B") if extra % 2 else ("B", "A")
+        yield act(at_ms + extra * 5_000, number + extra, record_ids=["006L"], changes={"006L": {"Stage": change}})
+
+
+def reads_then_updates(first: int, runs: int) -> Iterator[Action]:
+    """Runs of one kind, each with an id: a record is read, then its stage is changed."""
+    for number in range(first, first + runs):
+        at_ms = START_MS + number * HOUR_MS
+        record, said = f"006A{number}", {"run_id": f"run-{number}"}
+        yield act(at_ms, 2 * number, action="record.read", record_ids=[record], **said)
+        changes = {record: {"StageName": ("Proposal", "Negotiation")}}
+        yield act(at_ms + 5_000, 2 * number + 1, record_ids=[record], changes=changes, **said)
+
+
+def a_run_that_only_deletes() -> Iterator[Action]:
+    """Runs as the confirmed ones, then one that deletes records by invented ids, without a look at any."""
+    yield from reads_then_updates(100, 20)
+    for extra in range(5):
+        at_ms = START_MS + 200 * HOUR_MS + extra * 1_000
+        yield act(at_ms, 10_000 + extra, action="record.delete", record_ids=[f"{extra}"], run_id="rogue")
+
+
+@cache
+def configs() -> dict[str, Any]:
+    """What a detector must be given to have an opinion: a library of good runs."""
+    actions = list(reads_then_updates(0, 60))
+    runs = [run_of(map(call_of, actions[at : at + 2]), label=f"run {at // 2}") for at in range(0, len(actions), 2)]
+    return {"unlike_good_run": Config(library=encode_library(runs))}
+
+
 CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "action_rate": metronome_then_burst,
     "repeated_errors": failing_on_one_type,
     "blast_radius": bulk_update,
+    "unlike_good_run": a_run_that_only_deletes,
+    "record_loop": flipping_one_record,
 }
 """What each detector must stop; a detector without an entry fails the suite."""

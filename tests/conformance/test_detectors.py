@@ -27,6 +27,11 @@ CONTROLLED = {name: cls for name, cls in DETECTORS.items() if hasattr(cls, "stop
 each = pytest.mark.parametrize("cls", list(DETECTORS.values()), ids=list(DETECTORS))
 
 
+def made(cls: Any) -> Any:
+    """A detector with its defaults, or with what it needs before it can have an opinion at all."""
+    return cls(scenarios.configs().get(cls.name), Shared())
+
+
 def run(detector: Any, actions: Iterable[Action], state: Any) -> list[Evidence]:
     return [said for action in actions if (said := detector.observe(action, state)) is not None]
 
@@ -52,7 +57,7 @@ def test_each_option_has_a_description(cls: Any) -> None:
 def test_the_same_actions_give_the_same_opinions_and_the_same_bytes(cls: Any) -> None:
     results = []
     for _ in range(2):
-        detector = cls(None, Shared())
+        detector = made(cls)
         state = detector.new_state("a")
         said = run(detector, scenarios.hostile(1, 600), state)
         results.append((said, detector.dump(state)))
@@ -64,7 +69,7 @@ def test_the_same_actions_give_the_same_opinions_and_the_same_bytes(cls: Any) ->
 def test_a_cut_anywhere_changes_nothing(cls: Any, seed: int) -> None:
     actions = [*scenarios.traffic(seed, 9, per_hour=8), *scenarios.hostile(seed, 200)]
     actions += [*scenarios.CAUGHT[cls.name]()][-200:]
-    detector = cls(None, Shared())
+    detector = made(cls)
     whole, cut = detector.new_state("a"), detector.new_state("a")
     rng = random.Random(seed)
     for action in actions:
@@ -78,7 +83,7 @@ def test_a_cut_anywhere_changes_nothing(cls: Any, seed: int) -> None:
 
 @pytest.mark.parametrize("cls", list(CONTROLLED.values()), ids=list(CONTROLLED))
 def test_a_stop_and_a_release_survive_a_cut(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     states = [detector.new_state("a"), detector.new_state("a")]
     at_ms = scenarios.START_MS
     for number, action in enumerate(scenarios.traffic(3, 3, per_hour=10)):
@@ -97,7 +102,7 @@ def test_a_stop_and_a_release_survive_a_cut(cls: Any) -> None:
 
 @each
 def test_one_agent_knows_nothing_of_another(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     alone, beside, other = (detector.new_state(name) for name in ("a", "a", "b"))
     calm = list(scenarios.traffic(2, 2))
     wild = list(scenarios.hostile(2, len(calm)))
@@ -114,7 +119,7 @@ def test_one_agent_knows_nothing_of_another(cls: Any) -> None:
 
 @each
 def test_duplicates_and_disorder_do_not_raise(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     state = detector.new_state("a")
     actions = [*scenarios.traffic(4, 2), *scenarios.hostile(4, 500)] * 2
     random.Random(4).shuffle(actions)
@@ -155,7 +160,7 @@ FLOODS = {
 @each
 @pytest.mark.parametrize("flood", list(FLOODS))
 def test_state_stays_bounded_under(flood: str, cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     state = detector.new_state("a")
     largest = 0
     for number, action in enumerate(FLOODS[flood]()):
@@ -168,7 +173,7 @@ def test_state_stays_bounded_under(flood: str, cls: Any) -> None:
 
 @each
 def test_in_the_first_week_ordinary_work_is_not_stopped(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     state = detector.new_state("a")
     said = run(detector, scenarios.traffic(7, 6.9, per_hour=30), state)
     assert [e for e in said if WANTED_RANK[e.wanted] >= WANTED_RANK["hold"]] == []
@@ -176,7 +181,7 @@ def test_in_the_first_week_ordinary_work_is_not_stopped(cls: Any) -> None:
 
 @pytest.mark.parametrize("cls", list(STATISTICAL.values()), ids=list(STATISTICAL))
 def test_in_the_first_week_statistics_alone_stop_nobody(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     state = detector.new_state("a")
     said = run(detector, scenarios.traffic(8, 5, per_hour=6), state)
     spike = [scenarios.act(scenarios.START_MS + 5 * scenarios.DAY_MS + n * 3_000, n) for n in range(400)]
@@ -187,12 +192,12 @@ def test_in_the_first_week_statistics_alone_stop_nobody(cls: Any) -> None:
 
 @each
 def test_it_stops_its_labelled_scenario_and_says_why(cls: Any) -> None:
-    detector = cls(None, Shared())
+    """Or asks for as much as it ever does: a class that never stops anybody says so in ``asks_at_most``."""
+    detector = made(cls)
     state = detector.new_state("a")
     actions = list(scenarios.CAUGHT[cls.name]())
-    stops = [
-        (action, said) for action in actions if (said := detector.observe(action, state)) and said.wanted == "suspend"
-    ]
+    most = getattr(cls, "asks_at_most", "suspend")
+    stops = [(action, said) for action in actions if (said := detector.observe(action, state)) and said.wanted == most]
     assert stops, "not caught"
     action, said = stops[0]
     assert (action.source, action.event_id) in said.events
@@ -200,13 +205,22 @@ def test_it_stops_its_labelled_scenario_and_says_why(cls: Any) -> None:
     assert said.summary[0].isupper() or said.summary[0].isdigit()
     assert said.would_clear
     assert said.unit
-    assert said.severity == "critical"
+    assert said.severity == ("warning" if most == "notify" else "critical")
     assert said.observed >= said.limit
 
 
 @each
+def test_it_never_asks_for_more_than_it_says(cls: Any) -> None:
+    detector = made(cls)
+    most = WANTED_RANK[getattr(cls, "asks_at_most", "suspend")]
+    for actions in (scenarios.hostile(5, 2_000), scenarios.CAUGHT[cls.name]()):
+        said = run(detector, actions, detector.new_state("a"))
+        assert all(WANTED_RANK[each.wanted] <= most for each in said)
+
+
+@each
 def test_what_the_gate_denied_is_not_counted(cls: Any) -> None:
-    detector = cls(None, Shared())
+    detector = made(cls)
     state, untouched = detector.new_state("a"), detector.new_state("a")
     denied = (
         scenarios.act(scenarios.START_MS + n, n, outcome="denied", action="contract.create", records=500)
