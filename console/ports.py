@@ -45,6 +45,10 @@ class Status(Protocol):
         """What is wrong, in words."""
 
     @property
+    def warnings(self) -> Sequence[str]:
+        """What a person should mend although all works, in words."""
+
+    @property
     def control_counts(self) -> Mapping[str, int]:
         """Agents by control state."""
 

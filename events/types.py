@@ -237,6 +237,7 @@ class Admission(Struct, frozen=True, kw_only=True, gc=False):
     trigger: Trigger | UnsetType | None = UNSET
     request_id: OptText = UNSET
     changes: dict[str, FieldChanges] | UnsetType = UNSET
+    policy: OptText = UNSET
 
 
 class PortfolioScore(Struct, frozen=True, kw_only=True, gc=False):

@@ -27,6 +27,11 @@ from governance.gate_types import (
 )
 from governance.limits import Budget, budgets_of, limit_of
 from governance.operation import Operation, describe, is_known
+from governance.policy.asks import Ruling
+from governance.policy.decide import rule_on
+from governance.policy.model import Policy
+from governance.policy.request import ask_of, facts_of
+from governance.policy.shape import Authorizer
 from governance.settings_checks import FIRST_CONTACT
 from governance.settings_types import AgentSettings, Settings
 from governance.words import DOING, listed, plural
@@ -61,6 +66,10 @@ class _Case(Struct, frozen=True, kw_only=True):
     state: str
     names: tuple[str, ...]
     now_ms: int
+    policy: Policy | None = None
+    version: str = ""
+    reached: list[str] = []
+    """Whom it reaches for the first time, in words, once that was looked up; "" for nobody."""
 
 
 def operation_of(request: GateRequest) -> Operation:
@@ -76,13 +85,19 @@ def operation_of(request: GateRequest) -> Operation:
 
 
 def check(
-    request: GateRequest, view: GateView | None, settings: Settings, now_ms: int, operation: Operation | None = None
+    request: GateRequest,
+    view: GateView | None,
+    settings: Settings,
+    now_ms: int,
+    operation: Operation | None = None,
+    policy: Policy | None = None,
 ) -> GateDecision:
     """Decide on one request. Writes nothing: an allowed operation is to be admitted before the answer leaves.
 
-    ``operation`` is ``operation_of(request)`` where the caller has it already.
+    ``operation`` is ``operation_of(request)`` where the caller has it already. ``policy``: the one in force, if any;
+    it can only refuse or hold what the settings allow.
     """
-    case = _case(request, view, settings, now_ms, operation or operation_of(request))
+    case = _case(request, view, settings, now_ms, operation or operation_of(request), policy)
     held: GateDecision | None = None
     for rule in RULES:
         answer = rule(case)
@@ -95,11 +110,23 @@ def check(
         return held
     is_first = FIRST_CONTACT in case.agent.irreversible and bool(_reaches_new_people(case))
     return GateDecision(
-        decision="allow", reason="allowed", rule=Rule.ALLOWED, epoch=case.epoch, is_first_contact=is_first
+        decision="allow",
+        reason="allowed",
+        rule=Rule.ALLOWED,
+        epoch=case.epoch,
+        is_first_contact=is_first,
+        policy=case.version,
     )
 
 
-def _case(request: GateRequest, view: GateView | None, settings: Settings, now_ms: int, operation: Operation) -> _Case:
+def _case(
+    request: GateRequest,
+    view: GateView | None,
+    settings: Settings,
+    now_ms: int,
+    operation: Operation,
+    policy: Policy | None,
+) -> _Case:
     own, stop_all = (view.control, view.stop_all) if view is not None else (None, None)
     control = effective(own, stop_all)
     return _Case(
@@ -114,6 +141,8 @@ def _case(request: GateRequest, view: GateView | None, settings: Settings, now_m
         state=control.state if control is not None else "active",
         names=(request.action, *operation.implied),
         now_ms=now_ms,
+        policy=policy,
+        version=policy.hash if policy is not None else "",
     )
 
 
@@ -154,6 +183,7 @@ def _malformed(case: _Case) -> GateDecision | None:
         "agent_id": (request.agent_id,),
         "action": (request.action,),
         "object": (request.object or "-",),
+        "system": (request.system or "-",),
         "record_ids": (*request.record_ids, *request.changes),
         "recipient_ids": request.recipient_ids,
     }
@@ -212,20 +242,25 @@ def _object(case: _Case) -> GateDecision | None:
 
 
 def _authorizer(case: _Case) -> GateDecision | None:
-    wanted, is_active = case.request.authorized_by, None
-    if wanted:
-        for key, person in case.settings.people.items():
-            if wanted in (key, person.crm_user):
-                is_active = person.is_active
-    if is_active is False:
+    wanted, known = case.request.authorized_by, _known_authorizer(case)
+    if known == "inactive":
         return _deny(case, Rule.AUTHORIZER, f"“{wanted}”, for whom it acts, is no longer active")
-    if is_active or case.settings.gate.unknown_authorizers == "allow":
+    if known == "active" or case.settings.gate.unknown_authorizers == "allow":
         return None
     return _deny(
         case,
         Rule.AUTHORIZER,
         f"nobody here knows “{wanted}”, for whom it acts" if wanted else "the request does not say for whom it acts",
     )
+
+
+def _known_authorizer(case: _Case) -> Authorizer:
+    wanted, found = case.request.authorized_by, None
+    if wanted:
+        for key, person in case.settings.people.items():
+            if wanted in (key, person.crm_user):
+                found = person
+    return "unknown" if found is None else "active" if found.is_active else "inactive"
 
 
 def _request_size(case: _Case) -> GateDecision | None:
@@ -329,8 +364,38 @@ def _reaches_new_people(case: _Case) -> str:
         return ""
     if operation.names_no_recipient or operation.recipients > len(operation.recipient_ids):
         return "it does not say whom it reaches"
-    new = case.view.unknown_contacts(operation.recipient_ids)
-    return f"first message to {_some(new)}" if new else ""
+    if not case.reached:
+        new = case.view.unknown_contacts(operation.recipient_ids)
+        case.reached.append(f"first message to {_some(new)}" if new else "")
+    return case.reached[0]
+
+
+def _policy(case: _Case) -> GateDecision | None:
+    """What the policy says; it comes last, since it has most to look up."""
+    if case.policy is None or case.view is None:
+        return None
+    facts = facts_of(
+        case.operation,
+        case.view.counters,
+        case.now_ms,
+        authorizer=_known_authorizer(case),
+        is_first_contact=bool(_reaches_new_people(case)),
+        divisor=case.settings.gate.throttle_divisor if case.state == "throttled" else 1,
+    )
+    ruling = rule_on(case.policy, ask_of(case.request, case.operation), facts)
+    if ruling.verdict == "autonomous":
+        return None
+    answer = (
+        _hold(case, Rule.POLICY, _in_words(ruling))
+        if ruling.verdict == "approval"
+        else _deny(case, Rule.POLICY, _in_words(ruling), ruling.allows)
+    )
+    return msgspec.structs.replace(answer, policy_rule=ruling.rule)
+
+
+def _in_words(ruling: Ruling) -> str:
+    what = "a person must approve it" if ruling.verdict == "approval" else "the policy leaves it to people"
+    return f"{ruling.why}; {what} ({ruling.path})"
 
 
 RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
@@ -352,6 +417,7 @@ RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
     _budget,
     _held,
     _first_contact,
+    _policy,
 )
 
 
@@ -379,8 +445,16 @@ def _deny(
         stanza=lines,
         detail=detail,
         finding=finding,
+        policy=case.version,
     )
 
 
 def _hold(case: _Case, rule: Rule, reason: str, *, detail: str = "") -> GateDecision:
-    return GateDecision(decision="hold", reason=f"on hold: {reason}", rule=rule, epoch=case.epoch, detail=detail)
+    return GateDecision(
+        decision="hold",
+        reason=f"on hold: {reason}",
+        rule=rule,
+        epoch=case.epoch,
+        detail=detail,
+        policy=case.version,
+    )

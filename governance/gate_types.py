@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Annotated, Literal, Protocol
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.errors import BadEvent
 from events.strict import check_depth, check_strictly, check_utf8
@@ -43,6 +43,7 @@ class Rule(StrEnum):
     BUDGET = "budget"
     HELD = "held"
     FIRST_CONTACT = "first_contact"
+    POLICY = "policy"
     ALLOWED = "allowed"
 
 
@@ -50,7 +51,8 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """What an agent is about to do. ``request_id`` makes a retry safe.
 
     ``records`` and ``recipients`` are the agent's claims and count only where they are larger than what is listed;
-    ``external`` and ``first_contact`` are taken and ignored: the gate works them out.
+    ``external`` and ``first_contact`` are taken and ignored: the gate works them out. ``system``: in which CRM or
+    other system, for scopes of a policy that name systems.
     """
 
     agent_id: Name
@@ -67,6 +69,7 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     recipients: Claim = 0
     external: bool | None = None
     first_contact: bool | None = None
+    system: Annotated[str, Meta(max_length=256)] | UnsetType | None = UNSET
 
     @property
     def key(self) -> str:
@@ -80,7 +83,8 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     ``stanza``: configuration that would allow it, "" where none could. ``detail``: more for a page, such as why the
     agent was stopped. ``is_repeated``: the answer to the same request before; nothing new is to be admitted.
     ``finding``: a sentence when the request itself is suspicious and should be recorded as a finding.
-    ``decision_id`` is given by whoever keeps the decision.
+    ``decision_id`` is given by whoever keeps the decision. ``policy``: the version of the policy in force, "" without
+    one; ``policy_rule``: which of its rules decided, where it did.
     """
 
     decision: Outcome
@@ -93,6 +97,8 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     is_repeated: bool = False
     finding: str = ""
     is_first_contact: bool = False
+    policy: str = ""
+    policy_rule: str = ""
 
 
 class Remembered(Struct, frozen=True, kw_only=True):

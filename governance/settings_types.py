@@ -190,6 +190,27 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 24
 
 
+class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The autonomy policy, see policy.md. It only takes away from what `[agents.NAME]` and `[gate]` allow."""
+
+    file: Annotated[
+        str,
+        Meta(
+            max_length=4096,
+            description="Its main file, relative to the working folder. Empty: no policy, the agents' tables decide. "
+            "With mistakes, nothing starts.",
+        ),
+    ] = ""
+    poll_secs: Annotated[
+        float,
+        Meta(
+            ge=0.05,
+            le=3600,
+            description="How often its files are looked at; a new version with mistakes leaves the old one in force.",
+        ),
+    ] = 2.0
+
+
 class DealStage(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of your sales process, in order."""
 
@@ -378,6 +399,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agents: Annotated[dict[str, AgentSettings], Meta(description="One table an agent.")] = {}
     people: Annotated[dict[str, Person], Meta(description="One table a person.")] = {}
     gate: Annotated[GateSettings, Meta(description="What the gate does with the unnamed.")] = GateSettings()
+    policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
     auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()

@@ -23,7 +23,7 @@ _CONTACT = insert(known_contact, or_ignore=True)
 _UNFILED = insert(gate_unfiled)
 _NAMES = [column.name for column in gate_decision.columns]
 _KEY, _SEQ, _RULE, _REQUEST_ID = map(_NAMES.index, ("key", "seq", "rule", "request_id"))
-_TOLD = ("content_hash", "at_ms", "decision_id", "decision", "rule", "reason", "epoch")
+_TOLD = ("content_hash", "at_ms", "decision_id", "decision", "rule", "reason", "epoch", "policy")
 _PLACES = [_NAMES.index(name) for name in _TOLD]
 LAST_ANSWER = (
     f"SELECT {quoted(_TOLD)} FROM gate_decision "  # noqa: S608 - names are our own
@@ -69,6 +69,7 @@ def decision_row(
         to_json(request.trigger) if request.trigger is not None else None,
         request.request_id,
         content_hash(request) if request.request_id is not None else None,
+        decision.policy or None,
     )
 
 
@@ -88,9 +89,14 @@ def file_all(link: Link) -> None:
     """File what an earlier process left unfiled."""
     link.execute("BEGIN IMMEDIATE")
     for (blob,) in link.execute("SELECT blob FROM gate_unfiled ORDER BY seq").fetchall():
-        file_decisions(link, _rows_decoder.decode(blob))
+        file_decisions(link, [_completed(row) for row in _rows_decoder.decode(blob)])
     forget_unfiled(link)
     link.execute("COMMIT")
+
+
+def _completed(row: Row) -> Row:
+    """A row of an earlier version, which knew fewer columns."""
+    return (*row, *(None,) * (len(_NAMES) - len(row)))
 
 
 def forget_unfiled(link: Link) -> None:
@@ -147,10 +153,24 @@ def remembered_row(row: Row) -> Remembered:
 
 
 def remembered_as(
-    content: str, at_ms: int, decision_id: str, decision: Outcome, rule: str, reason: str, epoch: int
+    content: str,
+    at_ms: int,
+    decision_id: str,
+    decision: Outcome,
+    rule: str,
+    reason: str,
+    epoch: int,
+    policy: str | None,
 ) -> Remembered:
     """The columns that ``LAST_ANSWER`` asks for, as an answer."""
-    answer = GateDecision(decision=decision, reason=reason, rule=Rule(rule), epoch=epoch, decision_id=decision_id)
+    answer = GateDecision(
+        decision=decision,
+        reason=reason,
+        rule=Rule(rule),
+        epoch=epoch,
+        decision_id=decision_id,
+        policy=policy or "",
+    )
     return Remembered(content_hash=content, decision=answer, at_ms=at_ms)
 
 

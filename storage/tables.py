@@ -242,6 +242,7 @@ gate_decision = Table(
     Column("trigger", Json),
     Column("request_id", Text),
     Column("content_hash", Text, comment="of the request, where it has a request id"),
+    Column("policy", Text, comment="version of the policy in force, where there was one"),
     Index(None, "key", "at_ms"),
     Index(None, "key", "request_id", "at_ms"),
     **_CLUSTERED,

@@ -20,6 +20,7 @@ from governance.control import ControlRow
 from governance.gate import GateDecision, GateRequest, Remembered, check, operation_of
 from governance.limits import Budgets
 from governance.operation import Operation
+from governance.policy import Policy
 from governance.settings import Settings
 from storage import projections
 from storage.gate import Row, decision_prefix, decision_row
@@ -144,10 +145,10 @@ class Gating(ABC):
 
     # --- deciding -----------------------------------------------------------------------------------------------
 
-    def decide(self, settings: Settings) -> GateDecision:
-        """Decide, and admit what is allowed."""
+    def decide(self, settings: Settings, policy: Policy | None = None) -> GateDecision:
+        """Decide, and admit what is allowed. ``policy``: the one in force, if any."""
         operation = operation_of(self.request)
-        decision = check(self.request, self, settings, self.now_ms, operation)
+        decision = check(self.request, self, settings, self.now_ms, operation, policy)
         if decision.is_repeated:
             return decision
         decision = replace(decision, decision_id=self.new_id())
@@ -205,6 +206,7 @@ def admission(
             trigger=request.trigger if request.trigger is not None else UNSET,
             request_id=request.request_id if request.request_id is not None else UNSET,
             changes=request.changes or UNSET,
+            policy=decision.policy or UNSET,
         ),
     )
 

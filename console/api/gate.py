@@ -35,7 +35,8 @@ _encode = msgspec.json.Encoder().encode
 
 class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """allow, hold (a person must approve first) or deny. ``rule`` is the code of what decided; ``stanza`` is the
-    configuration that would allow it, where there is one."""
+    configuration that would allow it, where there is one. ``policy``: the version of the autonomy policy in force;
+    ``policy_rule``: which of its rules decided, where it did."""
 
     decision: str
     decision_id: str
@@ -44,6 +45,8 @@ class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     epoch: int
     stanza: str = ""
     detail: str = ""
+    policy: str = ""
+    policy_rule: str = ""
 
 
 _EXAMPLE = {
@@ -136,6 +139,8 @@ def _answer(decision: GateDecision) -> CheckAnswer:
         epoch=decision.epoch,
         stanza=decision.stanza,
         detail=decision.detail,
+        policy=decision.policy,
+        policy_rule=decision.policy_rule,
     )
 
 

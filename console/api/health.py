@@ -16,11 +16,15 @@ _Request = Request[Any, Any, Any]
 
 
 class Health(Struct, frozen=True):
-    """``status``: ok, or degraded with the reasons. ``judged_to_ms`` is the log's time."""
+    """``status``: ok, or degraded with the reasons. ``judged_to_ms`` is the log's time.
+
+    ``warnings``: what a person should mend although all works, such as a new policy with mistakes.
+    """
 
     status: str
     reasons: list[str]
     judged_to_ms: int | None = None
+    warnings: list[str] = []
 
 
 @get("/healthz", tags=["health"], summary="Is it alive?")
@@ -34,7 +38,7 @@ async def readyz(request: _Request) -> Response[Any]:
     """200 when events are taken and judged; 503 with the reasons when not. The gate denies what it can't decide."""
     status = services_of(request).runtime.status()
     reasons = list(status.troubles)
-    health = Health("degraded" if reasons else "ok", reasons, status.judged_to_ms)
+    health = Health("degraded" if reasons else "ok", reasons, status.judged_to_ms, list(status.warnings))
     return Response(public(health), status_code=503 if reasons else 200)
 
 

@@ -50,6 +50,7 @@ def check_all(settings: Settings) -> Iterator[Check]:
         yield from people(settings)
     yield exposure(settings)
     yield from agents(settings)
+    yield from policy(settings)
     yield notifications(settings)
 
 
@@ -214,6 +215,27 @@ def agents(settings: Settings) -> Iterator[Check]:
         yield Check("agents", "warning", f"without an owner: {', '.join(ownerless[:5])}", "set owner in their tables")
     else:
         yield ok("agents", f"{len(settings.agents)} configured, each with an owner")
+
+
+def policy(settings: Settings) -> Iterator[Check]:
+    """Is the policy without mistakes, and do the settings know its agents?"""
+    from governance.policy import PolicyError
+    from streams.policies import known_to, load_file
+
+    if not settings.policy.file:
+        return
+    try:
+        loaded = load_file(Path(settings.policy.file), known_to(settings))
+    except PolicyError as problem:
+        advice = f"tripline policy check {settings.policy.file}; nothing starts with it"
+        yield Check("policy", "problem", f"{len(problem.problems)} mistakes, the first: {problem.problems[0]}", advice)
+        return
+    missing = sorted(loaded.policy.agents.keys() - settings.agents.keys())
+    if missing and settings.gate.unknown_agents == "deny":
+        message = f"the settings do not know its agents {', '.join(missing[:5])}: the gate refuses them"
+        yield Check("policy", "warning", message, "add [agents.NAME] tables for them")
+    else:
+        yield ok("policy", f"version {loaded.policy.short}, {len(loaded.policy.agents)} agents")
 
 
 def notifications(settings: Settings) -> Check:

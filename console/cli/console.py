@@ -68,6 +68,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> Non
     from console.cli.standalone import check_exposure, first_link, notified, say
     from console.security import is_loopback
     from console.server import CannotListen, Server, listen
+    from governance.policy import PolicyError
     from storage.read import Reader
     from streams.kafka.office.runtime import OfficeRuntime
     from streams.standalone.tuning import tune_interpreter
@@ -88,7 +89,10 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> Non
         stack.callback(runtime.close)
         app = create_app(runtime, settings, Reader(store.read_engine()), auth)
         runtime.observe = notified(app)
-        runtime.start()
+        try:
+            runtime.start()
+        except PolicyError as problem:
+            raise Failed(str(problem)) from None
         tune_interpreter()
 
         def started(url: str) -> None:

@@ -76,6 +76,7 @@ def command(
 def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow: tuple[Path, ...] = ()) -> None:
     """Start everything, serve, and close everything in the reverse order."""
     from console.server import CannotListen, Server, listen
+    from governance.policy import PolicyError
     from storage.errors import StoreError
     from storage.read import Reader
     from streams.sinks.notifications import notify_from
@@ -92,7 +93,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             runtime = Runtime(settings, make_projector=ProjectorProcess)
             stack.callback(runtime.close)
             runtime.start()
-        except (CannotListen, StoreError) as problem:
+        except (CannotListen, PolicyError, StoreError) as problem:
             raise Failed(str(problem)) from None
         from console.app import create_app  # takes about as long as the projector's process needs to come up
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from governance.policy.asks import Ask, Facts, Ruling, Step
 from governance.policy.lines import lines_that_allow
 from governance.policy.model import Policy
-from governance.policy.rules import Case, severity, steps_of
+from governance.policy.question import Case
+from governance.policy.rules import is_free, question_of, steps_of, volume_of
+from governance.policy.worst import VERDICTS
 
 __all__ = ["rule_on"]
 
 _NOBODY = "agents"
+_SEVERITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
 
 
 def rule_on(policy: Policy, ask: Ask, facts: Facts) -> Ruling:
@@ -25,21 +28,47 @@ def rule_on(policy: Policy, ask: Ask, facts: Facts) -> Ruling:
             verdict="human_only", rule="agent", path=_NOBODY, why=step.why, steps=(step,), policy=policy.hash,
             level=4, is_above_level=True, allows=allows,
         )  # fmt: skip
-    case = Case(policy, ask, facts, grant)
-    steps = (Step("agent", "autonomous", grant.path, f"it has the role {grant.role}"), *steps_of(case))
-    deciding = max(steps, key=severity)  # the first of those that allow least
-    if deciding.verdict == "autonomous":
-        deciding = steps[-1]
+    question = question_of(policy, grant, ask, facts)
+    case = Case(question, ask, facts)
+    if not is_free(case):
+        return _refused(case)
+    volume = volume_of(case)
+    found = question.rulings.get(volume)
+    if found is None:
+        found = question.rulings[volume] = _ruling(case, tuple(steps_of(case)), -1)
+    return found
+
+
+def _refused(case: Case) -> Ruling:
+    steps = tuple(steps_of(case))
+    severities = [_SEVERITY[step.verdict] for step in steps]
+    return _ruling(case, steps, severities.index(max(severities)))  # the first of those that allow least
+
+
+def _ruling(case: Case, steps: tuple[Step, ...], deciding: int) -> Ruling:
+    question, step = case.question, steps[deciding]
+    grant = question.grant
     return Ruling(
-        verdict=deciding.verdict,
-        rule=deciding.rule,
-        path=deciding.path,
-        why=deciding.why,
+        verdict=step.verdict,
+        rule=step.rule,
+        path=step.path,
+        why=step.why,
         steps=steps,
-        policy=policy.hash,
-        level=case.level,
-        is_above_level=case.level > grant.level,
-        allows="" if deciding.verdict == "autonomous" else lines_that_allow(ask, case, deciding),
-        approval=grant.approval if deciding.verdict == "approval" else "",
+        policy=question.policy.hash,
+        level=question.level,
+        is_above_level=question.level > grant.level,
+        allows=_lines(case, step, deciding),
+        approval=grant.approval if step.verdict == "approval" else "",
         routes=grant.routes,
     )
+
+
+def _lines(case: Case, step: Step, deciding: int) -> str:
+    if step.verdict == "autonomous":
+        return ""
+    question = case.question
+    if deciding >= len(question.before):
+        return lines_that_allow(case.ask, case, step)
+    if deciding not in question.lines:
+        question.lines[deciding] = lines_that_allow(case.ask, case, step)
+    return question.lines[deciding]

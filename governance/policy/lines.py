@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from governance.policy.asks import Ask, Step
 from governance.policy.paths import dotted
-from governance.policy.rules import EXCLUSIONS, Case, cell_of
+from governance.policy.question import Case
+from governance.policy.rules import EXCLUSIONS, cell_of
 from governance.policy.shape import MOST_TOGETHER
 from governance.stanza import quote
 
@@ -28,19 +29,19 @@ def _mode(_case: Case, step: Step) -> str:
 
 def _action(case: Case, _step: Step) -> str:
     ask = case.ask
-    missing = [name for name in (ask.action, *ask.implied) if name not in case.grant.actions]
-    lines = _setting(case.grant.actions_path, _list([*sorted(case.grant.actions), *missing]))
-    if case.is_known:
+    missing = [name for name in (ask.action, *ask.implied) if name not in case.question.grant.actions]
+    lines = _setting(case.question.grant.actions_path, _list([*sorted(case.question.grant.actions), *missing]))
+    if case.question.is_known:
         return lines
     own = _table(("actions", ask.action), 'reversibility = "irreversible"', 'blast_radius = "external"')
     return f"{own}\n\n{lines}"
 
 
 def _scope(case: Case, step: Step) -> str:
-    place = next((each for group in case.grant.inside for each in group if each.path == step.path), None)
+    place = next((each for group in case.question.grant.inside for each in group if each.path == step.path), None)
     if place is None:
         return ""
-    if "*" not in place.objects and (case.object or "") not in place.objects:
+    if "*" not in place.objects and (case.question.object or "") not in place.objects:
         return f"[{place.path}]\nobjects = {_added(place.objects, [case.ask.object])}" if case.ask.object else ""
     for name, wanted, allowed in (
         ("systems", [case.ask.system], place.systems),
@@ -56,14 +57,16 @@ def _scope(case: Case, step: Step) -> str:
 
 
 def _level(case: Case, step: Step) -> str:
-    if case.ask.trigger in ("rule", "schedule", "event") and case.ask.trigger_ref and case.grant.level >= 2:
-        return _setting(case.grant.triggers_path, _list([*sorted(case.grant.triggers), case.ask.trigger_ref]))
-    return _setting(step.path, str(case.level))
+    if case.ask.trigger in ("rule", "schedule", "event") and case.ask.trigger_ref and case.question.grant.level >= 2:
+        return _setting(
+            case.question.grant.triggers_path, _list([*sorted(case.question.grant.triggers), case.ask.trigger_ref])
+        )
+    return _setting(step.path, str(case.question.level))
 
 
 def _size(case: Case, _step: Step) -> str:
-    entry, lines = case.entry, []
-    if not case.is_known or max(case.ask.records, case.ask.recipients) > _MOST_AT_ONCE:
+    entry, lines = case.question.entry, []
+    if not case.question.is_known or max(case.ask.records, case.ask.recipients) > _MOST_AT_ONCE:
         return ""
     if case.ask.records > entry.at_most:
         lines.append(f"at_most = {case.ask.records}")

@@ -92,6 +92,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     agents: dict[str, Grant]
     organisation: str = ""
     hash: str = ""
+    memo: dict[Any, Any] = {}
+    """Questions that were worked out before; says nothing of the policy, see ``governance.policy.rules``."""
 
     @property
     def short(self) -> str:
@@ -99,11 +101,21 @@ class Policy(Struct, frozen=True, kw_only=True):
         return self.hash[:12]
 
 
+def nothing_allowed() -> Policy:
+    """A policy without agents."""
+    return with_hash(
+        Policy(
+            bulk=Bulk(), exclusions=Exclusions(), delegation=Delegation(), actions={}, fields={}, approvals={},
+            routes={}, agents={},
+        )
+    )  # fmt: skip
+
+
 def with_hash(policy: Policy) -> Policy:
     """The policy with its version: SHA-256 over its meaning in canonical JSON, 64 hex digits."""
-    meaning = [FORMAT, msgspec.structs.replace(policy, hash="", organisation="")]
+    meaning = [FORMAT, msgspec.structs.replace(policy, hash="", organisation="", memo={})]
     text = msgspec.json.encode(_sorted(msgspec.to_builtins(meaning, order="deterministic")), order="deterministic")
-    return msgspec.structs.replace(policy, hash=hashlib.sha256(text).hexdigest())
+    return msgspec.structs.replace(policy, hash=hashlib.sha256(text).hexdigest(), memo={})
 
 
 def _sorted(of: Any) -> Any:

@@ -6,103 +6,17 @@ So no rule can loosen another, and a rule that is added can only narrow. What is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 
-from events.catalogue import kind_of
 from governance.policy.asks import Ask, Facts, Step
 from governance.policy.model import Grant, Limits, Place, Policy
 from governance.policy.paths import dotted
-from governance.policy.shape import ActionEntry, FieldEntry, Verdict
+from governance.policy.question import Case, Question
+from governance.policy.shape import Verdict
 from governance.policy.worst import (
     MAKES_NEW,
-    RADII,
-    REVERSIBILITIES,
-    SETS_FIELDS,
-    VERDICTS,
     VOLUMES,
-    kind_of_field,
-    observed_level,
 )
 from governance.words import DOING, listed, plural
-
-WORST_ENTRY = ActionEntry(at_most=0)
-ANY_KIND = frozenset(("deal_value", "price", "owner"))
-
-
-class Case:
-    """One question, with what several rules need worked out once. ``fields`` is None when they are not known."""
-
-    __slots__ = (
-        "ask", "contacts", "entries", "entry", "facts", "fields", "grant", "is_external", "is_known", "is_write",
-        "kinds", "level", "object", "policy", "records",
-    )  # fmt: skip
-
-    def __init__(self, policy: Policy, ask: Ask, facts: Facts, grant: Grant) -> None:
-        self.policy, self.ask, self.facts, self.grant = policy, ask, facts, grant
-        kind, entry = kind_of(ask.action), policy.actions.get(ask.action)
-        self.is_known = entry is not None
-        self.entry = entry if entry is not None else WORST_ENTRY
-        self.is_write = kind.is_write
-        self.is_external = kind.is_external or ask.recipients > 0
-        self.object = ask.object.casefold() if ask.object else None
-        self.fields = _fields(ask, kind.is_known)
-        self.entries = tuple(_entries(policy.fields, self.object, self.fields or ()))
-        named = [kind_of_field(field) for field in self.fields or ()] + [entry.kind for _, entry in self.entries]
-        self.kinds = frozenset(named) if self.fields is not None else ANY_KIND
-        is_authorized = facts.authorizer == "active"
-        self.level = observed_level(ask.trigger, ask.trigger_ref, is_authorized, facts.is_approved, grant.triggers)
-        self.records = None if facts.records_10_min is None else max(ask.records, facts.records_10_min)
-        self.contacts = None if facts.contacts_10_min is None else max(ask.recipients, facts.contacts_10_min)
-
-    @property
-    def doing(self) -> str:
-        """What it is about to do, in words."""
-        return DOING.get(self.ask.action, f"do “{self.ask.action}”")
-
-
-def _fields(ask: Ask, is_known: bool) -> tuple[str, ...] | None:
-    sets_fields = ask.action in SETS_FIELDS or not is_known
-    if not sets_fields:
-        return ask.fields or ()
-    return tuple(field.casefold() for field in ask.fields) if ask.fields else None
-
-
-def _entries(
-    known: dict[str, FieldEntry], object_: str | None, fields: tuple[str, ...]
-) -> Iterator[tuple[str, FieldEntry]]:
-    if not known:
-        return
-    for field in fields:
-        for name in (f"{object_}.{field.casefold()}", f"*.{field.casefold()}"):
-            entry = known.get(name)
-            if entry is not None:
-                yield name, entry
-
-
-def steps_of(case: Case) -> Iterator[Step]:
-    """What each rule says, in their order."""
-    yield _mode(case)
-    yield _action(case)
-    yield from _scope(case)
-    yield _authorizer(case)
-    yield _level(case)
-    yield _size(case)
-    yield from _budget(case)
-    if case.entry.least != "autonomous":
-        yield Step(
-            "least",
-            case.entry.least,
-            f"{_of_action(case.ask.action)}.least",
-            f"whoever may {case.doing} needs at least this",
-        )
-    yield from _exclusions(case)
-    yield _delegation(case)
-
-
-@lru_cache(1024)
-def _of_action(action: str) -> str:
-    return dotted(("actions", action))
-
 
 EXCLUSIONS = (
     "first_contact",
@@ -120,47 +34,102 @@ RULE_NAMES = (
 """The rules, in their order; of several that allow equally little, the first is said to decide."""
 
 
-def _mode(case: Case) -> Step:
-    mode, path = case.grant.mode, case.grant.mode_path
+MOST_KEPT, MOST_KEPT_CHARS = 2_048, 4_096
+"""So many questions are kept with a policy, and none with longer texts: an agent chooses these."""
+
+
+def question_of(policy: Policy, grant: Grant, ask: Ask, facts: Facts) -> Question:
+    """The question behind these numbers; worked out when it is first asked."""
+    key = (
+        ask.agent_id, ask.action, ask.object, ask.fields, ask.implied, ask.trigger, ask.trigger_ref, ask.system,
+        ask.owners, ask.segments, ask.recipients > 0, facts.authorizer, facts.is_approved,
+    )  # fmt: skip
+    found: Question | None = policy.memo.get(key)
+    if found is None:
+        found = _prepared(Question(policy, grant, ask, facts))
+        if len(str(key)) <= MOST_KEPT_CHARS:
+            if len(policy.memo) >= MOST_KEPT:
+                policy.memo.clear()
+            policy.memo[key] = found
+    return found
+
+
+def _prepared(of: Question) -> Question:
+    entry = of.entry
+    of.action_path = dotted(("actions", of.ask.action))
+    named = Step("agent", "autonomous", of.grant.path, f"it has the role {of.grant.role}")
+    of.before = (named, _mode(of), _action(of), *_scope(of), _authorizer(of), _level(of))
+    needs = Step("least", entry.least, f"{of.action_path}.least", f"whoever may {of.doing} needs at least this")
+    of.least = (needs,) if entry.least != "autonomous" else ()
+    of.always = dict(_always_excluded(of))
+    of.is_clear = not of.always and all(step.verdict == "autonomous" for step in (*of.before, *of.least))
+    of.rulings, of.lines = {}, {}
+    return of
+
+
+def steps_of(case: Case) -> Iterator[Step]:
+    """What each rule says, in their order."""
+    yield from case.question.before
+    yield _size(case)
+    yield from _budget(case)
+    yield from case.question.least
+    yield from _exclusions(case)
+    yield _delegation(case)
+
+
+def is_free(case: Case) -> bool:
+    """Whether no rule objects; the same as looking at all steps, without their words."""
+    of = case.question
+    return (
+        of.is_clear
+        and _too_much(case) is None
+        and all(_exceeded(case, limits) is None for limits in of.grant.limits)
+        and next(_excluded_now(case), None) is None
+        and _verdict_of_cell(case) == "autonomous"
+    )
+
+
+def _mode(of: Question) -> Step:
+    mode, path = of.grant.mode, of.grant.mode_path
     if mode == "off":
         return Step("mode", "human_only", path, "it is switched off")
-    if mode == "read_only" and case.is_write:
+    if mode == "read_only" and of.is_write:
         return Step("mode", "human_only", path, "it may only read at present")
-    if mode == "approval" and case.is_write:
+    if mode == "approval" and of.is_write:
         return Step("mode", "approval", path, "all it writes waits for a person at present")
     return Step("mode", "autonomous", path, f"its mode is {mode}")
 
 
-def _action(case: Case) -> Step:
-    path = case.grant.actions_path
-    if not case.is_known:
-        why = f"“{case.ask.action}” is not in the catalogue, so it counts as a write of the highest risk"
+def _action(of: Question) -> Step:
+    path = of.grant.actions_path
+    if not of.is_known:
+        why = f"“{of.ask.action}” is not in the catalogue, so it counts as a write of the highest risk"
         return Step("action", "human_only", "actions", why)
-    missing = [name for name in (case.ask.action, *case.ask.implied) if name not in case.grant.actions]
+    missing = [name for name in (of.ask.action, *of.ask.implied) if name not in of.grant.actions]
     if missing:
         doing = listed([DOING.get(name, name) for name in missing], "or")
         return Step("action", "human_only", path, f"it may not {doing}")
-    return Step("action", "autonomous", path, f"its role may {case.doing}")
+    return Step("action", "autonomous", path, f"its role may {of.doing}")
 
 
-def _scope(case: Case) -> Iterator[Step]:
-    for places in case.grant.inside:
-        lacks = [_outside(case, place) for place in places]
+def _scope(of: Question) -> Iterator[Step]:
+    for places in of.grant.inside:
+        lacks = [_outside(of, place) for place in places]
         fits = next((place for place, lack in zip(places, lacks, strict=True) if not lack), None)
         if fits is not None:
             yield Step("scope", "autonomous", fits.path, "what it touches is within its scope")
         else:  # the scope that came closest says best what is wrong
             near = max(range(len(places)), key=lambda at: _DIMENSIONS.index(lacks[at].partition(" ")[0]))
-            yield Step("scope", "human_only", places[near].path, _outside_words(case, lacks[near]))
+            yield Step("scope", "human_only", places[near].path, _outside_words(of, lacks[near]))
 
 
 _DIMENSIONS = ("object", "system", "owner", "segment", "field")
 
 
-def _outside(case: Case, place: Place) -> str:
+def _outside(of: Question, place: Place) -> str:
     """In which respect it is outside, "" when it is inside; the first word is the respect."""
-    ask = case.ask
-    if "*" not in place.objects and (case.object is None or case.object not in place.objects):
+    ask = of.ask
+    if "*" not in place.objects and (of.object is None or of.object not in place.objects):
         return f"object {ask.object or ''}"
     if "*" not in place.systems and (ask.system is None or ask.system.casefold() not in place.systems):
         return f"system {ask.system or ''}"
@@ -169,36 +138,35 @@ def _outside(case: Case, place: Place) -> str:
             strange = [value for value in values or ("",) if value.casefold() not in allowed]
             if strange:
                 return f"{name} {strange[0]}"
-    if case.is_write:
-        for field in case.fields if case.fields is not None else ("*",):
-            if not place.has_field(case.object or "", field.casefold()):
+    if of.is_write:
+        for field in of.fields if of.fields is not None else ("*",):
+            if not place.has_field(of.object or "", field.casefold()):
                 return f"field {field}"
     return ""
 
 
-def _outside_words(case: Case, lack: str) -> str:
+def _outside_words(of: Question, lack: str) -> str:
     what, _, value = lack.partition(" ")
-    nouns = {"object": "kind of record", "owner": "records of owner", "segment": "records of segment"}
     if what == "field":
         if value == "*":
             return "it does not say which fields it changes, and may not change all"
-        return f"it may not change the field “{case.ask.object or '?'}.{value}”"
+        return f"it may not change the field “{of.ask.object or '?'}.{value}”"
     if not value:
         return f"it is not known which {what} this concerns, and its scope is limited there"
-    return f"the {nouns.get(what, what)} “{value}” is outside its scope"
+    return f"the {what} “{value}” is outside its scope"
 
 
-def _authorizer(case: Case) -> Step:
-    said = case.facts.authorizer
+def _authorizer(of: Question) -> Step:
+    said = of.authorizer
     if said == "active":
-        return Step("authorizer", "autonomous", case.grant.path, "for whom it acts is known and active")
+        return Step("authorizer", "autonomous", of.grant.path, "for whom it acts is known and active")
     why = "nobody knows for whom it acts" if said == "unknown" else "for whom it acts is no longer active"
-    return Step("authorizer", "human_only", case.grant.path, why)
+    return Step("authorizer", "human_only", of.grant.path, why)
 
 
-def _level(case: Case) -> Step:
-    level, most, path = case.level, case.grant.level, case.grant.level_path
-    if level <= most or not case.is_write:
+def _level(of: Question) -> Step:
+    level, most, path = of.level, of.grant.level, of.grant.level_path
+    if level <= most or not of.is_write:
         above = f" (seen: {level})" if level > most else ""
         return Step("level", "autonomous", path, f"within level {most}{above}")
     what = {2: "a rule", 3: "an approval"}.get(level, "nothing that we know")
@@ -207,110 +175,128 @@ def _level(case: Case) -> Step:
 
 
 def _size(case: Case) -> Step:
-    path = _of_action(case.ask.action)
-    for what, count, limit in (
-        ("record", case.ask.records, case.entry.at_most),
-        ("recipient", case.ask.recipients, case.entry.at_most_recipients),
-    ):
-        if count > limit and (what == "record" or case.is_external):
-            return Step("size", "human_only", path, f"{plural(count, what)} at once; at most {limit}")
-    return Step("size", "autonomous", path, "not too much at once")
+    path, found = case.question.action_path, _too_much(case)
+    if found is None:
+        return Step("size", "autonomous", path, "not too much at once")
+    what, count, limit = found
+    return Step("size", "human_only", path, f"{plural(count, what)} at once; at most {limit}")
 
 
-_WINDOWS = (("10_min", "in 10 minutes"), ("day", "in 24 hours"))
+def _too_much(case: Case) -> tuple[str, int, int] | None:
+    ask, entry = case.ask, case.question.entry
+    if ask.records > entry.at_most:
+        return "record", ask.records, entry.at_most
+    if case.question.is_external and ask.recipients > entry.at_most_recipients:
+        return "recipient", ask.recipients, entry.at_most_recipients
+    return None
+
+
+_WORDS = {"10_min": "in 10 minutes", "day": "in 24 hours"}
+_DRAWN = {
+    (is_write, is_external): tuple(
+        (f"{name}_per_{window}", f"{name}_{window}")
+        for name in ("records" if is_write else "reads", *(("contacts",) if is_external else ()))
+        for window in _WORDS
+    )
+    for is_write in (False, True)
+    for is_external in (False, True)
+}
+"""The settings and counts that an operation draws on."""
 
 
 def _budget(case: Case) -> Iterator[Step]:
-    drawn = ("records" if case.is_write else "reads", *(("contacts",) if case.is_external else ()))
-    for limits in case.grant.limits:
-        found = _exceeded(case, limits, drawn)
-        yield found or Step("budget", "autonomous", limits.path, "within its budget")
+    for limits in case.question.grant.limits:
+        found = _exceeded(case, limits)
+        if found is None:
+            yield Step("budget", "autonomous", limits.path, "within its budget")
+        else:
+            setting, count, limit = found
+            name, _, window = setting.partition("_per_")
+            noun = {"contacts": "people", "reads": "records read"}.get(name, name)
+            would = f"this would make {count:,}" if count is not None else "nobody knows how much it did"
+            why = f"{would}; at most {limit:,} {noun} {_WORDS[window]}"
+            yield Step("budget", "human_only", f"{limits.path}.{setting}", why)
 
 
-def _exceeded(case: Case, limits: Limits, drawn: tuple[str, ...]) -> Step | None:
-    for name in drawn:
-        for window, words in _WINDOWS:
-            setting, count = f"{name}_per_{window}", getattr(case.facts, f"{name}_{window}")
-            limit: int = getattr(limits.table, setting)
-            if case.facts.divisor > 1 and limit:
-                limit = max(1, limit // case.facts.divisor)
-            if count is None or count > limit:
-                noun = {"contacts": "people", "reads": "records read"}.get(name, name)
-                would = f"this would make {count:,}" if count is not None else "nobody knows how much it did"
-                why = f"{would}; at most {limit:,} {noun} {words}"
-                return Step("budget", "human_only", f"{limits.path}.{setting}", why)
+def _exceeded(case: Case, limits: Limits) -> tuple[str, int | None, int] | None:
+    facts, table, divisor = case.facts, limits.table, case.facts.divisor
+    for setting, counted in _DRAWN[case.question.is_write, case.question.is_external]:
+        count, limit = getattr(facts, counted), getattr(table, setting)
+        if divisor > 1 and limit:
+            limit = max(1, limit // divisor)
+        if count is None or count > limit:
+            return setting, count, limit
     return None
 
 
 def _exclusions(case: Case) -> Iterator[Step]:
     """What is never autonomous, whatever a policy says: a file only chooses between approval and people."""
-    for name, why in _excluded(case):
-        verdict: Verdict = getattr(case.policy.exclusions, name)
-        if verdict == "autonomous":  # a policy that was made by other means than a file
-            verdict = "approval"
-        yield Step(name, verdict, f"exclusions.{name}", f"{why}: no agent does that by itself")
+    found = {**case.question.always, **dict(_excluded_now(case))}
+    for name in EXCLUSIONS:
+        if name in found:
+            verdict: Verdict = getattr(case.question.policy.exclusions, name)
+            if verdict == "autonomous":  # a policy that was made by other means than a file
+                verdict = "approval"
+            yield Step(name, verdict, f"exclusions.{name}", f"{found[name]}: no agent does that by itself")
 
 
-def _excluded(case: Case) -> Iterator[tuple[str, str]]:
-    ask, facts, bulk = case.ask, case.facts, case.policy.bulk
-    names = (ask.action, *ask.implied)
-    perhaps = "" if case.fields is not None else "it does not say which fields it changes, so perhaps "
-    if case.is_external and ask.recipients and facts.first_contact is not False:
-        yield "first_contact", "a first message to somebody"
+def _always_excluded(of: Question) -> Iterator[tuple[str, str]]:
+    names = (of.ask.action, *of.ask.implied)
+    perhaps = "" if of.fields is not None else "it does not say which fields it changes, so perhaps "
     if "contract.create" in names:
         yield "contract_creation", "a contract"
     if "call.record" in names:
         yield "call_recording", "recording a call"
-    if case.is_write and (ask.records > bulk.records or case.records is None or case.records > bulk.records_in_10_min):
-        yield "bulk_modification", "changing many records"
-    if case.is_write and "deal_value" in case.kinds and (case.records is None or case.records > bulk.deal_values):
-        yield "bulk_deal_values", "changing values of many deals"
-    if "discount.approve" in names or (case.is_write and "price" in case.kinds):
+    if "discount.approve" in names or (of.is_write and "price" in of.kinds):
         yield "price_approval", f"{perhaps}a price or discount"
-    is_owner = case.is_write and "owner" in case.kinds and ask.action not in MAKES_NEW
+    is_owner = of.is_write and "owner" in of.kinds and of.ask.action not in MAKES_NEW
     if "owner.reassign" in names or is_owner:
-        yield (
-            "owner_reassignment",
-            "a change of owner" if case.fields is not None else "perhaps an owner: it does not say",
-        )
-    if case.is_external and (case.contacts is None or case.contacts > bulk.recipients):
-        yield "many_recipients", "reaching many people"
+        yield "owner_reassignment", f"{perhaps}a change of owner"
+
+
+def _excluded_now(case: Case) -> Iterator[tuple[str, str]]:
+    ask, of, bulk, records = case.ask, case.question, case.question.policy.bulk, case.records
+    if of.is_write:
+        if ask.records > bulk.records or records is None or records > bulk.records_in_10_min:
+            yield "bulk_modification", "changing many records"
+        if "deal_value" in of.kinds and (records is None or records > bulk.deal_values):
+            yield "bulk_deal_values", "changing values of many deals"
+    if of.is_external:
+        if ask.recipients and case.facts.first_contact is not False:
+            yield "first_contact", "a first message to somebody"
+        if case.contacts is None or case.contacts > bulk.recipients:
+            yield "many_recipients", "reaching many people"
 
 
 def cell_of(case: Case) -> tuple[str, str, str]:
     """The cell of the table: reversibility, how far it reaches, how much it is."""
-    entry, most = case.entry, max(case.ask.records, case.ask.recipients)
-    volume = 0 if most <= 1 else 1 if most <= entry.few else 2
-    radius, final = RADII.index(entry.blast_radius), REVERSIBILITIES.index(entry.reversibility)
-    kind = kind_of(case.ask.action)
-    if case.is_external:
-        radius = len(RADII) - 1
-    if not kind.is_reversible:
-        final = 1
-    for _, field in case.entries:
-        radius = max(radius, RADII.index(field.blast_radius))
-        final = max(final, REVERSIBILITIES.index(field.reversibility))
-    return REVERSIBILITIES[final], RADII[radius], VOLUMES[volume]
+    return (*case.question.cell, VOLUMES[volume_of(case)])
+
+
+def volume_of(case: Case) -> int:
+    """How much it is: 0 for one, 1 for a few, 2 for many."""
+    ask = case.ask
+    most = ask.records if ask.records > ask.recipients else ask.recipients
+    return 0 if most <= 1 else 1 if most <= case.question.entry.few else 2
+
+
+def _verdict_of_cell(case: Case) -> Verdict:
+    if not case.question.is_write:
+        return "autonomous"
+    final, radius, volume = cell_of(case)
+    verdict: Verdict = getattr(getattr(getattr(case.question.policy.delegation, final), radius), volume)
+    if final == "irreversible" and verdict == "autonomous":  # a policy that was made by other means than a file
+        return "approval"
+    return verdict
 
 
 def _delegation(case: Case) -> Step:
-    if not case.is_write:
+    if not case.question.is_write:
         return Step("delegation", "autonomous", "delegation", "it changes nothing")
     final, radius, volume = cell_of(case)
-    verdict: Verdict = getattr(getattr(getattr(case.policy.delegation, final), radius), volume)
-    if final == "irreversible" and verdict == "autonomous":  # a policy that was made by other means than a file
-        verdict = "approval"
     words = f"{final}, reaches {_REACH[radius]}, {_MUCH[volume]}"
-    return Step("delegation", verdict, f"delegation.{final}.{radius}.{volume}", words)
+    return Step("delegation", _verdict_of_cell(case), f"delegation.{final}.{radius}.{volume}", words)
 
 
 _REACH = {"record": "its records only", "downstream": "what follows from them", "external": "people outside"}
 _MUCH = {"one": "one record or person", "few": "a few at once", "many": "many at once"}
-
-
-_SEVERITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
-
-
-def severity(step: Step) -> int:
-    """How little a step allows: 0 to 2."""
-    return _SEVERITY[step.verdict]

@@ -17,6 +17,7 @@ from storage import gate as gate_store
 from storage.gate import Row
 from streams.contacts import Met
 from streams.gating import Gated, Gating, admission, blind, report
+from streams.policies import PolicyInForce
 from streams.routing import ACTIONS
 from streams.standalone.core import Core
 from streams.standalone.jobs import Job
@@ -113,18 +114,21 @@ def gated(core: Core, key: str) -> Gated:
 class GateCheck:
     """One check, as a job of the writer; ``told`` hears the decision once, after the commit."""
 
-    __slots__ = ("_decision", "key", "request", "settings", "told")
+    __slots__ = ("_decision", "key", "policies", "request", "settings", "told")
 
-    def __init__(self, request: GateRequest, settings: Settings, told: Callable[[GateDecision], None]) -> None:
+    def __init__(
+        self, request: GateRequest, settings: Settings, policies: PolicyInForce, told: Callable[[GateDecision], None]
+    ) -> None:
         self.request = request
         self.key = request.key
         self.settings = settings
+        self.policies = policies
         self.told = told
         self._decision: GateDecision | None = None
 
     def run(self, round_: Round) -> None:
         """Decide, and admit what is allowed."""
-        self._decision = Check(round_, self.request, self.key).decide(self.settings)
+        self._decision = Check(round_, self.request, self.key).decide(self.settings, self.policies.policy)
 
     def succeed(self) -> None:
         """Answer."""

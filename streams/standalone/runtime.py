@@ -33,6 +33,7 @@ from governance.settings import Settings
 from storage import projections
 from storage.store import Store
 from streams.envelopes import envelope, make_key
+from streams.policies import PolicyInForce
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
 from streams.standalone.clock import SystemClock
@@ -74,7 +75,7 @@ class Runtime:
     """The engine, its store and its threads. Parameters: settings; the clock; the data folder (default: the settings').
 
     ``make_stages`` is the topology, replaced in tests; ``make_projector`` says who writes the rows of what agents did:
-    a thread, or a process (``ProjectorProcess``). ``start`` opens the store and may raise StoreError.
+    a thread, or a process (``ProjectorProcess``). ``start`` opens the store and may raise StoreError, or PolicyError.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Runtime:
         self.make_stages = make_stages
         self.make_projector = make_projector
         self.projector: Projection | None = None
+        self.policies = PolicyInForce(settings)
         self._subscribers = Subscribers()
         self._lock = threading.Lock()
         self._writer = Writer(self._open, self._committed, self._opened)
@@ -115,6 +117,7 @@ class Runtime:
 
     def start(self) -> None:
         """Lock, open and recover the store; start the threads."""
+        self.policies.load()
         self.store.lock()
         try:
             self.store.migrate()
@@ -132,12 +135,14 @@ class Runtime:
         if self._ticker is not None:
             self._ticker.start()
         self._record_policy().result(30)
+        self.policies.start()
 
     def close(self) -> None:
         """Finish what was accepted, save the states, give the store back. Safe to call twice."""
         if self._is_closed:
             return
         self._is_closed = True
+        self.policies.stop()
         if self._ticker is not None:
             self._ticker.stop()
         self._writer.stop()
@@ -210,7 +215,7 @@ class Runtime:
     def check(self, request: GateRequest) -> Future[GateDecision]:
         """May an agent do this? An admission is durable and judged when the answer comes. Never fails: it denies."""
         future: Future[GateDecision] = Future()
-        job = GateCheck(request, self.settings, partial(answer, future))
+        job = GateCheck(request, self.settings, self.policies, partial(answer, future))
         self._writer.put(self._writer.gates, job)
         return future
 
@@ -223,7 +228,7 @@ class Runtime:
 
     def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
         """As ``check``; the decision comes to the mailbox with the token, together with the others of its round."""
-        job = GateCheck(request, self.settings, partial(box.put, token))
+        job = GateCheck(request, self.settings, self.policies, partial(box.put, token))
         if not self._writer.put(self._writer.gates, job):
             box.deliver()
 
@@ -287,6 +292,7 @@ class Runtime:
             projection_lag=self._projection_lag(),
             degraded_reasons=list(troubles),
             troubles=list(troubles.values()),
+            warnings=[self.policies.trouble] if self.policies.trouble else [],
             offsets={topic: lane.next_offset for topic, lane in lanes.items()},
             counts=dict(core.counts) if core is not None else {},
             control_counts=Counter(row.state for row in rows if not is_stop_all(row.key)),

@@ -72,6 +72,7 @@ class RuntimeStatus(Struct, frozen=True, kw_only=True):
 
     ``degraded_reasons``: store, disk, wal, backlog, ticks, writer, projections; empty when all is well, and
     ``troubles`` says each in words. ``oldest_unjudged_ms`` is when the oldest event that waits arrived.
+    ``warnings``: what a person should mend, in words, although all works, such as a new policy with mistakes.
     ``projection_lag`` is by how many records "what it did" is behind.
     """
 
@@ -92,3 +93,4 @@ class RuntimeStatus(Struct, frozen=True, kw_only=True):
     stop_all: bool
     restarts: int
     is_writing: bool
+    warnings: list[str] = []

@@ -39,6 +39,7 @@ class FakeRuntime:
         self.is_busy = self.is_stuck = self.is_broken = False
         self.owners: dict[str, str] = {}
         self.degraded: list[str] = []
+        self.warnings: list[str] = []
 
     def now_ms(self) -> int:
         return NOW_MS
@@ -98,7 +99,7 @@ class FakeRuntime:
         return SimpleNamespace(
             judged_to_ms=NOW_MS, oldest_unjudged_ms=None, queue=0, wal_bytes=4096, log_bytes=0, restarts=0,
             degraded_reasons=self.degraded, troubles=[f"trouble with {name}" for name in self.degraded],
-            control_counts={}, suspended_by={}, stop_all=False,
+            control_counts={}, suspended_by={}, stop_all=False, warnings=self.warnings,
         )  # fmt: skip
 
     def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:

@@ -88,9 +88,9 @@ def test_the_same_policy_has_no_changes() -> None:
              "task.create"),
         ),
         (
-            'segments = ["smb", "mid-market"]', 'segments = ["smb"]',
+            'objects = ["Lead"]\n', 'objects = ["Lead"]\nsegments = ["smb"]\n',
             ("narrows", "agents.lead-router.scope",
-             "lead-router, scope: lead with lead.*, segments mid-market and smb → lead with lead.*, segments smb"),
+             "lead-router, scope: lead with lead.* → lead with lead.*, segments smb"),
         ),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) else "",

@@ -1,0 +1,37 @@
+"""The gates of consoles on Kafka under a policy: the same rules, and its version in answer, row and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from events.codec import decode
+from events.types import AdmissionEvent, Trigger
+from tests.kafka.deciding import Offices, a_check, asked, settings_with
+from tests.standalone.test_policy import POLICY
+
+
+def test_a_console_obeys_the_policy_and_follows_its_file(offices: Offices, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    text = f'\n[people.lea]\n[policy]\nfile = "{path}"\npoll_secs = 3600\n'
+    offices.settings = settings_with(offices.settings.kafka, offices.settings.store.url, text=text)
+    office = offices.open()
+    check = a_check(
+        records=("r-1",), object="Lead", changes={"r-1": {"Phone": (1, 2)}}, authorized_by="lea",
+        trigger=Trigger("prompt"),
+    )  # fmt: skip
+    allowed = asked(office, check)
+    assert allowed.decision == "allow"
+    assert len(allowed.policy) == 64
+    records = [decode(record.value) for record in offices.cluster.read("agent.actions")]
+    assert [event.data.policy for event in records if isinstance(event, AdmissionEvent)] == [allowed.policy]
+    assert offices.one("SELECT policy FROM gate_decision WHERE decision_id = ?", allowed.decision_id) == allowed.policy
+    path.write_text(POLICY.replace("Lead.Phone", "Lead.Fax"))
+    office.policies.look()
+    denied = asked(office, check)
+    assert (denied.decision, denied.rule, denied.policy_rule) == ("deny", "policy", "scope")
+    assert denied.policy != allowed.policy
+    path.write_text("format = 9")
+    office.policies.look()
+    assert asked(office, check).policy == denied.policy
+    assert "stays in force" in office.status().warnings[0]

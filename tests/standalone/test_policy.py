@@ -1,0 +1,151 @@
+"""The runtime under a policy: its version is in every decision, and changes with its files, without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.types import AdmissionEvent, Trigger
+from governance.gate import GateDecision, GateRequest
+from governance.policy import PolicyError
+from storage import gate as gate_store
+from streams.standalone.runtime import Runtime
+from tests.standalone.test_runtime import rows
+
+Start = Callable[..., Runtime]
+POLICY = """format = 1
+max_level = 1
+[bulk]
+records_in_10_min = 100
+[delegation.reversible]
+record = { one = "autonomous" }
+[actions."record.update"]
+reversibility = "reversible"
+blast_radius = "record"
+[scopes.leads]
+objects = ["Lead"]
+fields = ["Lead.Phone"]
+[budgets.small]
+records_per_10_min = 100
+records_per_day = 100
+[approvals.team]
+approvers = ["role:operator"]
+[roles.helper]
+actions = ["record.update"]
+scopes = ["leads"]
+budget = "small"
+approval = "team"
+[agents.bot]
+role = "helper"
+owner = "lea"
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    return path
+
+
+@pytest.fixture
+def governed(start: Start, policy: Path) -> Callable[[], Runtime]:
+    toml = f"""
+[people.lea]
+[agents.bot]
+actions = ["record.*"]
+records_per_10_min = 1000
+records_per_day = 5000
+[policy]
+file = "{policy}"
+poll_secs = 3600
+"""
+    return lambda: start(toml=toml)
+
+
+def ask(runtime: Runtime, field: str = "Phone", request_id: str | None = None) -> GateDecision:
+    request = GateRequest(
+        agent_id="bot", action="record.update", object="Lead", record_ids=["r1"], changes={"r1": {field: (1, 2)}},
+        authorized_by="lea", trigger=Trigger("prompt"), request_id=request_id,
+    )  # fmt: skip
+    found: Any = runtime.check(request).result(10)
+    return found
+
+
+def test_the_version_is_in_answers_rows_and_the_log(governed: Callable[[], Runtime]) -> None:
+    runtime = governed()
+    allowed, denied = ask(runtime), ask(runtime, "Fax")
+    version = runtime.policies.policy.hash if runtime.policies.policy is not None else ""
+    assert [(one.decision, one.policy_rule, one.policy) for one in (allowed, denied)] == [
+        ("allow", "", version), ("deny", "scope", version),
+    ]  # fmt: skip
+    runtime.close()
+    link = runtime.store.connect()
+    gate_store.file_all(link)
+    assert link.execute("SELECT DISTINCT policy FROM gate_decision").fetchall() == [(version,)]
+    link.close()
+
+
+def test_the_admission_in_the_log_names_the_version(governed: Callable[[], Runtime], tmp_path: Path) -> None:
+    runtime = governed()
+    assert ask(runtime).decision == "allow"
+    runtime.dump(tmp_path / "out")
+    from events.codec import decode  # noqa: PLC0415
+
+    lines = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*actions*")).splitlines()
+    admitted = [event for event in map(decode, lines) if isinstance(event, AdmissionEvent)]
+    assert [event.data.policy for event in admitted] == [ask(runtime).policy]
+
+
+def test_a_new_version_is_in_force_without_a_restart_and_one_with_mistakes_changes_nothing(
+    governed: Callable[[], Runtime], policy: Path
+) -> None:
+    runtime = governed()
+    first = ask(runtime)
+    policy.write_text(POLICY.replace("Lead.Phone", "Lead.Fax"))
+    runtime.policies.look()
+    second = ask(runtime)
+    assert (first.decision, second.decision, second.policy_rule) == ("allow", "deny", "scope")
+    assert first.policy != second.policy
+    policy.write_text(POLICY.replace('role = "helper"', 'role = "hepler"'))
+    runtime.policies.look()
+    assert (ask(runtime, "Fax").decision, ask(runtime, "Fax").policy) == ("allow", second.policy)
+    (warning,) = runtime.status().warnings
+    assert warning == (
+        f"the policy's new version has mistakes, {second.policy[:12]} stays in force: policy.toml: agents.bot.role: no "
+        "role is called 'hepler'; did you mean helper?"
+    )
+    assert runtime.status().degraded_reasons == []
+    policy.write_text(POLICY)
+    runtime.policies.look()
+    assert (ask(runtime).policy, runtime.status().warnings) == (first.policy, [])
+
+
+def test_a_retry_gets_its_answer_with_the_version_that_decided_also_after_a_restart(
+    governed: Callable[[], Runtime], policy: Path
+) -> None:
+    runtime = governed()
+    first = ask(runtime, request_id="q")
+    runtime.close()
+    policy.write_text(POLICY.replace("records_per_day = 100", "records_per_day = 101"))
+    again = ask(governed(), request_id="q")
+    assert (again.is_repeated, again.decision_id, again.policy) == (True, first.decision_id, first.policy)
+
+
+def test_nothing_starts_with_a_policy_that_has_mistakes(governed: Callable[[], Runtime], policy: Path) -> None:
+    policy.write_text(POLICY.replace("format = 1", "format = 9"))
+    with pytest.raises(PolicyError, match="format: may not be 9; it is 1"):
+        governed()
+    policy.unlink()
+    with pytest.raises(PolicyError, match="there is no such file"):
+        governed()
+
+
+def test_without_a_policy_decisions_name_none(start: Start) -> None:
+    runtime = start()
+    assert ask(runtime).policy == ""
+    runtime.close()
+    assert rows(runtime, "SELECT DISTINCT policy FROM gate_decision") in ([], [(None,)])
