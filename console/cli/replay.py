@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from governance.settings import Settings
     from streams.replay import ReplayResult
 
+MOMENT = click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"))
 EXAMPLES = """\b
 Examples:
   tripline replay actions.jsonl --out report
   tripline replay mon.jsonl.gz tue.jsonl.gz --enforce all --out report
+  tripline replay actions.jsonl --enforce all --report --since 2026-03-09 --out report
   tripline replay dump/*.jsonl --out again        # a dump of a live log: the same output bytes
   tripline replay --from-kafka --out again        # what workers on Kafka say, key by key
 """
@@ -40,6 +43,11 @@ Examples:
 @click.option(
     "--enforce", default="", metavar="all|NAMES", help="Detectors that enforce whatever the settings say, by comma."
 )
+@click.option("--report", is_flag=True, help="Also write report.html and report.json: what would have been stopped.")
+@click.option("--since", type=MOMENT, help="Report from here on; what came before is learnt from all the same.")
+@click.option("--until", type=MOMENT, help="Report up to here.")
+@click.option("--agents", default="", metavar="NAMES", help="Report on these agents, by comma.")
+@click.option("--detectors", default="", metavar="NAMES", help="Report on these detectors, by comma.")
 @click.option(
     "--config",
     envvar="TRIPLINE_CONFIG",
@@ -55,6 +63,11 @@ def command(
     engine: str,
     out: Path,
     enforce: str,
+    report: bool,
+    since: datetime | None,
+    until: datetime | None,
+    agents: str,
+    detectors: str,
     config: Path | None,
     as_json: bool,
     quiet: bool,
@@ -65,30 +78,51 @@ def command(
     logs and settings give the same bytes. Raw files are put into the order of time, source and id; a dump of input
     partitions (with logoffset and loggedat) is replayed exactly as it was live, from its beginning.
 
+    --report tells what the findings would have meant: how often each detector speaks per agent-month (with the 95 %
+    upper bound, also after each agent's first week), who would have been stopped when and why, how many records were
+    changed before a stop, and what would have been refused after it, with a picture of each.
+
     Exit code 0: done, whatever was found. 1: a file can't be read or written, or the settings are wrong.
     """
-    from streams.replay import replay
+    from streams.replay import Wanted, replay, replay_and_report
     from streams.replay.dump import NotADump
 
     if bool(logs) == from_kafka:
         raise click.UsageError("name log files, or say --from-kafka; one of the two")
+    if not report and (since or until or agents or detectors):
+        raise click.UsageError("--since, --until, --agents and --detectors say what to report on: add --report")
     settings = _settings(config, enforce)
+    wanted = Wanted(
+        since_ms=_ms(since),
+        until_ms=_ms(until),
+        agents=_names(agents),
+        detectors=_known(_names(detectors), "--detectors"),
+    )
     began = time.perf_counter()
     meter = None if quiet or not sys.stderr.isatty() else Meter(began)
     gc.disable()  # records hold no cycles; the collector would walk every one of them again and again
     try:
         with _logs(logs, settings, keep, engine, meter) as paths:
-            result = replay(paths, settings, out, progress=meter)
+            if report:
+                result, told = replay_and_report(paths, settings, out, wanted, progress=meter)
+            else:
+                result, told = replay(paths, settings, out, progress=meter), None
     except (OSError, EOFError, NotADump) as problem:
         raise click.ClickException(f"{problem}") from None
     finally:
         gc.enable()
     if meter is not None:
         meter.done()
+    if told is not None:
+        from console.cli.replay_report import render
+
+        (out / "report.html").write_text(render(told), encoding="utf-8")
     if as_json:
         click.echo((out / "summary.json").read_text(), nl=False)
         return
     _say(result, out, time.perf_counter() - began)
+    if told is not None:
+        click.echo(f"Report: {out / 'report.html'}")
 
 
 @contextmanager
@@ -134,15 +168,29 @@ class Meter:
         click.echo("\r" + " " * 50 + "\r", err=True, nl=False)
 
 
+def _ms(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def _names(by_comma: str) -> frozenset[str]:
+    return frozenset(name.strip() for name in by_comma.split(",") if name.strip())
+
+
+def _known(names: frozenset[str], option: str) -> frozenset[str]:
+    from detectors.discovery import discover
+
+    known = discover()
+    for name in sorted(names):
+        if name not in known:
+            raise click.UsageError(f"{option}: unknown detector {name!r}; known: {', '.join(known)}")
+    return names
+
+
 def _settings(config: Path | None, enforce: str) -> Settings:
     from detectors.discovery import DetectorSettingsError, discover
     from governance.settings import SettingsError, parse_settings
 
-    known = discover()
-    names = list(known) if enforce == "all" else [name.strip() for name in enforce.split(",") if name.strip()]
-    for name in names:
-        if name not in known:
-            raise click.UsageError(f"--enforce: unknown detector {name!r}; known: {', '.join(known)}")
+    names = list(discover()) if enforce == "all" else sorted(_known(_names(enforce), "--enforce"))
     overrides = {f"detectors.{name}.mode": "enforce" for name in names}
     try:
         text = None if config is None else config.read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ Such a dump can be replayed exactly: ticks, policy versions, scores and control 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from streams.records import Entry
 from streams.replay.drive import Sink
 from streams.replay.reader import BadLine, blocks_of_lines, open_log
 from streams.replay.span import Span
-from streams.routing import CRM, INPUT_TOPICS
+from streams.routing import ACTIONS, CRM, INPUT_TOPICS
 
 MANIFEST = "manifest.json"
 _BATCH = 5_000
@@ -73,11 +73,17 @@ def is_dump(path: Path) -> bool:
 
 
 def replay_dump(
-    paths: Iterable[Path], topologies: Sequence[Topology], sink: Sink, bad: list[BadLine], span: Span
+    paths: Iterable[Path],
+    topologies: Sequence[Topology],
+    sink: Sink,
+    bad: list[BadLine],
+    span: Span,
+    see: Callable[[Iterable[tuple[int, Event]]], None] | None = None,
 ) -> None:
     """Give each partition's records to its stage at their own offsets and times; ``span`` counts producers' events.
 
-    ``topologies``: the stages of each partition, by its number.
+    ``topologies``: the stages of each partition, by its number. ``see`` is given the records of agents, with their
+    times, before they are judged.
     """
     stages = [topology.stages() for topology in topologies]
     reached: dict[tuple[str, int], int] = {}
@@ -93,10 +99,19 @@ def replay_dump(
                     raise NotADump(f"{path.name}: offset {entry[0]} of {topic} stands after {last}")
                 last = entry[0]
             reached[topic, index] = last
+            if see is not None and topic == ACTIONS:
+                see((at_ms, event) for _, at_ms, event in entries)
             sink(stages[index][topic].process(entries))
             told = [at_ms for _, at_ms, event in entries if _is_told(topic, event)]
             if told:
                 span.take(told[0], told[-1], len(told))
+
+
+def records_of(path: Path) -> Iterator[tuple[int, Event]]:
+    """When the log took each record of a dump that can be read, and the record. Raises NotADump."""
+    for _, entries in _batches(path, []):
+        for _, at_ms, event in entries:
+            yield at_ms, event
 
 
 def _is_told(topic: str, event: Event) -> bool:

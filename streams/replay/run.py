@@ -26,7 +26,9 @@ from streams.replay.authority import Authority
 from streams.replay.drive import Drive
 from streams.replay.dump import is_dump, manifest_of, replay_dump
 from streams.replay.reader import BadLine, Item, OutOfOrder, first_time_ms, read
+from streams.replay.report import Report, Wanted, make_report
 from streams.replay.span import Span
+from streams.replay.watching import Watching
 
 Progress = Callable[[int], None]
 
@@ -37,7 +39,7 @@ FILES = {
     "alert": "alerts.jsonl",
     "dead_letter": "dead_letters.jsonl",
 }
-SUMMARY = "summary.json"
+SUMMARY, REPORT = "summary.json", "report.json"
 GAP_MS = 180 * DAY_MS
 """A gap in a raw file after which a few last events are taken for wrong clocks, not for the future."""
 _encode = msgspec.json.encode
@@ -65,8 +67,9 @@ class ReplayResult(Struct, frozen=True, kw_only=True):
 class Writer:
     """Writes outputs to files in a folder beside the target, which take their names when all is done."""
 
-    def __init__(self, folder: Path, engine_id: str, authority: Authority) -> None:
+    def __init__(self, folder: Path, engine_id: str, authority: Authority, watching: Watching | None) -> None:
         self.engine_id = engine_id
+        self.watching = watching
         self.authority = authority
         self.written: Counter[str] = Counter()
         self.findings: dict[str, Counter[str]] = {}
@@ -95,10 +98,13 @@ class Writer:
         said = event.data
         self.findings.setdefault(said.detector, Counter())[said.action_taken] += 1
         decided = self.authority.request(output.key, said, output.at_ms)
+        is_trip = decided is not None and decided.data.state == "suspended"
         if decided is not None:
             self.write("control", decided)
-            if decided.data.state == "suspended":
-                self.suspended[decided.data.agent_id] = None
+        if is_trip:
+            self.suspended[said.agent_id] = None
+        if self.watching is not None:
+            self.watching.hear(output.key, said, output.at_ms, is_trip=is_trip)
 
 
 def replay(
@@ -109,20 +115,50 @@ def replay(
     A dump of input partitions is replayed exactly; raw files are put in (time, source, id) order with synthetic
     ticks. Raises OSError for files that can't be read or written, NotADump for a dump that is damaged.
     """
+    return _replay(paths, settings, out, engine_id, progress, None)[0]
+
+
+def replay_and_report(
+    paths: Sequence[Path],
+    settings: Settings,
+    out: Path,
+    wanted: Wanted,
+    *,
+    engine_id: str = "replay",
+    progress: Progress | None = None,
+) -> tuple[ReplayResult, Report]:
+    """The same, and what its findings would have meant, also written to ``out`` as report.json."""
+    result, watching = _replay(paths, settings, out, engine_id, progress, wanted)
+    if watching is None:
+        raise RuntimeError("a report was asked for and nothing was watched")
+    report = make_report(watching, paths, wanted, is_dump=result.mode == "dump")
+    (out / REPORT).write_bytes(msgspec.json.format(_encode(report), indent=2) + b"\n")
+    return result, report
+
+
+def _replay(
+    paths: Sequence[Path],
+    settings: Settings,
+    out: Path,
+    engine_id: str,
+    progress: Progress | None,
+    wanted: Wanted | None,
+) -> tuple[ReplayResult, Watching | None]:
     out.mkdir(parents=True, exist_ok=True)
+    watches = wanted is not None
     with tempfile.TemporaryDirectory(prefix=".replay-", dir=out) as name:
         folder = Path(name)
         if is_dump(paths[0]):
-            result = _dump(paths, settings, folder)
+            result, watching = _dump(paths, settings, folder, watches=watches)
         else:
             try:
-                result = _raw(paths, settings, folder, engine_id, progress, external=False)
+                result, watching = _raw(paths, settings, folder, engine_id, progress, watches=watches, external=False)
             except OutOfOrder:
-                result = _raw(paths, settings, folder, engine_id, progress, external=True)
+                result, watching = _raw(paths, settings, folder, engine_id, progress, watches=watches, external=True)
         (folder / SUMMARY).write_bytes(msgspec.json.format(_encode(result), indent=2) + b"\n")
         for file in (*FILES.values(), SUMMARY):
             shutil.move(folder / file, out / file)
-    return result
+    return result, watching
 
 
 def _raw(
@@ -132,15 +168,19 @@ def _raw(
     engine_id: str,
     progress: Progress | None,
     *,
+    watches: bool,
     external: bool,
-) -> ReplayResult:
+) -> tuple[ReplayResult, Watching | None]:
     stages = topology(settings, engine_id)
-    writer = Writer(folder, engine_id, Authority(settings, engine_id))
+    watching = Watching([stages], has_admissions=False) if watches else None
+    writer = Writer(folder, engine_id, Authority(settings, engine_id), watching)
     bad: list[BadLine] = []
     span = Span()
     try:
         drive = Drive(stages, engine_id, settings.engine.tick_secs * 1000, writer.take)
         for items in without_wrong_clocks(read(paths, bad, external=external), bad):
+            if watching is not None:
+                watching.see((item[0], item[4]) for item in items)
             drive.feed(items)
             span.take(items[0][0], items[-1][0], len(items))
             if progress is not None:
@@ -149,25 +189,28 @@ def _raw(
         _dead_letters(bad, writer)
     finally:
         writer.close()
-    return _result("raw", writer, [stages], span, bad, settings)
+    return _result("raw", writer, [stages], span, bad, settings), watching
 
 
-def _dump(paths: Sequence[Path], settings: Settings, folder: Path) -> ReplayResult:
+def _dump(
+    paths: Sequence[Path], settings: Settings, folder: Path, *, watches: bool
+) -> tuple[ReplayResult, Watching | None]:
     manifest = manifest_of(paths)
     engine_id = manifest.engine_id if manifest else "main"
     topic_ids, partitions = (manifest.topic_ids, manifest.partitions) if manifest else (None, 1)
     stages = [topology(settings, engine_id, topic_ids, index) for index in range(partitions)]
     for one in stages:
         one.portfolio.sources = partitions
-    writer = Writer(folder, engine_id, Authority(settings, engine_id))
+    watching = Watching(stages, has_admissions=True) if watches else None
+    writer = Writer(folder, engine_id, Authority(settings, engine_id), watching)
     bad: list[BadLine] = []
     span = Span()
     try:
-        replay_dump(paths, stages, writer.take, bad, span)
+        replay_dump(paths, stages, writer.take, bad, span, None if watching is None else watching.see)
         _dead_letters(bad, writer)
     finally:
         writer.close()
-    return _result("dump", writer, stages, span, bad, settings)
+    return _result("dump", writer, stages, span, bad, settings), watching
 
 
 def without_wrong_clocks(blocks: Iterable[list[Item]], bad: list[BadLine]) -> Iterator[list[Item]]:
