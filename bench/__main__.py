@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {
     "replay": "-m bench.replay",
-    "deals": "-m bench.deals",
+    "deals": "-m bench.deal_events",
+    "deal-risk": "-m bench.deals",
     "decode": "-m bench.decode",
     "embedded": "-m bench.standalone embedded --events 60000",
     "ingest": "-m bench.standalone ingest --secs 10",

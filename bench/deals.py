@@ -1,187 +1,198 @@
-"""How many deal events a core judges per second: decode, de-duplicate, features, score, reasons, outputs.
+"""Deal risk on BPIC2017's development months: three cuts, alerts, and cold starts.
 
-    python -m bench.deals [--deals 20000] [--days 2] [--rate 5] [--events 200000]
+    python -m bench.deals [--log FILE] [--only cuts|cold] [--draws 20] [--cut UNTIL:TEST …]
 
-The log is invented with a fixed seed: ``--deals`` open deals, each with about ``--rate`` activities a working day in
-bursts, now and then a change; ticks where the stages ask for one, as ``tripline replay`` lays them out. CPU time of
-one process is reported. Few deals over many days (``--deals 500 --days 60 --rate 0.5``) is a sparse stream, where
-time alone moves most scores and a tick stands between any two records.
+**Cuts.** For each, all is trained on what was known at the first date, and judged on the Mondays up to the second:
+``tripline deals backtest``'s model, beside full boosting (interactions allowed, the same features and labels) and the
+rule "silent for 14 days". Alerts are looked at daily.
+**Cold starts.** Of the cases closed before 2016-06-01, n are drawn (same seed each time), the model trains on these
+alone, and is judged on the Mondays of the second cut; means over the draws. Nothing is chosen by these figures here.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
-import random
+import gzip
+import os
+import sys
 import time
-from collections import Counter
-from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-import msgspec
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from events.codec import decode_input, encode
-from events.times import DAY_MS, format_ms
-from events.types import (
-    ActivityEvent,
-    Actor,
-    ChangeEvent,
-    CrmActivity,
-    CrmChange,
-    Participant,
-)
-from governance.settings import Deals
-from streams.deals import DealsStage
-from streams.portfolio import PortfolioStage
-from streams.records import Output, Partition
-from streams.ticks import tick_event
+import numpy as np
+from threadpoolctl import threadpool_limits
 
-START_MS = 1_772_442_000_000
-TICK_MS = 10_000
-STAGES = ("Prospecting", "Qualification", "Demo", "Proposal", "Negotiation")
+from events.adapters.mapping import Mapping, parse_mapping, zone_of
+from events.adapters.tables import csv_rows
+from scoring.backtest import anchor, boosting, figures, run, train
+from scoring.backtest.clock import instant_ms, snapshots
+from scoring.backtest.features import Frame, Reader
+from scoring.backtest.log import NEVER, EventLog
+from scoring.backtest.reading import read
+from scoring.backtest.story import complete
+from scoring.backtest.tables import Tables, chance
+
+ROOT = Path(__file__).resolve().parent.parent
+LOG = ROOT.parent / "shared" / "data" / "bpic2017" / "events.csv.gz"
+MAPPING = ROOT / "docs" / "examples" / "bpic2017.toml"
+CUTS = ("2016-05-01:2016-06-10", "2016-06-01:2016-07-18", "2016-07-01:2016-07-26")
+COLD = (20, 40, 80, 200, 1_000)
+COLD_CUT = CUTS[1]
+HORIZON_DAYS = 14
+FULL = boosting.Settings(leaves=15, is_additive=False)
+ALERTS = (("rule", "rule_14_days"), ("p_lost", "score_same_volume"), ("early", "early_same_volume"))
+ALERT_CUT = "2016-04-01:2016-07-26"
+"""Alerts need months: in a few weeks most losses begin before them or end after them."""
+Numbers = dict[str, float]
 
 
-def change(number: int, deal: int, at_ms: int, op: str, **fields: str) -> ChangeEvent:
-    data = CrmChange(
-        object="Opportunity",
-        record_id=f"006A{deal}",
-        deal_id=f"006A{deal}",
-        op=op,  # type: ignore[arg-type]
-        changes={name: (None, value) for name, value in fields.items()},
-        actor=Actor("human", "user:005B2"),
-        committed_at=format_ms(at_ms),
-        system="salesforce",
+class Bench:
+    """The log, and questions to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.mapping: Mapping = parse_mapping(MAPPING.read_text(encoding="utf-8"))
+        self.zone = zone_of(self.mapping)
+        with gzip.open(path) as stream:
+            self.log: EventLog = read(csv_rows(stream), self.mapping).log
+
+    def moments(self, cut: str) -> tuple[int, int]:
+        """The cut and the last instant of "UNTIL:TEST"."""
+        first, _, last = cut.partition(":")
+        end = datetime.fromisoformat(last) + timedelta(days=1)
+        return instant_ms(datetime.fromisoformat(first), self.zone), instant_ms(end, self.zone) - 1
+
+    def test(self, cut: str) -> tuple[Frame, np.ndarray, np.ndarray]:
+        """Rows to judge by, and their labels: lost, lost within the horizon."""
+        cut_ms, until_ms = self.moments(cut)
+        case, at_ms = self.log.open_at(snapshots(cut_ms, until_ms, "weekly", self.zone))
+        is_ended, is_lost, _, is_soon = run.labels(self.log, case, at_ms, HORIZON_DAYS)
+        reader = Reader(self.log, complete(self.mapping, self.log.known_at(cut_ms)), self.zone)
+        return reader.rows(case[is_ended], at_ms[is_ended]), is_lost[is_ended], is_soon[is_ended]
+
+
+def cuts(bench: Bench, wanted: tuple[str, ...]) -> None:
+    """The table of the cuts, and of their alerts."""
+    ours, full, rule, alerts = [], [], [], []
+    for cut in wanted:
+        cut_ms, until_ms = bench.moments(cut)
+        began = time.process_time()
+        result = run.run(bench.log, bench.mapping, bench.zone, run.Question(cut_ms, until_ms))
+        secs = time.process_time() - began
+        lost, soon = (result.report[name] for name in ("lost", "lost_within_horizon"))
+        ours.append(_told(lost, soon))
+        rule.append({"auc": lost["rule_14_days_auc"], "soon_auc": soon["rule_14_days_auc"]})
+        full.append(_full(bench, cut))
+        alerts.append(result.report["alerts"])
+        _line(f"{cut.replace(':', ' → ')}: tables", ours[-1], f"{secs:.0f} s of CPU, {lost['rows']:,} rows")
+        _line("  full boosting", full[-1])
+        _line("  silent for 14 days", rule[-1])
+    for name, found in (("tables", ours), ("full boosting", full), ("silent for 14 days", rule)):
+        _line(f"mean: {name}", _mean(found))
+    cut_ms, until_ms = bench.moments(ALERT_CUT)
+    long = run.run(bench.log, bench.mapping, bench.zone, run.Question(cut_ms, until_ms))
+    for cut, found in zip((*wanted, ALERT_CUT), (*alerts, long.report["alerts"]), strict=True):
+        for name, key in ALERTS:
+            row = found[key]
+            lead = "/".join(f"{days:.0f}" for days in row["lead_days"])
+            told = f"precision {row['precision']:.3f}  recall {row['recall']:.3f}  lead {lead} days"
+            print(f"alerts {cut} {name:<12} {row['alerted']:>5}  {told}")
+
+
+def cold(bench: Bench, draws: int) -> None:
+    """The table of cold starts, for loss in the end."""
+    frame, is_lost, _ = bench.test(COLD_CUT)
+    cut_ms, _ = bench.moments(COLD_CUT)
+    known = bench.log.known_at(cut_ms)
+    closed = np.flatnonzero(known.ended_ms != NEVER)
+    draw = np.random.default_rng(figures.SEED)
+    for count in COLD:
+        found: dict[str, list[Numbers]] = {}
+        for _ in range(draws):
+            chosen = np.zeros(len(known.cases), dtype=bool)
+            chosen[draw.choice(closed, count, replace=False)] = True
+            for name, model in _cold_models(bench, known.only(chosen), cut_ms):
+                scores = chance(model.scores(frame))
+                found.setdefault(name, []).append(_cold_figures(scores, is_lost))
+        for name, rows in found.items():
+            _line(f"{count} closed: {name}", _mean(rows), f"AUC sd {np.std([row['auc'] for row in rows]):.3f}")
+
+
+def _cold_models(bench: Bench, known: EventLog, cut_ms: int) -> list[tuple[str, Tables]]:
+    rows = train.gather(known, bench.mapping, bench.zone, cut_ms, HORIZON_DAYS)
+    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
+    chosen = train.train(known, bench.mapping, bench.zone, cut_ms, HORIZON_DAYS)
+    anchored = train.fit_hand(rows, np.arange(len(rows.weight)), rows.is_lost)
+    return [("hand, not fitted", prior), ("hand, fitted", anchored), (f"chosen ({chosen.kind})", chosen.lost)]
+
+
+def _cold_figures(scores: np.ndarray, labels: np.ndarray) -> Numbers:
+    return {
+        "auc": figures.auc(scores, labels) or 0.0,
+        "brier": figures.brier(scores, labels),
+        "ece": figures.calibration_error(scores, labels),
+    }
+
+
+def _full(bench: Bench, cut: str) -> Numbers:
+    """Full boosting on the same features and labels, completion and weights included."""
+    cut_ms, _ = bench.moments(cut)
+    frame, is_lost, is_soon = bench.test(cut)
+    rows = train.gather(bench.log.known_at(cut_ms), bench.mapping, bench.zone, cut_ms, HORIZON_DAYS)
+    first = train.fit_lost(rows, train.cut_features(rows), train.fit_additive)
+    ripe = rows.is_ripe_soon
+    found = []
+    for target, chosen in ((train.completed(rows, first), ripe | True), (rows.is_lost_soon, ripe)):
+        made = boosting.booster(rows.frame.values[chosen], target[chosen], rows.weight[chosen], FULL)
+        with threadpool_limits(1):
+            found.append(made.predict_proba(frame.values)[:, 1])
+    lost, soon = (
+        figures.measure(scores, labels, frame.at_ms) for scores, labels in zip(found, (is_lost, is_soon), strict=True)
     )
-    return ChangeEvent(specversion="1.0", id=f"c-{number}", source="/crm/sf", time=format_ms(at_ms), data=data)
+    return _told(lost, soon)
 
 
-def activity(number: int, deal: int, at_ms: int, draw: random.Random) -> ActivityEvent:
-    inbound = draw.random() < 0.4
-    data = CrmActivity(
-        kind=draw.choice(("email", "email", "email", "call", "meeting")),
-        direction="inbound" if inbound else "outbound",
-        deal_id=f"006A{deal}",
-        participants=[Participant(contact_id=f"003C{deal}-{draw.randrange(3)}", role="buyer", executive=False)],
-        occurred_at=format_ms(at_ms),
-        logged_by=Actor("human", "user:005B2"),
-        system="outreach",
-    )
-    return ActivityEvent(specversion="1.0", id=f"a-{number}", source="/crm/sf", time=format_ms(at_ms), data=data)
+def _told(lost: dict[str, Any], soon: dict[str, Any]) -> Numbers:
+    return {
+        "auc": lost["auc"],
+        "brier": lost["brier"],
+        "ece": lost["calibration_error"],
+        "top_5": lost["precision_top_5_of_80"],
+        "soon_auc": soon["auc"],
+        "soon_brier": soon["brier"],
+        "soon_ece": soon["calibration_error"],
+    }
 
 
-def lines(deals: int, days: float, rate: float, events: int, seed: int = 7) -> list[tuple[int, bytes]]:
-    """(time, line) in time order."""
-    draw = random.Random(seed)
-    made = []
-    number = 0
-    for deal in range(deals):
-        opened = START_MS + int(draw.random() * days * DAY_MS / 4)
-        number += 1
-        close = format_ms(opened + draw.randrange(20, 90) * DAY_MS)[:10]
-        made.append((opened, encode(change(
-            number, deal, opened, "create", name=f"Deal {deal}", account=f"Account {deal % 300}", stage="Prospecting",
-            amount=f"{draw.randrange(5, 200)}000.00", currency="EUR", close_date=close, owner_id=f"user:{deal % 800}",
-            manager_id=f"user:m{deal % 100}",
-        ))))  # fmt: skip
-        at = float(opened)
-        while len(made) < events:
-            at += draw.expovariate(rate / 4) * DAY_MS
-            if at > START_MS + days * DAY_MS:
-                break
-            for _ in range(draw.randrange(1, 8)):
-                number += 1
-                at += draw.randrange(60_000, 3_600_000)
-                if draw.random() < 0.08:
-                    made.append((int(at), encode(change(
-                        number, deal, int(at), "update", stage=draw.choice(STAGES),
-                        next_step=draw.choice(("Call", "Send", "")), amount=f"{draw.randrange(5, 200)}000.00",
-                    ))))  # fmt: skip
-                else:
-                    made.append((int(at), encode(activity(number, deal, int(at), draw))))
-    made.sort(key=lambda item: item[0])
-    return made[:events]
+def _mean(rows: list[Numbers]) -> Numbers:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-class Driver:
-    """Lays ticks where they matter, feeds the portfolio, counts outputs."""
-
-    def __init__(self) -> None:
-        settings = Deals()
-        self.deals = DealsStage(Partition("bench", "crm.events", "crm.events"), settings)
-        self.portfolio = PortfolioStage(Partition("bench", "portfolio", "portfolio"), settings)
-        self.offset = self.out_offset = 0
-        self.counts: Counter[str] = Counter()
-        self.ticks = 0
-        self.published: list[Output] = []
-
-    def give(self, entries: list) -> None:
-        outputs = self.deals.process(entries)
-        records = []
-        for output in outputs:
-            self.counts[output.kind] += 1
-            if output.kind == "risk":
-                self.published.append(output)
-            else:
-                records.append((self.out_offset, output.at_ms, output.event))
-                self.out_offset += 1
-        more = self.portfolio.process(records)
-        self.published += more
-        self.counts.update(output.kind for output in more)
-
-    def run(self, items: Iterator[tuple[int, bytes]]) -> int:
-        held: list = []
-        tick = None
-        count = 0
-        for at_ms, line in items:
-            count += 1
-            if tick is None:
-                tick = at_ms // TICK_MS
-            while at_ms // TICK_MS > tick:
-                if held:
-                    self.give(held)
-                    held = []
-                due = self.deals.next_due_ms()
-                last = at_ms // TICK_MS
-                wanted = last if due is None else min(last, max(tick + 1, -(-due // TICK_MS)))
-                self.offset += wanted - tick
-                tick = wanted
-                self.give([(self.offset, tick * TICK_MS, tick_event("bench", tick * TICK_MS))])
-                self.offset += 1
-                self.ticks += 1
-            held.append((self.offset, at_ms, decode_input(line)))
-            self.offset += 1
-        self.give(held)
-        return count
+def _line(name: str, numbers: Numbers, more: str = "") -> None:
+    told = "  ".join(f"{key} {value:.4f}" for key, value in numbers.items())
+    print(f"{name:<36} {told}  {more}".rstrip(), flush=True)
 
 
-def main() -> None:
+def main() -> int:
+    """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--deals", type=int, default=20_000)
-    parser.add_argument("--days", type=float, default=2.0)
-    parser.add_argument("--rate", type=float, default=5.0, help="activities a day and deal")
-    parser.add_argument("--events", type=int, default=200_000)
-    args = parser.parse_args()
-    items = lines(args.deals, args.days, args.rate, args.events)
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    driver = Driver()
-    begin = time.process_time()
-    count = driver.run(iter(items))
-    judged = time.process_time() - begin
-    begin = time.process_time()
-    for _, line in items:
-        decode_input(line)
-    decoded = time.process_time() - begin
-    begin = time.process_time()
-    for output in driver.published:
-        msgspec.json.encode(output.event)
-    encoded = time.process_time() - begin
-    print(f"{count} events, {dict(driver.counts)}, {driver.ticks} ticks")
-    print(f"{count / judged:,.0f} events/s of CPU, decode to outputs: {judged / count * 1e6:.2f} µs an event")
-    print(
-        f"of which decoding {decoded / count * 1e6:.2f} µs; encoding what is published: +{encoded / count * 1e6:.2f} µs"
-    )
+    parser.add_argument("--log", type=Path, default=LOG)
+    parser.add_argument("--only", choices=("cuts", "cold"))
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--cut", action="append", metavar="UNTIL:TEST", help="instead of the three, such as " + CUTS[0])
+    asked = parser.parse_args()
+    if not asked.log.exists():
+        parser.error(f"{asked.log} is not there: name BPIC2017's events with --log")
+    bench = Bench(asked.log)
+    if asked.only != "cold":
+        cuts(bench, tuple(asked.cut or CUTS))
+    if asked.only != "cuts":
+        cold(bench, asked.draws)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -81,14 +81,15 @@ def _curves(report: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def _alerts(found: dict[str, Any]) -> dict[str, Any] | None:
     if not found:
         return None
-    rule, score = found["rule_14_days"], found["score_same_volume"]
+    rule, score, early = (found[name] for name in ("rule_14_days", "score_same_volume", "early_same_volume"))
     nothing = [0] * 12
     rows = [("silent for 14 days", rule), (f"p_lost ≥ {score['threshold']:.2f}, same volume", score)]
+    rows.append((f"p_lost − p_soon / 4 ≥ {early['threshold']:.2f}, same volume", early))
     rows += [(f"p_lost ≥ {each['threshold']:.2f}", each) for each in found["score_at"]]
     return {
         "cases": found["cases"],
         "rows": rows,
-        "plot": plots.leads(score["leads"] or nothing, rule["leads"] or nothing),
+        "plot": plots.leads(early["leads"] or nothing, rule["leads"] or nothing),
     }
 
 

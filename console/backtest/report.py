@@ -12,7 +12,7 @@ from scoring.backtest.train import BLEND_TO, HAND_BELOW, Model
 
 KINDS = {
     "hand": f"hand scorecard, fitted a little: fewer than {HAND_BELOW} closed cases",
-    "blend": f"mean of hand scorecard and additive model: up to {BLEND_TO:,} closed cases",
+    "blend": f"mean of hand scorecard and learned tables: up to {BLEND_TO:,} closed cases",
     "additive": "additive tables, learned",
 }
 UNPROVEN = "the model is unproven: so few closed cases say little, whatever the figures below are"

@@ -1,4 +1,8 @@
-"""First alerts: looked at daily, a case is alerted once, when its score first reaches a threshold."""
+"""First alerts: looked at daily, a case is alerted once, when its score first reaches a threshold.
+
+A loss that comes tomorrow can't be helped. So beside ``p_lost`` there is an *early* score, p_lost − p_soon / 4: with as
+many alerts it gives up a little precision for time to act.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from events.times import DAY_MS
 from scoring.backtest.log import NEVER, EventLog, Floats, Ints
 
 SILENT_DAYS = 14.0
+SOON_SHARE = 0.25
 THRESHOLDS = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
@@ -49,16 +54,20 @@ def same_volume(case: Ints, scores: Floats, wanted: int) -> float:
     return float(ordered[min(max(wanted, 1), len(ordered)) - 1]) if len(ordered) else 1.0
 
 
-def compare(log: EventLog, case: Ints, at_ms: Ints, p_lost: Floats, silence: Floats) -> dict[str, Any]:
-    """The rule "silent for 14 days" beside the score at the same volume, and at fixed thresholds."""
+def compare(log: EventLog, case: Ints, at_ms: Ints, p_lost: Floats, p_soon: Floats, silence: Floats) -> dict[str, Any]:
+    """The rule "silent for 14 days" beside both scores at the same volume, and ``p_lost`` at fixed thresholds."""
     seen = np.unique(case)
     rule = first_over(case, at_ms, silence, SILENT_DAYS)
-    threshold = same_volume(case, p_lost, len(rule[0]))
+
+    def told(scores: Floats, threshold: float) -> dict[str, Any]:
+        return {"threshold": threshold} | judged(log, seen, *first_over(case, at_ms, scores, threshold))
+
+    early = p_lost - SOON_SHARE * p_soon
+    volume = len(rule[0])
     return {
         "cases": len(seen),
         "rule_14_days": judged(log, seen, *rule),
-        "score_same_volume": {"threshold": threshold} | judged(log, seen, *first_over(case, at_ms, p_lost, threshold)),
-        "score_at": [
-            {"threshold": each} | judged(log, seen, *first_over(case, at_ms, p_lost, each)) for each in THRESHOLDS
-        ],
+        "score_same_volume": told(p_lost, same_volume(case, p_lost, volume)),
+        "early_same_volume": told(early, same_volume(case, early, volume)),
+        "score_at": [told(p_lost, each) for each in THRESHOLDS],
     }

@@ -14,8 +14,7 @@ from scoring.backtest.log import Floats
 from scoring.backtest.tables import BY_STATE, Bins, Tables, cells, chance
 
 STRENGTH = 6.0
-"""Penalty of a squared step away from the hand's; each closed case weighs 1."""
-BASE_STRENGTH = 0.5
+"""Penalty of a squared step away from the hand's, the base included; each closed case weighs 1."""
 _STEPS = 40
 
 SILENCE = ((7.0, 0.3), (14.0, 0.4), (21.0, 0.4), (30.0, 0.4))
@@ -62,7 +61,7 @@ def hand(risk: Risk, states: list[str], names: list[str]) -> Tables:
 
 
 def fit(prior: Tables, frame: Frame, target: Floats, weight: Floats) -> Tables:
-    """The scorecard's steps moved as far as the closed cases ask for; ``weight`` is 1 / rows of the case.
+    """The scorecard's steps moved as far as the closed cases ask for; ``weight``: a case's rows have 1 together, or so.
 
     Steps that no row tells apart stay as they are. Targets may lie between 0 and 1.
     """
@@ -70,7 +69,6 @@ def fit(prior: Tables, frame: Frame, target: Floats, weight: Floats) -> Tables:
         return prior
     design, offset, places = _steps(prior, frame)
     penalty = np.eye(design.shape[1]) * STRENGTH
-    penalty[0, 0] = BASE_STRENGTH
     found = np.zeros(design.shape[1])
     for _ in range(_STEPS):
         p = chance(offset + design @ found)

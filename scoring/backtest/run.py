@@ -170,7 +170,7 @@ def _alerts(
         if not len(case):
             return {}
         said = predict(reader, model, case, at_ms)
-    return alerts.compare(log, said.case, said.at_ms, said.p_lost, said.silence)
+    return alerts.compare(log, said.case, said.at_ms, said.p_lost, said.p_soon, said.silence)
 
 
 def _check(log: EventLog, zone: ZoneInfo, asked: Question) -> None:

@@ -102,13 +102,12 @@ def cut(frame: Frame, by_state: Sequence[str], states: int, *, most: int, most_b
     return [bins for bins in found if any(len(cuts) for cuts in bins.cuts) or _some_missing(bins, frame)]
 
 
-def mean(models: Sequence[Tables]) -> Tables:
-    """The mean of the models' log-odds, as one model; tables on the same cuts become one."""
-    share = 1 / len(models)
+def mean(models: Sequence[Tables], shares: Sequence[float]) -> Tables:
+    """The weighted mean of the models' log-odds, as one model; tables on the same cuts become one."""
     places: dict[int, int] = {}
     bins: list[Bins] = []
     points: list[Floats] = []
-    for model in models:
+    for share, model in zip(shares, models, strict=True):
         for each, table in zip(model.bins, model.points, strict=True):
             at = places.setdefault(id(each), len(bins))
             if at == len(bins):
@@ -116,7 +115,8 @@ def mean(models: Sequence[Tables]) -> Tables:
                 points.append(table * share)
             else:
                 points[at] = points[at] + table * share
-    return Tables(sum(model.base for model in models) * share, bins, points)
+    base = sum(share * model.base for share, model in zip(shares, models, strict=True))
+    return Tables(base, bins, points)
 
 
 def _row(bins: Bins, frame: Frame) -> Ints | int:

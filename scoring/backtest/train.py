@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -17,8 +18,11 @@ from scoring.backtest.log import NEVER, Bools, EventLog, Floats, Ints
 from scoring.backtest.story import complete
 from scoring.backtest.tables import Tables, chance
 
-HAND_BELOW, BLEND_TO = 100, 1_000
-"""Closed cases: fewer than 100, the anchored hand scorecard; up to 1,000, the mean of it and the additive model."""
+HAND_BELOW, BLEND_TO = 80, 1_000
+"""Closed cases: fewer than 80, the anchored hand scorecard; up to 1,000, its mean with the smooth model; above, the
+mean of boosting and the smooth model."""
+HALF_TRUSTED = 200
+"""With n closed cases, the smooth model's share of the mean is n / (n + 200)."""
 HALF_LIFE_DAYS = 90.0
 UNRIPE_DAYS = 45
 """The first pass leaves these last days out: of their cases mostly the quick ones have ended."""
@@ -29,7 +33,11 @@ MIN_OF_EACH = 20
 MOST, MOST_BY_STATE, LEAST = 64, 32, 50
 BOOSTING, SMOOTH = boosting.Settings(), smooth.Settings()
 
+SOON_BASE = -1.0
+"""Fewer are lost within the horizon than in the end: where the hand scorecard begins for that."""
+
 Kind = Literal["hand", "blend", "additive"]
+Fit = Callable[[Frame, Floats, Floats, list[tables.Bins]], Tables]
 
 
 class Model(NamedTuple):
@@ -61,7 +69,6 @@ class Known(NamedTuple):
     is_lost_soon: Floats
     is_ripe_soon: Bools
     weight: Floats
-    per_case: Floats
     days_before: Floats
     standing: Frame
     by_state: list[str]
@@ -75,8 +82,8 @@ def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_
     won_cases, lost_cases = _closed(known, cut_ms, zone)
     rows = gather(known, mapping, zone, cut_ms, horizon_days)
     kind = kind_for(won_cases + lost_cases)
-    lost, kind = _lost(rows, kind)
-    soon, soon_kind = _soon(rows, kind)
+    lost, kind = _lost(rows, kind, won_cases + lost_cases)
+    soon, soon_kind = _soon(rows, kind, won_cases + lost_cases)
     open_cases = len(known.cases) - won_cases - lost_cases
     return Model(
         kind,
@@ -114,7 +121,6 @@ def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horiz
         is_lost_soon=(known.is_lost[case] & (ended_ms - at_ms < horizon_ms)).astype(np.float64),
         is_ripe_soon=at_ms + horizon_ms <= cut_ms,
         weight=0.5 ** (days_before / HALF_LIFE_DAYS),
-        per_case=1.0 / np.bincount(case, minlength=len(known.cases))[case],
         days_before=days_before,
         standing=reader.rows(*known.open_at([cut_ms])),
         by_state=reader.by_state,
@@ -123,14 +129,14 @@ def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horiz
     )
 
 
-def fit_lost(rows: Known, bins: list[tables.Bins]) -> Tables:
-    """Eventual loss, additive. A case still open at the cut counts with its risk there, from a first pass: leaving
-    such cases out would favour those that end quickly."""
+def fit_lost(rows: Known, bins: list[tables.Bins], fit: Fit) -> Tables:
+    """Eventual loss. A case still open at the cut counts with its risk there, from a first pass: leaving such cases
+    out would favour those that end quickly."""
     ripe = np.flatnonzero(rows.is_ended & (rows.days_before > UNRIPE_DAYS))
     if _too_few(rows.is_lost[ripe]):
         ripe = np.flatnonzero(rows.is_ended)
-    first = fit_additive(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins)
-    return fit_additive(rows.frame, completed(rows, first), rows.weight, bins)
+    first = fit(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins)
+    return fit(rows.frame, completed(rows, first), rows.weight, bins)
 
 
 def completed(rows: Known, first: Tables) -> Floats:
@@ -140,10 +146,24 @@ def completed(rows: Known, first: Tables) -> Floats:
     return np.where(rows.is_ended, rows.is_lost, standing[rows.frame.case])
 
 
+def fit_smooth(frame: Frame, target: Floats, weight: Floats, bins: list[tables.Bins]) -> Tables:
+    """The smooth model."""
+    return smooth.fit(frame, target, weight, bins, SMOOTH)
+
+
 def fit_additive(frame: Frame, target: Floats, weight: Floats, bins: list[tables.Bins]) -> Tables:
     """The mean of boosting and the smooth model: one set of tables."""
     boosted = boosting.fit(frame, target, weight, bins, BOOSTING)
-    return tables.mean([boosted, smooth.fit(frame, target, weight, bins, SMOOTH)])
+    return tables.mean([boosted, fit_smooth(frame, target, weight, bins)], [0.5, 0.5])
+
+
+def fit_hand(rows: Known, chosen: Ints, target: Floats, base: float = 0.0) -> Tables:
+    """The hand scorecard, fitted to some of the rows; ``base`` is added to its own. A case weighs 1 on average, and
+    one with more rows more: it is rows that are predicted, and cases that drag on are lost more often."""
+    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
+    frame = rows.frame.take(chosen)
+    share = len(np.unique(frame.case)) / max(len(chosen), 1)
+    return anchor.fit(prior._replace(base=prior.base + base), frame, target[chosen], np.full(len(chosen), share))
 
 
 def cut_features(rows: Known) -> list[tables.Bins]:
@@ -151,32 +171,30 @@ def cut_features(rows: Known) -> list[tables.Bins]:
     return tables.cut(rows.frame, rows.by_state, len(rows.states), most=MOST, most_by_state=MOST_BY_STATE, least=LEAST)
 
 
-def _lost(rows: Known, kind: Kind) -> tuple[Tables, Kind]:
+def _lost(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
     ended = np.flatnonzero(rows.is_ended)
-    if kind != "hand" and _too_few(rows.is_lost[ended]):
-        kind = "hand"
+    if kind == "hand" or _too_few(rows.is_lost[ended]):
+        return fit_hand(rows, ended, rows.is_lost), "hand"
+    bins = cut_features(rows)
     if kind == "additive":
-        return fit_lost(rows, cut_features(rows)), kind
-    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
-    anchored = anchor.fit(prior, rows.frame.take(ended), rows.is_lost[ended], rows.per_case[ended])
-    if kind == "hand":
-        return anchored, kind
-    return tables.mean([anchored, fit_lost(rows, cut_features(rows))]), kind
+        return fit_lost(rows, bins, fit_additive), kind
+    return _blend(fit_hand(rows, ended, rows.is_lost), fit_lost(rows, bins, fit_smooth), closed), kind
 
 
-def _soon(rows: Known, kind: Kind) -> tuple[Tables, Kind]:
+def _soon(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
     ripe = np.flatnonzero(rows.is_ripe_soon)
-    target = rows.is_lost_soon[ripe]
-    if kind != "hand" and _too_few(target):
-        kind = "hand"
-    frame = rows.frame.take(ripe)
+    target = rows.is_lost_soon
+    if kind == "hand" or _too_few(target[ripe]):
+        return fit_hand(rows, ripe, target, SOON_BASE), "hand"
+    asked = (rows.frame.take(ripe), target[ripe], rows.weight[ripe], cut_features(rows))
     if kind == "additive":
-        return fit_additive(frame, target, rows.weight[ripe], cut_features(rows)), kind
-    prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
-    anchored = anchor.fit(prior._replace(base=prior.base - 1.0), frame, target, rows.per_case[ripe])
-    if kind == "hand":
-        return anchored, kind
-    return tables.mean([anchored, fit_additive(frame, target, rows.weight[ripe], cut_features(rows))]), kind
+        return fit_additive(*asked), kind
+    return _blend(fit_hand(rows, ripe, target, SOON_BASE), fit_smooth(*asked), closed), kind
+
+
+def _blend(by_hand: Tables, learned: Tables, closed: int) -> Tables:
+    share = closed / (closed + HALF_TRUSTED)
+    return tables.mean([by_hand, learned], [1 - share, share])
 
 
 def _too_few(target: Floats) -> bool:

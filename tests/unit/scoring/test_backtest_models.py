@@ -122,8 +122,8 @@ def test_the_mean_of_models_has_the_mean_of_their_log_odds() -> None:
     one = smooth.fit(frame, target, np.ones(600), bins, smooth.Settings())
     two = boosting.fit(frame, target, np.ones(600), bins, boosting.Settings(rounds=20))
     other = tables.Tables(0.25, [tables.Bins("x1", 1, [np.array([0.0])])], [np.array([[1.0, 2.0, 3.0]])])
-    found = tables.mean([tables.mean([one, two]), other])
-    expected = (one.scores(frame) + two.scores(frame)) / 4 + other.scores(frame) / 2
+    found = tables.mean([tables.mean([one, two], [0.5, 0.5]), other], [0.75, 0.25])
+    expected = (one.scores(frame) + two.scores(frame)) * 0.375 + other.scores(frame) * 0.25
     np.testing.assert_allclose(found.scores(frame), expected, rtol=0, atol=1e-12)
     assert len(found.bins) == len(bins) + 1
 
@@ -144,7 +144,7 @@ def test_the_hand_scorecard_stays_as_it_is_without_cases_and_moves_with_them() -
 
 
 @pytest.mark.parametrize(
-    ("closed", "kind"), [(3, "hand"), (99, "hand"), (100, "blend"), (1_000, "blend"), (1_001, "additive")]
+    ("closed", "kind"), [(3, "hand"), (79, "hand"), (80, "blend"), (1_000, "blend"), (1_001, "additive")]
 )
 def test_how_many_cases_have_closed_decides_which_model_it_is(closed: int, kind: str) -> None:
     assert train.kind_for(closed) == kind

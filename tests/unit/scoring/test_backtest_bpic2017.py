@@ -1,0 +1,45 @@
+"""The real log, where it is beside the checkout: BPIC2017's first three months, cut in the middle of them."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import datetime
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from events.adapters.mapping import parse_mapping, zone_of
+from events.adapters.tables import Row, csv_rows
+from scoring.backtest import boosting, run, train
+from scoring.backtest.clock import instant_ms
+from scoring.backtest.log import EventLog
+from scoring.backtest.reading import read
+from tests.components import CORPORA
+
+MAPPING = parse_mapping((Path(__file__).resolve().parents[3] / "docs" / "examples" / "bpic2017.toml").read_text())
+pytestmark = pytest.mark.skipif(not CORPORA.is_dir(), reason=f"the public corpora are not in {CORPORA}")
+
+
+def read_until(moment: str) -> EventLog:
+    """The log up to a moment; its rows are in the order of time."""
+    with gzip.open(CORPORA / "bpic2017" / "events.csv.gz") as stream:
+        rows = (row for row in csv_rows(stream) if isinstance(row, Row))
+        return read(takewhile(lambda row: row.values["timestamp"] < moment, rows), MAPPING).log
+
+
+@pytest.mark.slow
+def test_two_months_predict_the_third_and_a_log_cut_there_gives_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "BOOSTING", boosting.Settings(rounds=60))
+    zone = zone_of(MAPPING)
+    cut_ms, snapshot_ms = (instant_ms(datetime(2016, *at), zone) for at in ((3, 1), (3, 14, 8)))
+    asked = run.Question(cut_ms, snapshot_ms)
+    whole = run.run(read_until("2016-04-20"), MAPPING, zone, asked)
+    cut = run.run(read_until("2016-03-14 08:00:00"), MAPPING, zone, asked)
+    assert whole.model.kind == "additive"
+    assert whole.report["lost"]["auc"] > 0.76
+    assert whole.report["lost_within_horizon"]["auc"] > 0.82
+    for name in ("p_lost", "p_soon"):
+        assert getattr(cut.predictions, name).tobytes() == getattr(whole.predictions, name).tobytes()
+    assert np.unique(cut.predictions.at_ms).size == 2
