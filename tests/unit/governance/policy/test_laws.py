@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from events.catalogue import kind_of
 from governance.policy import Ask, Facts, Policy, rule_on
+from governance.policy.question import Case
+from governance.policy.rules import MOST_KEPT, is_free, question_of, steps_of
 from governance.policy.shape import ActionEntry, BudgetTable, Delegation, PolicyFile, Radii, Scope, Volumes
 from governance.policy.worst import MODES, RADII, VERDICTS
 from tests.unit.governance.policy.policies import WINDOWS, Dice, policy_of
@@ -200,3 +202,30 @@ def test_a_stricter_mode_or_a_lower_level_for_all_only_narrows(dice: Dice) -> No
     before, after = policy_of(file), policy_of(replace(file, mode=stricter, max_level=level))
     for ask, facts in (dice.question() for _ in range(ASKS)):
         assert severity(after, ask, facts) >= severity(before, ask, facts)
+
+
+@quick
+@given(seeds)
+def test_the_short_way_says_what_all_steps_say(dice: Dice) -> None:
+    policy = policy_of(dice.choice((generous, lambda file: file))(dice.file(dice.sound_delegation())))
+    for ask, facts in (dice.question() for _ in range(ASKS)):
+        grant = policy.agents.get(ask.agent_id)
+        if grant is None:
+            continue
+        for records in (ask.records, 1, 60):  # the question is kept, its numbers are not
+            asked = replace(ask, records=records)
+            case = Case(question_of(policy, grant, asked, facts), asked, facts)
+            strictest = max(VERDICTS.index(step.verdict) for step in steps_of(case))
+            assert is_free(case) == (strictest == 0)
+            assert severity(policy, asked, facts) == strictest
+
+
+def test_what_is_kept_of_questions_is_bounded() -> None:
+    policy = policy_of(generous(Dice(1).file()))
+    for number in range(MOST_KEPT + 10):
+        rule_on(policy, Ask(agent_id="bot", action="record.update", fields=(f"f{number}",)), HARMLESS)
+    assert 0 < len(policy.memo) <= MOST_KEPT
+    policy.memo.clear()
+    rule_on(policy, Ask(agent_id="bot", action="record.update", fields=("x" * 10_000,)), HARMLESS)
+    rule_on(policy, Ask(agent_id="nobody", action="record.update"), HARMLESS)
+    assert policy.memo == {}
