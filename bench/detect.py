@@ -334,10 +334,10 @@ def _simulated_agent(spec: OrgSpec, one: AgentSpec, seed: int, days: int) -> Age
     return agent
 
 
-def run_events(agents: int, days: int, seed: int, tally: Tally) -> None:
+def run_events(agents: int, days: int, seed: int, tally: Tally, tables: dict[str, Any]) -> None:
     """The simulator's own events (its objects, records, errors, and an outage of the CRM): false suspensions only."""
     spec, shared = population(agents, seed), Shared()
-    detectors = build({}, shared)
+    detectors = build(tables, shared)
     rate = detectors[[d.name for d in detectors].index("action_rate")]
     kinds = {agent.agent_id: agent.kind for agent in spec.agents}
     states = {agent: [d.new_state(agent) for d in detectors] for agent in kinds}
@@ -380,10 +380,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
     tally, started = Tally(), time.process_time()
-    tables = {name: {"is_enabled": name in (arguments.only or [name]) or name == "action_rate"} for name in discover()}
+    tables = (
+        {name: {"is_enabled": name in arguments.only or name == "action_rate"} for name in discover()}
+        if arguments.only
+        else {}
+    )
     if arguments.events:
         for seed in arguments.seeds:
-            run_events(arguments.agents, arguments.days, seed, tally)
+            run_events(arguments.agents, arguments.days, seed, tally, tables)
     for seed, agents in () if arguments.events else organisations(arguments):
         Runner(agents, seed, arguments.forks, tally, tables).run()
     result = summarise(tally)

@@ -123,6 +123,15 @@ def a_run_that_only_deletes() -> Iterator[Action]:
         yield act(at_ms, 10_000 + extra, action="record.delete", record_ids=[f"{extra}"], run_id="rogue")
 
 
+def writing_blindly() -> Iterator[Action]:
+    """Two hundred records are read and then written, then sixty are written that it never looked at."""
+    for number in range(400):
+        name = "record.update" if number % 2 else "record.read"
+        yield act(START_MS + number * MINUTE_MS, number, action=name, record_ids=[f"006R{number // 2}"])
+    for number in range(400, 460):
+        yield act(START_MS + number * MINUTE_MS, number, record_ids=[f"006X{number}"])
+
+
 @cache
 def configs() -> dict[str, Any]:
     """What a detector must be given to have an opinion: a library of good runs."""
@@ -136,6 +145,7 @@ CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "repeated_errors": failing_on_one_type,
     "blast_radius": bulk_update,
     "unlike_good_run": a_run_that_only_deletes,
+    "write_without_read": writing_blindly,
     "record_loop": flipping_one_record,
 }
 """What each detector must stop; a detector without an entry fails the suite."""
