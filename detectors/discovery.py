@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast, get_args
 
 import msgspec
 from msgspec import Struct
+from xxhash import xxh3_64_hexdigest
 
 from detectors.base import Detector, Mode, Shared
 
@@ -93,6 +94,27 @@ def modes(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, Mode]:
     """Each detector's mode; where the settings say nothing, its own ``default_mode``, or ``enforce``."""
     tables, _ = _tables(settings)
     return {name: _mode_of(name, tables.get(name, {}), cls) for name, cls in discover().items()}
+
+
+class Judged(Struct, frozen=True):
+    """How a detector judged: its mode, and a fingerprint of its options (the mode left out)."""
+
+    mode: Mode
+    options: str
+
+
+def judged_with(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, Judged]:
+    """Each detector that is not switched off, as these settings have it. Raises as ``build``."""
+    by_name = modes(settings)
+    return {
+        one.name: Judged(by_name[one.name], _fingerprint(getattr(one, "config", None)))
+        for one in build(settings, Shared())
+    }
+
+
+def _fingerprint(config: object) -> str:
+    plain = msgspec.to_builtins(config) if isinstance(config, Struct) else {}
+    return xxh3_64_hexdigest(msgspec.json.encode(plain, order="deterministic"))
 
 
 def parse_config(cls: type[Detector], options: Mapping[str, Any]) -> Struct:

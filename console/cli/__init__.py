@@ -12,6 +12,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("console.cli.demo", "Watch an agent go rogue and be stopped: simulator, engine and console."),
     "standalone": ("console.cli.standalone", "Run engine, gate and console in one process."),
     "agents": ("console.cli.agents", "List, show, suspend and release agents."),
+    "detectors": ("console.cli.detectors", "Which detectors there are, and what each may do."),
     "actions": ("console.cli.actions", "What an agent did, and what was refused."),
     "deals": ("console.cli.deals", "The deals to look at."),
     "dead-letters": ("console.cli.dead_letters", "Events that could not be read: list them, try them again."),

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from detectors.base import WANTED_RANK
+from detectors.discovery import Judged
 from events.catalogue import kind_of
 from events.rows import ROW, event_of
 from events.times import DAY_MS, MINUTE_MS, format_ms
@@ -117,6 +118,7 @@ class Report(Struct, frozen=True, kw_only=True):
     stops: list[Stop]
     wrong_before_p50: int | None
     wrong_before_p99: int | None
+    judged: dict[str, Judged]
 
 
 class _Done(Struct):
@@ -128,8 +130,13 @@ class _Done(Struct):
     writes_after: int = 0
 
 
-def make_report(watched: Watching, paths: Sequence[Path], wanted: Wanted, *, is_dump: bool) -> Report:
-    """The report of a replay that ``watched`` has followed. Reads the log again when somebody was stopped."""
+def make_report(
+    watched: Watching, paths: Sequence[Path], wanted: Wanted, judged: dict[str, Judged], *, is_dump: bool
+) -> Report:
+    """The report of a replay that ``watched`` has followed, with detectors as ``judged`` says.
+
+    Reads the log again when somebody was stopped.
+    """
     seen = {
         key: mine for key, mine in watched.agents.items() if not wanted.agents or split_key(key)[1] in wanted.agents
     }
@@ -153,6 +160,7 @@ def make_report(watched: Watching, paths: Sequence[Path], wanted: Wanted, *, is_
         stops=stops,
         wrong_before_p50=quantile(before, 0.5),
         wrong_before_p99=quantile(before, 0.99),
+        judged=judged,
     )
 
 

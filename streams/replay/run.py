@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from detectors.discovery import judged_with
 from events.codec import BadEvent
 from events.errors import BadReason
 from events.rows import event_of
@@ -131,7 +132,7 @@ def replay_and_report(
     result, watching = _replay(paths, settings, out, engine_id, progress, wanted)
     if watching is None:
         raise RuntimeError("a report was asked for and nothing was watched")
-    report = make_report(watching, paths, wanted, is_dump=result.mode == "dump")
+    report = make_report(watching, paths, wanted, judged_with(settings), is_dump=result.mode == "dump")
     (out / REPORT).write_bytes(msgspec.json.format(_encode(report), indent=2) + b"\n")
     return result, report
 
