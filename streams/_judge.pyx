@@ -2,8 +2,8 @@
 """The calm path of the stage of agents, compiled: rows that give no detector reason to speak.
 
 What is written here is what ``streams.agents``, ``streams.recent``, ``detectors.action_rate``,
-``detectors.blast_radius``, ``detectors.distinct`` and ``detectors.repeated_errors`` do for such a row, on the same
-state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
+``detectors.blast_radius``, ``detectors.distinct``, ``detectors.record_loop`` and ``detectors.repeated_errors`` do for
+such a row, on the same state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
 ``observe`` is asked. So both ways give the same outputs and the same states, bit for bit; the tests compare them.
 """
 
@@ -21,6 +21,8 @@ from events._rows cimport MAX_IDS, ActionRow, row_of
 from detectors.action_rate import MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
 from detectors.distinct import _HOURS, _MINUTES, DistinctCounter
+from detectors.record_loop import FORGET_AT as LOOP_FORGET_AT
+from detectors.record_loop import DAY_MS, KNOWN_RUNS, MOST_BETWEEN, MOST_RECORDS, SEEN_BITS, LoopState, RecordLoop
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
 from events.catalogue import CATALOGUE
 from events.types import ActionEvent
@@ -73,7 +75,7 @@ cdef extern from *:
     void put "tripline_set"(PyObject* of, Py_ssize_t at, object value) noexcept
 
 cdef enum Part:
-    OTHER, RATE, BLAST, ERRORS
+    OTHER, RATE, BLAST, ERRORS, LOOP
 
 cdef enum:
     NEW = 0
@@ -90,6 +92,12 @@ cdef int64_t EPISODE_MS = _EPISODE_MS
 cdef int64_t MINUTES = _MINUTES
 cdef int64_t HOURS = _HOURS
 cdef double FORGET_AT = _FORGET_AT
+cdef int64_t DAY = DAY_MS
+cdef int64_t LOOP_FORGET = LOOP_FORGET_AT
+cdef int64_t BETWEEN = MOST_BETWEEN
+cdef int64_t LOOP_KNOWN = KNOWN_RUNS
+cdef Py_ssize_t LOOP_ROOM = MOST_RECORDS
+cdef uint64_t LOOP_SEEN = SEEN_BITS
 cdef uint64_t SLOTS = _SLOTS
 cdef Py_ssize_t ROOM = CAPACITY
 
@@ -126,12 +134,16 @@ cdef struct DistinctAt:
 cdef struct KindAt:
     Py_ssize_t cells, run, trials
 
+cdef struct LoopAt:
+    Py_ssize_t day, ends, first_ms, hits, known, others, others_ms, record, run, seen, since_ms, writes
+
 cdef KeyedAt KEYED
 cdef RecentAt RECENT
 cdef RateAt RATES
 cdef BlastAt BLASTS
 cdef DistinctAt DISTINCT
 cdef KindAt KIND
+cdef LoopAt LOOPS
 cdef Py_ssize_t ERROR_KINDS = offset_of(ErrorState, "kinds")
 
 KEYED.body, KEYED.is_dirty = offset_of(Keyed, "body"), offset_of(Keyed, "is_dirty")
@@ -157,6 +169,12 @@ DISTINCT.cap, DISTINCT.day = offset_of(DistinctCounter, "cap"), offset_of(Distin
 DISTINCT.hours, DISTINCT.minute = offset_of(DistinctCounter, "_hours"), offset_of(DistinctCounter, "_minute")
 DISTINCT.minutes, DISTINCT.recent = offset_of(DistinctCounter, "_minutes"), offset_of(DistinctCounter, "recent")
 DISTINCT.seen = offset_of(DistinctCounter, "_seen")
+LOOPS.day, LOOPS.first_ms = offset_of(LoopState, "day"), offset_of(LoopState, "first_ms")
+LOOPS.others, LOOPS.others_ms = offset_of(LoopState, "others"), offset_of(LoopState, "others_ms")
+LOOPS.ends, LOOPS.hits = offset_of(LoopState, "ends"), offset_of(LoopState, "hits")
+LOOPS.known, LOOPS.record = offset_of(LoopState, "known"), offset_of(LoopState, "record")
+LOOPS.run, LOOPS.since_ms = offset_of(LoopState, "run"), offset_of(LoopState, "since_ms")
+LOOPS.seen, LOOPS.writes = offset_of(LoopState, "seen"), offset_of(LoopState, "writes")
 KIND.cells, KIND.run, KIND.trials = offset_of(Kind, "cells"), offset_of(Kind, "run"), offset_of(Kind, "trials")
 
 
@@ -172,14 +190,17 @@ cdef class Judge:
     cdef list parts
     cdef object rate
     cdef double step_ms, burst_ms
+    cdef int64_t slow_times
     cdef BodyAt body
 
     def __init__(self, stage, type body_type, int64_t backlog_ms):
-        known = {ActionRate: RATE, BlastRadius: BLAST, RepeatedErrors: ERRORS}
+        known = {ActionRate: RATE, BlastRadius: BLAST, RecordLoop: LOOP, RepeatedErrors: ERRORS}
         self.stage = stage
         self.backlog_ms = backlog_ms
         self.parts = [known.get(type(detector), OTHER) for detector in stage.detectors]
         for detector in stage.detectors:
+            if type(detector) is RecordLoop:
+                self.slow_times = detector.config.slow_times_a_day
             if type(detector) is ActionRate:
                 self.rate, self.step_ms, self.burst_ms = detector, detector._step_ms, detector._burst_ms
         self.body.calls, self.body.last_ms = offset_of(body_type, "calls"), offset_of(body_type, "last_ms")
@@ -264,6 +285,8 @@ cdef class Judge:
                     is_calm = not is_backlog and self.rate_is_calm(row, at_ms, state)
                 elif part == ERRORS:
                     is_calm = errors_are_calm(row, state)
+                elif part == LOOP:
+                    is_calm = loop_is_calm(row, at_ms, state, self.slow_times)
                 elif part == BLAST:
                     count = blast_radius(row, at_ms, state)
                     is_calm = count == CALM
@@ -414,6 +437,71 @@ cdef bint errors_are_calm(ActionRow row, PyObject* state) except -1:
             if <double>cell.statistic > 0.0:
                 return False
     put(kind, KIND.trials, trials + 1.0)
+    return True
+
+
+# --- detectors.record_loop -----------------------------------------------------------------------------------------------
+
+
+cdef bint loop_is_calm(ActionRow row, int64_t at_ms, PyObject* state, int64_t slow_times) except -1:
+    """``RecordLoop.observe`` while the run is short, the day is the same and no record gets many writes."""
+    cdef PyObject* found = PyDict_GetItem(FLAGS, row.action)
+    cdef PyObject* first
+    cdef Py_ssize_t position
+    cdef int64_t run, count = 0
+    cdef Py_ssize_t between
+    cdef unsigned char* seen
+    cdef unsigned char bit
+    cdef bint is_same, is_next
+    if found == NULL or <int64_t><object>peek(state, LOOPS.first_ms) == 0:
+        return False
+    if <int><object>found & IS_READ or row.ids <= 0:
+        return True
+    if at_ms // DAY > <int64_t><object>peek(state, LOOPS.day):
+        return False
+    run = <object>peek(state, LOOPS.run)
+    if run == 0 or <int64_t><object>peek(state, LOOPS.hits) + <int64_t><object>peek(state, LOOPS.ends) + 1 >= LOOP_FORGET:
+        return False
+    digest = row._digests[0]
+    seen = <unsigned char*>PyByteArray_AS_STRING(<object>peek(state, LOOPS.seen)) + row._digests[0] % LOOP_SEEN // 8
+    bit = 1 << (row._digests[0] % 8)
+    writes = <dict>peek(state, LOOPS.writes)
+    if seen[0] & bit:
+        found = PyDict_GetItem(writes, digest)
+        count = 2 if found == NULL else <int64_t><object>found + 1
+        if count == slow_times + 1:
+            return False
+    others = <list>peek(state, LOOPS.others)
+    between = len(others)
+    is_same = row._digests[0] == <uint64_t><object>peek(state, LOOPS.record)
+    is_next = not is_same and between == BETWEEN
+    if is_same and run >= 3 or is_next and (run > 3 or digest in others):
+        return False
+    seen[0] |= bit
+    if count:
+        PyDict_SetItem(writes, digest, count)
+        if len(writes) > LOOP_ROOM:
+            position = 0
+            PyDict_Next(writes, &position, &first, NULL)
+            PyDict_DelItem(writes, <object>first)
+    if is_same:
+        put(state, LOOPS.run, run + 1)
+        put(state, LOOPS.hits, <int64_t><object>peek(state, LOOPS.hits) + 1)
+        if between:
+            put(state, LOOPS.others, [])
+    elif is_next:
+        put(state, LOOPS.ends, <int64_t><object>peek(state, LOOPS.ends) + 1)
+        if <int64_t><object>peek(state, LOOPS.known) < LOOP_KNOWN:
+            put(state, LOOPS.known, <int64_t><object>peek(state, LOOPS.known) + 1)
+        put(state, LOOPS.record, digest)
+        put(state, LOOPS.run, 1)
+        put(state, LOOPS.since_ms, at_ms)
+        put(state, LOOPS.others_ms, 0)
+        put(state, LOOPS.others, [])
+    else:
+        if between == 0:
+            put(state, LOOPS.others_ms, at_ms)
+        others.append(digest)
     return True
 
 

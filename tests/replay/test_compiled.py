@@ -195,3 +195,36 @@ def test_a_row_keeps_its_events_time(path: Path):
     for line, item in zip(lines, read.scan(b"\n".join(lines)), strict=True):
         if item is not None:
             assert item[0] == time_ms(decode(line))
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    sticky=st.sampled_from([0.1, 0.5, 0.8]),
+    records=st.sampled_from([5, 40, 2_000]),
+    cuts=st.lists(st.integers(0, 1_500), max_size=3),
+)
+@settings(max_examples=12, deadline=None)
+def test_writes_that_come_back_to_a_record_are_judged_alike(seed: int, sticky: float, records: int, cuts: list[int]):
+    draws = random.Random(seed)
+    at_ms, entries, record = START_MS, [], "r"
+    for number in range(1_500):
+        at_ms += draws.choice([2_000, 60_000, 600_000])
+        record = record if draws.random() < sticky else f"r{draws.randrange(records)}"
+        data = AgentAction(
+            agent_id="b",
+            action=draws.choice(["record.update"] * 5 + ["record.read", "task.create"]),
+            outcome="ok",
+            object="Account",
+            record_ids=[record, "second"],
+        )
+        said = ActionEvent(specversion="1.0", id=f"e{number}", source="/crm", time=format_ms(at_ms), data=data)
+        entries.append((number, at_ms, decode(encode(said))))
+    compiled = topology(parse_settings(), "x").agents
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents, "Judge", None)
+        plain = topology(parse_settings(), "x").agents
+    expected = run(plain, entries, [])
+    loop = plain.keys[next(iter(plain.keys))].body.states[[d.name for d in plain.detectors].index("record_loop")]
+    assert loop.ends > 10
+    assert loop.hits > 10 or sticky < 0.5
+    assert run(compiled, as_rows(entries), cuts) == expected
