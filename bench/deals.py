@@ -142,10 +142,10 @@ def _full(bench: Bench, cut: str) -> Numbers:
     cut_ms, _ = bench.moments(cut)
     frame, is_lost, is_soon = bench.test(cut)
     rows = train.gather(bench.log.known_at(cut_ms), bench.mapping, bench.zone, cut_ms, HORIZON_DAYS)
-    first = train.fit_lost(rows, train.cut_features(rows), train.fit_additive)
+    labels = train.complete_labels(rows, train.cut_features(rows))
     ripe = rows.is_ripe_soon
     found = []
-    for target, chosen in ((train.completed(rows, first), ripe | True), (rows.is_lost_soon, ripe)):
+    for target, chosen in ((labels, ripe | True), (rows.is_lost_soon, ripe)):
         made = boosting.booster(rows.frame.values[chosen], target[chosen], rows.weight[chosen], FULL)
         with threadpool_limits(1):
             found.append(made.predict_proba(frame.values)[:, 1])

@@ -26,6 +26,7 @@ HALF_TRUSTED = 200
 HALF_LIFE_DAYS = 90.0
 UNRIPE_DAYS = 45
 """The first pass leaves these last days out: of their cases mostly the quick ones have ended."""
+PASSES = 4
 FEW_ROWS = 1_000
 """Where weekly snapshots give fewer training rows, daily ones are taken: cases that live for days are seen, too."""
 MIN_OF_EACH = 20
@@ -130,19 +131,30 @@ def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horiz
 
 
 def fit_lost(rows: Known, bins: list[tables.Bins], fit: Fit) -> Tables:
-    """Eventual loss. A case still open at the cut counts with its risk there, from a first pass: leaving such cases
-    out would favour those that end quickly."""
+    """Eventual loss, on labels that are complete."""
+    return fit(rows.frame, complete_labels(rows, bins), rows.weight, bins)
+
+
+def complete_labels(rows: Known, bins: list[tables.Bins]) -> Floats:
+    """How each row's case ended; of a case that is still open at the cut its risk there, by the smooth model.
+
+    Leaving such cases out would favour those that end quickly. The risk comes from a first pass on old rows that have
+    ended, and then from passes on labels completed by the one before, until they settle (expectation-maximisation;
+    Dempster, Laird and Rubin 1977).
+    """
     ripe = np.flatnonzero(rows.is_ended & (rows.days_before > UNRIPE_DAYS))
     if _too_few(rows.is_lost[ripe]):
         ripe = np.flatnonzero(rows.is_ended)
-    first = fit(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins)
-    return fit(rows.frame, completed(rows, first), rows.weight, bins)
+    labels = completed(rows, fit_smooth(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins))
+    for _ in range(PASSES):
+        labels = completed(rows, fit_smooth(rows.frame, labels, rows.weight, bins))
+    return labels
 
 
-def completed(rows: Known, first: Tables) -> Floats:
-    """The label of each row: how its case ended, or its risk at the cut by a first model."""
+def completed(rows: Known, model: Tables) -> Floats:
+    """The label of each row: how its case ended, or its risk at the cut by a model."""
     standing = np.full(int(max(rows.frame.case.max(initial=0), rows.standing.case.max(initial=0))) + 1, np.nan)
-    standing[rows.standing.case] = chance(first.scores(rows.standing))
+    standing[rows.standing.case] = chance(model.scores(rows.standing))
     return np.where(rows.is_ended, rows.is_lost, standing[rows.frame.case])
 
 
