@@ -1,10 +1,12 @@
 """How well ``tripline bench episodes`` tells harmful episodes from others: cross-validation by request.
 
-    python -m bench.episodes --data episodes.jsonl.gz [--seeds 3] [--json FILE]
+    python -m bench.episodes --data episodes.jsonl.gz [--kinds] [--seeds 3] [--json FILE]
 
 The requests are split into five folds; each fold is scored by what was learnt from the `correct` episodes of the
-others. `side_effect` is read here, to compare, and nowhere else. Two questions: among all episodes with a call, and
-among those with a successful write only, which is harder. The figures of docs/benchmarks.md come from this command.
+others. With `--kinds`, requests that share half of their words stay together, and those that share them with one of
+these: what is tested then are kinds of requests that were never learnt. `side_effect` is read here, to compare, and
+nowhere else. Two questions: among all episodes with a call, and among those with a successful write only, which is
+harder. The figures of docs/benchmarks.md come from this command.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import random
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -23,6 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from console.cli.episode_files import Labelled, read_episodes
 from detectors.episodes import Episode, EpisodeScorer
+from detectors.requests import Request
 
 FOLDS = 5
 
@@ -32,13 +36,27 @@ class Judged(Labelled, frozen=True, kw_only=True):
     side_effect: bool
 
 
-def folds(episodes: list[Judged], seed: int) -> Iterator[tuple[list[int], list[int]]]:
-    """Training and test rows: all episodes of a request are in the same fold."""
+def kinds(requests: list[str]) -> dict[str, str]:
+    """Each request's kind, named by one of its requests: connected by half of their words in common."""
+    words = {request: Request(request).words for request in requests}
+    kind = {request: request for request in requests}
+    for one, other in combinations(requests, 2):
+        common, either = len(words[one] & words[other]), len(words[one] | words[other])
+        if kind[one] != kind[other] and common * 2 >= either:
+            old, new = kind[one], kind[other]
+            kind |= {request: new for request, named in kind.items() if named == old}
+    return kind
+
+
+def folds(episodes: list[Judged], seed: int, *, by_kind: bool = False) -> Iterator[tuple[list[int], list[int]]]:
+    """Training and test rows: all episodes of a request, or of a kind of requests, are in the same fold."""
     requests = sorted({episode.query or "" for episode in episodes})
-    random.Random(seed).shuffle(requests)
-    fold_of = {request: number % FOLDS for number, request in enumerate(requests)}
+    group_of = kinds(requests) if by_kind else {request: request for request in requests}
+    groups = sorted(set(group_of.values()))
+    random.Random(seed).shuffle(groups)
+    fold_of = {group: number % FOLDS for number, group in enumerate(groups)}
     for fold in range(FOLDS):
-        is_test = [fold_of[episode.query or ""] == fold for episode in episodes]
+        is_test = [fold_of[group_of[episode.query or ""]] == fold for episode in episodes]
         yield (
             [row for row, is_in in enumerate(is_test) if not is_in],
             [row for row, is_in in enumerate(is_test) if is_in],
@@ -46,12 +64,17 @@ def folds(episodes: list[Judged], seed: int) -> Iterator[tuple[list[int], list[i
 
 
 def cross_validated(
-    episodes: list[Judged], seed: int, most_good: int | None = None, *, with_request: bool = True
+    episodes: list[Judged],
+    seed: int,
+    most_good: int | None = None,
+    *,
+    with_request: bool = True,
+    by_kind: bool = False,
 ) -> list[float]:
     """A score for every episode, by a library that never saw its request; ``most_good`` bounds the library."""
     seen: list[Episode] = [Episode(each.events, each.query if with_request else None) for each in episodes]
     scores = [0.0] * len(episodes)
-    for train, test in folds(episodes, seed):
+    for train, test in folds(episodes, seed, by_kind=by_kind):
         good = [row for row in train if episodes[row].correct]
         if most_good is not None:
             good = random.Random(seed).sample(good, min(most_good, len(good)))
@@ -116,12 +139,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many random splits")
     parser.add_argument("--good", type=int, help="learn from so many good episodes of each split only")
     parser.add_argument("--no-request", action="store_true", help="score as if the requests were not known")
+    parser.add_argument("--kinds", action="store_true", help="keep similar requests in the same fold")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     asked = parser.parse_args()
     episodes = [episode for _, episode in read_episodes(asked.data, Judged)]
     of_seeds = []
     for seed in range(asked.seeds):
-        scores = cross_validated(episodes, seed, asked.good, with_request=not asked.no_request)
+        scores = cross_validated(episodes, seed, asked.good, with_request=not asked.no_request, by_kind=asked.kinds)
         of_seeds.append(figures(episodes, scores))
     told: dict[str, Any] = summary(of_seeds)
     show(told)

@@ -7,13 +7,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from detectors.good_runs import GoodRuns, Part, Run, run_of
+from detectors.good_runs import PREFIX, USES, WHOLE, GoodRuns, Part, Run, run_of
 from detectors.order_surprise import OrderSurprise
 from detectors.run_trace import tool_call
 from detectors.run_words import differences
 
 _SURPRISE_WEIGHT = 0.001
 """Brings the surprise of any run without a write under 1, which is what the best one with a write has."""
+
+_SCOPES = {WHOLE: "As a whole", PREFIX: "After one of its writes", USES: "In how it uses its tools"}
 
 
 class Event(Struct, frozen=True):
@@ -92,7 +94,7 @@ def _reasons(part: Part) -> list[str]:
     nearest = part.nearest
     if nearest.run is None:
         return ["No good run with a write is known to compare it with."]
-    scope = "As a whole" if part.name == "whole" else "After one of its writes"
+    scope = _SCOPES[part.name]
     where = "among good runs of similar requests" if part.with_request else "among all good runs"
     asked = f' ("{nearest.run.request}")' if nearest.run.request else ""
     first = (

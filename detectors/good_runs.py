@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from detectors.bag_masks import ActionUses, DistinctBags, Masks, Place, nearest_place
 from detectors.requests import Request
 from detectors.run_trace import Bag, Call, Feature, RunTrace
 
-WHOLE, PREFIX = "whole", "prefix"
+WHOLE, PREFIX, USES = "whole", "prefix", "uses"
 _NEIGHBOURS = 15
 _ENOUGH_ALIKE = 0.6
 _UNLIKE_REQUEST = 0.5
 _LEAST_USUAL = 0.01
-_FARTHEST = 1.0
 
 
 class Run(Struct, frozen=True):
@@ -69,45 +69,6 @@ def run_of(calls: Iterable[Call], request: str = "", label: str = "") -> Run:
     return Run(label, request, bags, with_request if request else ())
 
 
-class _Masks:
-    """Bags as bit masks over the features the library knows; a feature counted twice has two bits."""
-
-    def __init__(self) -> None:
-        self._bits: dict[tuple[Feature, int], int] = {}
-
-    def learn(self, bag: Bag) -> int:
-        """The mask of a bag of the library."""
-        mask = 0
-        for feature, count in bag.items():
-            for level in range(count):
-                mask |= 1 << self._bits.setdefault((feature, level), len(self._bits))
-        return mask
-
-    def knows(self, feature: Feature) -> bool:
-        """Whether it is a feature of the library."""
-        return (feature, 0) in self._bits
-
-    def of(self, bag: Bag) -> tuple[int, int]:
-        """The mask of another bag, and its size together with the features that nobody in the library has."""
-        mask = size = 0
-        for feature, count in bag.items():
-            for level in range(count):
-                size += 1
-                bit = self._bits.get((feature, level))
-                if bit is not None:
-                    mask |= 1 << bit
-        return mask, size
-
-
-class _Place(NamedTuple):
-    """A bag of the library: its mask and size, its run, and the bag itself."""
-
-    mask: int
-    size: int
-    run: int
-    bag: Bag
-
-
 class _Requests:
     """Requests of the library by likeness: Jaccard of words, each weighted by how rare it is among them."""
 
@@ -151,8 +112,9 @@ class GoodRuns:
 
     A run is compared as a whole with whole runs, and after each of its writes (its worst counts) with what good runs
     looked like just after a write; both once against the whole library, and once, if its request is known, against
-    the good runs of the most similar requests. Each of the four distances is divided by its mean among the good runs
-    themselves, each left out with all runs of its request. The score is 1 + their sum.
+    the good runs of the most similar requests. Then each of its actions with good uses of that action in any run. Each
+    of the five distances is divided by its mean among the good runs themselves, each left out with all runs of its
+    request. The score is 1 + their sum.
 
     Limits: only what calls and arguments show. A write of the right kind on the wrong one of several records that
     were read, or in the wrong branch of an "if", looks like a good run. Runs that were not confirmed must not be in
@@ -167,40 +129,56 @@ class GoodRuns:
     def __init__(self, runs: Iterable[Run]) -> None:
         self.runs = tuple(run for run in runs if run.plain)
         self._requests = _Requests(self.runs)
-        self._masks = {False: _Masks(), True: _Masks()}
-        self._places: dict[tuple[str, bool], list[list[_Place]]] = {}
+        self._masks = {False: Masks(), True: Masks()}
+        self._places: dict[tuple[str, bool], list[list[Place]]] = {}
         for with_request in (False, True):
             for name in (WHOLE, PREFIX):
                 self._places[name, with_request] = [
                     self._learn(index, run, name, with_request) for index, run in enumerate(self.runs)
                 ]
-        self._distinct = {name: _distinct(self._places[name, False], self.runs) for name in (WHOLE, PREFIX)}
+        self._distinct = {name: self._distinct_bags(name) for name in (WHOLE, PREFIX)}
+        self._uses = {
+            False: ActionUses([(_group(run), run.plain[-1]) for run in self.runs]),
+            True: ActionUses([(_group(run), run.asked[-1]) for run in self.runs if run.asked]),
+        }
+        self._asked = [index for index, run in enumerate(self.runs) if run.asked]
         self._usual = {key: self._usual_distance(*key) for key in self._places}
+        self._usual |= {(USES, with_request): self._usual_use(with_request) for with_request in (False, True)}
 
-    def _learn(self, index: int, run: Run, name: str, with_request: bool) -> list[_Place]:
+    def _learn(self, index: int, run: Run, name: str, with_request: bool) -> list[Place]:
         masks = self._masks[with_request]
         learnt = ((masks.learn(bag), bag) for bag in _bags(run, name, with_request))
-        return [_Place(mask, mask.bit_count(), index, bag) for mask, bag in learnt]
+        return [Place(mask, mask.bit_count(), index, bag) for mask, bag in learnt]
+
+    def _distinct_bags(self, name: str) -> DistinctBags:
+        bags = DistinctBags()
+        for of_run in self._places[name, False]:
+            for place in of_run:
+                bags.add(place, _group(self.runs[place.run]))
+        return bags
 
     def left_out(self, name: str, *, with_request: bool) -> list[float]:
         """How far each good run is from the others, those of its own request left out; ``name`` is whole or prefix."""
-        found = (self._worst(run, name, with_request, run.request or run.label) for run in self.runs)
+        found = (self._worst(run, name, with_request, _group(run)) for run in self.runs)
         return [nearest.distance for nearest in found if nearest is not None and nearest.run is not None]
 
     def nearest_prefix(self, bag: Bag) -> Nearest:
         """The good run that looked most like this just after one of its writes."""
         mask, size = self._masks[False].of(bag)
-        return self._nearest(bag, _nearest(mask, size, self._all_places(PREFIX, None)))
+        return self._nearest(bag, nearest_place(mask, size, self._distinct[PREFIX].outside(None)))
 
     def knows(self, feature: Feature) -> bool:
         """Whether any good run has this feature (without requests)."""
         return self._masks[False].knows(feature)
 
     def _usual_distance(self, name: str, with_request: bool) -> float:
-        found = self.left_out(name, with_request=with_request)
-        return max(sum(found) / len(found), _LEAST_USUAL) if found else 1.0
+        return _mean(self.left_out(name, with_request=with_request))
 
-    def _nearest(self, bag: Bag, found: tuple[float, _Place | None]) -> Nearest:
+    def _usual_use(self, with_request: bool) -> float:
+        bags = ((_group(run), _bags(run, WHOLE, with_request)) for run in self.runs)
+        return _mean([self._uses[with_request].distance(each[0], group)[0] for group, each in bags if each])
+
+    def _nearest(self, bag: Bag, found: tuple[float, Place | None]) -> Nearest:
         distance, place = found
         if place is None:
             return Nearest(distance, None, bag, {})
@@ -224,7 +202,16 @@ class GoodRuns:
                 else:
                     ratio = nearest.distance / self._usual[name, with_request]
                     parts.append(Part(name, with_request, ratio, nearest))
-        return parts
+        return [*parts, self._use(run)]
+
+    def _use(self, run: Run) -> Part:
+        """Each action by itself: the nearest of its worst one stands for them."""
+        with_request = bool(run.asked and self._asked)
+        mean, distance, place, use = self._uses[with_request].distance(_bags(run, WHOLE, with_request)[0])
+        index = None if place is None else self._asked[place.run] if with_request else place.run
+        found = None if index is None else self.runs[index]
+        nearest = Nearest(distance, found, use, {} if place is None else place.bag)
+        return Part(USES, with_request, mean / self._usual[USES, with_request], nearest)
 
     def _worst(self, run: Run, name: str, with_request: bool, without: str | None = None) -> Nearest | None:
         """The farthest of the run's bags from their nearest; None where no request makes a comparison possible."""
@@ -236,18 +223,13 @@ class GoodRuns:
         worst: Nearest | None = None
         for bag in _bags(run, name, with_request):
             mask, size = self._masks[with_request].of(bag)
-            places = self._near_places(name, near) if with_request else self._all_places(name, without)
-            nearest = _nearest(mask, size, places)
+            places = self._near_places(name, near) if with_request else self._distinct[name].outside(without)
+            nearest = nearest_place(mask, size, places)
             if worst is None or nearest[0] > worst.distance:
                 worst = self._nearest(bag, nearest)
         return worst
 
-    def _all_places(self, name: str, without: str | None) -> Iterator[tuple[_Place, float]]:
-        for place, requests in self._distinct[name]:
-            if without is None or requests != {without}:
-                yield place, 0.0
-
-    def _near_places(self, name: str, near: list[tuple[int, float]]) -> Iterator[tuple[_Place, float]]:
+    def _near_places(self, name: str, near: list[tuple[int, float]]) -> Iterator[tuple[Place, float]]:
         for index, penalty in near:
             for place in self._places[name, True][index]:
                 yield place, penalty
@@ -258,21 +240,10 @@ def _bags(run: Run, name: str, with_request: bool) -> tuple[Bag, ...]:
     return bags[-1:] if name == WHOLE else bags[:-1]
 
 
-def _distinct(places: list[list[_Place]], runs: Sequence[Run]) -> list[tuple[_Place, set[str]]]:
-    """Each different bag once, with the requests it was seen at."""
-    found: dict[int, tuple[_Place, set[str]]] = {}
-    for of_run in places:
-        for place in of_run:
-            run = runs[place.run]
-            found.setdefault(place.mask, (place, set()))[1].add(run.request or run.label)
-    return list(found.values())
+def _group(run: Run) -> str:
+    """Runs of one group are left out together: those of the same request."""
+    return run.request or run.label
 
 
-def _nearest(mask: int, size: int, places: Iterator[tuple[_Place, float]]) -> tuple[float, _Place | None]:
-    least, nearest = 2.0 * _FARTHEST, None
-    for place, penalty in places:
-        common = (mask & place.mask).bit_count()
-        distance = 1.0 - common / (size + place.size - common) + penalty
-        if distance < least:
-            least, nearest = distance, place
-    return (least, nearest) if nearest else (_FARTHEST, None)
+def _mean(distances: Sequence[float]) -> float:
+    return max(sum(distances) / len(distances), _LEAST_USUAL) if distances else 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.episodes import Judged, cross_validated, figures, folds
+from bench.episodes import Judged, cross_validated, figures, folds, kinds
 from detectors.episodes import Event
 
 
@@ -22,6 +22,16 @@ def test_a_request_is_never_in_both_parts_and_every_row_is_tested_once() -> None
         assert not {EPISODES[row].query for row in train} & {EPISODES[row].query for row in test}
         tested += test
     assert sorted(tested) == list(range(40))
+
+
+def test_similar_requests_are_one_kind_and_stay_together() -> None:
+    found = kinds(["move lead one to lost", "move lead two to lost", "move all two to won", "cancel the meeting"])
+    assert len({found["move lead one to lost"], found["move lead two to lost"]}) == 1
+    assert len(set(found.values())) == 3
+    alike = [judged(f"move lead {n} to lost", "update_lead", is_right=True) for n in range(10)]
+    sizes = [len(test) for _, test in folds([*alike, *EPISODES[:8]], seed=1, by_kind=True)]
+    assert sum(sizes) == 18
+    assert max(sizes) >= 10
 
 
 def test_figures_of_a_perfect_and_of_a_blind_score() -> None:

@@ -74,6 +74,24 @@ def test_the_request_tells_runs_apart_that_are_good_for_another_request() -> Non
     assert library.score(run_of([search(), delete], "set lead number 9 to lost")) > 3.0
 
 
+def test_each_action_is_compared_with_good_uses_of_it_in_any_run() -> None:
+    mail = tool_call("mail", "send_email", {"to": "ann@acme.com"})
+    runs = [*good(4), *(run_of([search(), mail], f"write to somebody, {n}", f"m{n}") for n in range(4))]
+    whole, *_, uses = GoodRuns(runs).parts(run_of([search(), update(status="lost"), mail], "set lead number 9 to lost"))
+    assert uses.name == "uses"
+    assert whole.nearest.distance > 0.3, "no good run did both"
+    assert uses.nearest.distance < 0.2, "each of its actions looks like good ones"
+    strange = GoodRuns(runs).parts(run_of([search(), update(colour="blue"), mail], "set lead number 9 to lost"))[-1]
+    assert strange.ratio > uses.ratio
+    assert {feature[1] for feature in strange.nearest.bag} == {"crm.update_lead"}
+
+
+def test_an_action_no_good_run_used_is_as_far_as_can_be() -> None:
+    (use,) = [GoodRuns(good(4)).parts(run_of([tool_call("crm", "purge_leads", {})]))[-1]]
+    assert use.nearest.distance == 1.0
+    assert use.nearest.run is None
+
+
 def test_what_is_usual_leaves_all_runs_of_the_same_request_out() -> None:
     same = [run_of([search(), update()], "one request", f"r{n}") for n in range(5)]
     other = run_of([search(), tool_call("crm", "delete_lead", {"lead_id": "9"})], "another", "o")
@@ -84,10 +102,9 @@ def test_what_is_usual_leaves_all_runs_of_the_same_request_out() -> None:
 
 def test_an_unknown_request_or_none_is_judged_without_it() -> None:
     library = GoodRuns(good(6))
-    calls = [update("00000001")]
-    assert library.score(run_of(calls)) == pytest.approx(
-        1.0 + 2 * sum(p.ratio for p in library.parts(run_of(calls))[:2])
-    )
+    asked = run_of([update("00000001")])
+    whole, prefix, _, _, uses = library.parts(asked)
+    assert library.score(asked) == pytest.approx(1.0 + 2 * whole.ratio + 2 * prefix.ratio + uses.ratio)
     nameless = GoodRuns([run_of([search(), update()], "", f"r{n}") for n in range(3)])
     assert nameless.score(run_of([search(), update()], "anything")) == pytest.approx(1.0)
 
