@@ -42,8 +42,9 @@ def load_file(path: Path, known: Known | None = None, seen: dict[Path, Stamp] | 
 
 
 def known_to(settings: Settings) -> Known:
-    """The names that a policy may use of the settings: people, and notification targets."""
-    return Known(people=set(settings.people), targets={target.name for target in settings.notifications.targets})
+    """The names that a policy may use of the settings: people, and notification targets, of which the log is one."""
+    targets = {target.name for target in settings.notifications.targets}
+    return Known(people=set(settings.people), targets=targets | ({"log"} if settings.notifications.log else set()))
 
 
 def stamp(path: Path) -> Stamp:

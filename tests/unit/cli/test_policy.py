@@ -60,11 +60,11 @@ def test_check_takes_the_example_when_none_is_named_and_the_variable_before_that
 
 def test_check_looks_up_names_in_the_settings(tmp_path: Path) -> None:
     config = tmp_path / "tripline.toml"
-    config.write_text("[people.jo]\n[people.ines]\n[people.lea]\n[people.sami]\n")
+    config.write_text("[notifications]\nlog = false\n[people.jo]\n[people.ines]\n[people.lea]\n[people.sami]\n")
     told = tripline("check", "--config", str(config))
     assert told.exit_code == 1
     assert "no person is called 'tomas'" in told.output
-    assert "no notification target is called 'revops-chat'" in told.output
+    assert "no notification target is called 'log'" in told.output
 
 
 def test_explain_prints_the_decision_each_rule_and_the_lines_that_would_allow_it() -> None:

@@ -23,8 +23,7 @@ def main(tmp_path: Path) -> Path:
 
 def in_force(path: Path, poll_secs: float = 3600) -> PolicyInForce:
     people = "".join(f"[people.{name}]\n" for name in ("tomas", "sami", "jo", "ines", "lea"))
-    target = '[[notifications.targets]]\nname = "revops-chat"\nurl = "json://h"\n'
-    return PolicyInForce(parse_settings(f'{people}{target}[policy]\nfile = "{path}"\npoll_secs = {poll_secs}'))
+    return PolicyInForce(parse_settings(f'{people}[policy]\nfile = "{path}"\npoll_secs = {poll_secs}'))
 
 
 def loaded(path: Path) -> PolicyInForce:
@@ -42,6 +41,14 @@ def change(path: Path, old: str, new: str) -> None:
 def version(of: PolicyInForce) -> str:
     assert of.policy is not None
     return of.policy.hash
+
+
+def test_the_two_examples_fit_each_other() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "examples" / "tripline.toml").read_text(encoding="utf-8")
+    found = PolicyInForce(parse_settings(f'{text}\n[policy]\nfile = "{EXAMPLE}"'))
+    found.load()
+    assert found.policy is not None
+    assert len(found.policy.agents) == 9
 
 
 def test_without_a_file_there_is_no_policy() -> None:

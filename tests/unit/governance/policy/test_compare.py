@@ -63,7 +63,7 @@ def test_the_same_policy_has_no_changes() -> None:
         ("people = 2", "people = 1", ("widens", "approvals.two.people", "two, people that it takes: 2 → 1")),
         (
             'on = ["held", "denied", "above_level", "bulk", "external"]', 'on = ["held", "denied", "bulk", "external"]',
-            ("widens", "routes.revops", "revops: nobody is told of “above_level” at revops-chat any more"),
+            ("widens", "routes.revops", "revops: nobody is told of “above_level” at log any more"),
         ),
         (
             'triggers = ["flow:stage-sync"]', 'triggers = ["flow:stage-sync", "flow:b"]',

@@ -62,7 +62,7 @@ def test_names_of_people_and_targets_are_looked_up_where_they_are_known() -> Non
     with pytest.raises(PolicyError) as caught:
         load("policy.toml", folder(EXAMPLE), Known(people={"tomas", "sami", "jo", "ines", "leah"}, targets=set()))
     assert {str(problem) for problem in caught.value.problems} == {
-        "policy.toml: routes.revops.targets[0]: no notification target is called 'revops-chat'; define it first",
+        "policy.toml: routes.revops.targets[0]: no notification target is called 'log'; define it first",
         "teams/outreach.toml: agents.outreach-trial.owner: no person is called 'lea'; did you mean leah?",
     }
 
@@ -137,7 +137,7 @@ def test_what_means_the_same_has_the_same_version(old: str, new: str) -> None:
         ('mode = "active"', 'mode = "read_only"'),
         ('call_recording = "human_only"', 'call_recording = "approval"'),
         ("people = 2", "people = 1"),
-        ('targets = ["revops-chat"]', 'targets = ["revops-mail"]'),
+        ('targets = ["log"]', 'targets = ["revops-mail"]'),
         ('"Contact.Phone"]', '"Contact.Mobile"]'),
         ("contacts_per_day = 80", "contacts_per_day = 81"),
         ('triggers = ["flow:new-lead"]', 'triggers = ["flow:lead"]'),
