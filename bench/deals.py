@@ -69,7 +69,7 @@ class Bench:
         """Rows to judge by, and their labels: lost, lost within the horizon."""
         cut_ms, until_ms = self.moments(cut)
         case, at_ms = self.log.open_at(snapshots(cut_ms, until_ms, "weekly", self.zone))
-        is_ended, is_lost, _, is_soon = run.labels(self.log, case, at_ms, HORIZON_DAYS)
+        is_ended, is_lost, is_soon = run.labels(self.log, case, at_ms, HORIZON_DAYS)
         reader = Reader(self.log, complete(self.mapping, self.log.known_at(cut_ms)), self.zone)
         return reader.rows(case[is_ended], at_ms[is_ended]), is_lost[is_ended], is_soon[is_ended]
 

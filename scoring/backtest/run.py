@@ -126,18 +126,15 @@ def weights(reader: Reader, model: Model, case: Ints, at_ms: Ints) -> dict[str, 
     return found
 
 
-def labels(log: EventLog, case: Ints, at_ms: Ints, horizon_days: int) -> tuple[Bools, Bools, Bools, Bools]:
-    """Whether eventual loss is known, it itself; whether loss within the horizon is known, it itself."""
+def labels(log: EventLog, case: Ints, at_ms: Ints, horizon_days: int) -> tuple[Bools, Bools, Bools]:
+    """Whether the log tells how the case ended; whether it was lost, and whether within the horizon."""
     ended_ms, is_lost = log.ended_ms[case], log.is_lost[case]
-    horizon_ms = horizon_days * DAY_MS
-    is_ended = ended_ms != NEVER
-    is_ripe = is_ended | (at_ms + horizon_ms <= log.last_ms)
-    return is_ended, is_lost, is_ripe, is_lost & (ended_ms - at_ms < horizon_ms)
+    return ended_ms != NEVER, is_lost, is_lost & (ended_ms - at_ms < horizon_days * DAY_MS)
 
 
 def measure(log: EventLog, said: Predictions, horizon_days: int) -> dict[str, Any]:
     """Figures of both targets, with the curves; rows whose case never ends in the log are left out."""
-    is_ended, is_lost, _, is_soon = labels(log, said.case, said.at_ms, horizon_days)
+    is_ended, is_lost, is_soon = labels(log, said.case, said.at_ms, horizon_days)
     report: dict[str, Any] = {
         "predictions": len(said.case),
         "without_outcome": int((~is_ended).sum()),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from events.times import DAY_MS
+from events.times import DAY_MS, HOUR_MS
 from scoring.backtest import anchor, boosting, smooth, tables, train
 from scoring.backtest.clock import instant_ms
 from scoring.backtest.errors import BacktestError, ExportError
@@ -231,6 +231,38 @@ def test_one_outcome_only_is_said() -> None:
     log = gather(Raw(deals, what, [instant_ms(each, ZONE) for each in at], range(len(at))), ["Signed"], ["Dropped"])
     with pytest.raises(BacktestError, match=r"all \d+ cases that had closed before 2025-06-05 were lost"):
         run(log, mapping(), ZONE, question())
+
+
+def test_closed_cases_that_no_snapshot_saw_leave_the_hand_scorecard_as_it_is() -> None:
+    """Two cases that lived for an hour, and one that is open at the test's snapshots."""
+    first = instant_ms(START, ZONE)
+    rows = [("a", "Created", 0), ("a", "Signed", 1), ("b", "Created", 0), ("b", "Dropped", 1), ("c", "Created", 24)]
+    deals, what, hours = zip(*rows, ("c", "Called", 24 * 20), strict=True)
+    log = gather(Raw(deals, what, [first + hour * HOUR_MS for hour in hours], range(6)), ["Signed"], ["Dropped"])
+    found = run(log, mapping(), ZONE, Question(first + 12 * HOUR_MS, None))
+    assert (found.model.kind, found.model.rows) == ("hand", 0)
+    assert found.model.lost.base == anchor.BASE
+    assert found.report["lost"] is None
+    assert found.report["without_outcome"] == len(found.predictions.p_lost) == 2
+
+
+def test_passes_complete_labels_of_cases_that_are_slow_to_end() -> None:
+    """Lost cases take 60 days, won ones 5: whoever looks at ended cases alone sees wins at the end of the log."""
+    first, rows = instant_ms(START, ZONE), []
+    for number in range(600):
+        deal, begin, is_lost = f"{number:04d}", number * 6 * HOUR_MS, number % 2 == 0
+        rows.append((deal, "Created", first + begin))
+        end = ("Dropped", 60) if is_lost else ("Signed", 5)
+        rows.append((deal, end[0], first + begin + end[1] * DAY_MS))
+    deals, what, at_ms = zip(*rows, strict=True)
+    log = gather(Raw(deals, what, at_ms, range(len(rows))), ["Signed"], ["Dropped"])
+    cut_ms = first + 150 * DAY_MS
+    known = train.gather(log.known_at(cut_ms), mapping(), ZONE, cut_ms, 14)
+    labels = train.complete_labels(known, train.cut_features(known))
+    is_young = (known.days_before < 40) & (known.frame.values[:, known.frame.names.index("age")] < 5)
+    truth = log.is_lost[[log.cases.index(log.known_at(cut_ms).cases[case]) for case in known.frame.case]]
+    assert known.is_lost[is_young & known.is_ended].mean() == 0
+    assert labels[is_young].mean() == pytest.approx(truth[is_young].mean(), abs=0.1)
 
 
 def test_three_closed_cases_get_the_hand_scorecard() -> None:
