@@ -21,6 +21,7 @@ from console.cli.common import (
     print_table,
     settings_options,
 )
+from console.cli.detectors_library import library
 from console.text import plain
 from events.times import DAY_MS, parse_ms
 
@@ -47,6 +48,9 @@ Examples:
 )
 def detectors() -> None:
     """What watches the agents: shadow is kept, warn tells people, enforce stops agents."""
+
+
+detectors.add_command(library)
 
 
 @detectors.command("list", epilog="\b\nExample:\n  tripline detectors list --json")
