@@ -26,6 +26,7 @@ _LIKELIEST_REPEAT = 0.6
 _PRIOR_WEIGHT = 20.0
 KNOWN_RUNS = 5
 _USUAL_DECAY = 0.97  # a day
+_WEEK_MS = 7 * DAY_MS
 _LONGEST_DECAY = 0.95
 _LONGEST = 200.0
 
@@ -98,9 +99,9 @@ class RecordLoop:
     are told.
 
     Cannot: see loops of reads, of failing calls (``repeated_errors``), or of writes that name no record; circles of
-    more than four records but for the slow rule, which forgets a record after 384 others that came back, and may
-    count a write too many where an agent writes to thousands of records a day. An agent that teaches it longer and
-    longer runs is told of at each, and stopped at 400 writes at the latest.
+    more than four records but for the slow rule. That one learns in an agent's first week, forgets a record after 384
+    others that came back, and may count a write too many where an agent writes to thousands of records a day. An agent
+    that teaches it longer and longer runs is told of at each, and stopped at 400 writes at the latest.
 
     Parameters: see ``Config``.
 
@@ -213,14 +214,16 @@ class RecordLoop:
         state.busy += 1
         if state.told or state.streak + 1 < config.slow_days or state.busy <= self._most_busy(state):
             return None
+        if action.at_ms - state.first_ms < _WEEK_MS:
+            return None
         state.told = True
         return self._slow_evidence(action, state)
 
     def _close_day(self, state: LoopState, day: int) -> None:
-        """Count the day if it was one of many loops; what was told, or is no such day, becomes usual."""
+        """Count the day if it was one of many loops; the first week, what was told and other days become usual."""
         is_many = state.busy > self._most_busy(state)
         state.streak = state.streak + 1 if is_many and day == state.day + 1 else 0
-        if state.told or not is_many:
+        if state.told or not is_many or state.day * DAY_MS - state.first_ms < _WEEK_MS:
             state.usual = max(_USUAL_DECAY * state.usual, float(state.busy))
             state.told = False
         state.longest *= _LONGEST_DECAY
