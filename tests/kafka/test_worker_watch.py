@@ -58,7 +58,7 @@ class Watching:
         self.now = 1000.0
         self.failed: list[BaseException] = []
         counts: dict[tuple[str, ...], int] = {}
-        place = SimpleNamespace(topic=ACTIONS, index=1)
+        place = SimpleNamespace(topic=ACTIONS, index=1, engine_id="main")
         self.lane = SimpleNamespace(partition=place, position=5, counts=counts, keys=3, last_at_ms=9_000, since_saved=2)
         self.desks: dict[Any, Any] = {PLACE: SimpleNamespace(lane=self.lane, saved_wall=77.0)}
         self.opening: frozenset[Any] = frozenset()
