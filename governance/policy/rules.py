@@ -12,10 +12,7 @@ from governance.policy.model import Grant, Limits, Place, Policy
 from governance.policy.paths import dotted
 from governance.policy.question import Case, Question
 from governance.policy.shape import Verdict
-from governance.policy.worst import (
-    MAKES_NEW,
-    VOLUMES,
-)
+from governance.policy.worst import MAKES_NEW, VOLUMES, kind_of_object
 from governance.words import DOING, listed, plural
 
 EXCLUSIONS = (
@@ -243,7 +240,8 @@ def _exclusions(case: Case) -> Iterator[Step]:
 def _always_excluded(of: Question) -> Iterator[tuple[str, str]]:
     names = (of.ask.action, *of.ask.implied)
     perhaps = "" if of.fields is not None else "it does not say which fields it changes, so perhaps "
-    if "contract.create" in names:
+    is_contract = of.ask.action == "record.create" and (of.object is None or kind_of_object(of.object) == "contract")
+    if "contract.create" in names or is_contract:
         yield "contract_creation", "a contract"
     if "call.record" in names:
         yield "call_recording", "recording a call"

@@ -39,9 +39,9 @@ def kind_of_field(field: str) -> FieldKind:
     return _KINDS.get(field.casefold().removesuffix("__c"), "plain")
 
 
-def worst(*verdicts: Verdict) -> Verdict:
-    """The one that allows least."""
-    return VERDICTS[max(map(VERDICTS.index, verdicts))]
+def kind_of_object(object_: str) -> str:
+    """What a kind of record is, in any spelling: "contract", or "plain"."""
+    return "contract" if object_.casefold().removesuffix("__c").rstrip("s") == "contract" else "plain"
 
 
 def observed_level(

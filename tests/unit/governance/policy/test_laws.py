@@ -88,6 +88,12 @@ EXCLUDED: dict[str, tuple[Ask, Facts]] = {
         Ask(agent_id="bot", action="email.send", recipients=1), replace(HARMLESS, first_contact=None),
     ),
     "contract_creation": (Ask(agent_id="bot", action="contract.create"), HARMLESS),
+    "contract_creation, as a record": (
+        Ask(agent_id="bot", action="record.create", object="Contract__c", fields=("Name",)), HARMLESS,
+    ),
+    "contract_creation, of nobody knows what": (
+        Ask(agent_id="bot", action="record.create", object="", fields=("Name",)), HARMLESS,
+    ),
     "call_recording": (Ask(agent_id="bot", action="call.record"), HARMLESS),
     "bulk_modification": (Ask(agent_id="bot", action="record.update", fields=("Industry",), records=51), HARMLESS),
     "bulk_modification, one by one": (
@@ -120,7 +126,11 @@ EXCLUDED: dict[str, tuple[Ask, Facts]] = {
 def test_no_policy_makes_autonomous_what_is_excluded(dice: Dice) -> None:
     policy = policy_of(generous(dice.file()))
     for name, (ask, facts) in EXCLUDED.items():
-        ruling = rule_on(policy, replace(ask, object="Opportunity", trigger="prompt"), facts)
+        ruling = rule_on(
+            policy,
+            replace(ask, object=ask.object if ask.object is not None else "Opportunity", trigger="prompt"),
+            facts,
+        )
         assert ruling.verdict != "autonomous", name
         assert name.partition(",")[0] in {step.rule for step in ruling.steps}
 
