@@ -382,7 +382,7 @@ def _policy(case: _Case) -> GateDecision | None:
         is_first_contact=bool(_reaches_new_people(case)),
         divisor=case.settings.gate.throttle_divisor if case.state == "throttled" else 1,
     )
-    ruling = rule_on(case.policy, ask_of(case.request, case.operation), facts)
+    ruling = rule_on(case.policy, ask_of(case.request, case.operation), facts, is_brief=True)
     if ruling.verdict == "autonomous":
         return None
     answer = (

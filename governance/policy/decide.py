@@ -13,12 +13,14 @@ __all__ = ["rule_on"]
 
 _NOBODY = "agents"
 _SEVERITY = {verdict: number for number, verdict in enumerate(VERDICTS)}
+_LEAST = len(VERDICTS) - 1
 
 
-def rule_on(policy: Policy, ask: Ask, facts: Facts) -> Ruling:
+def rule_on(policy: Policy, ask: Ask, facts: Facts, *, is_brief: bool = False) -> Ruling:
     """May this agent do this by itself, with an approval, or not at all; the strictest rule decides.
 
     An agent that the policy does not name may do nothing. Never raises; reads no clock.
+    ``is_brief``: a refusal comes without its steps, which costs less; nothing else differs.
     """
     grant = policy.agents.get(ask.agent_id)
     if grant is None:
@@ -31,7 +33,7 @@ def rule_on(policy: Policy, ask: Ask, facts: Facts) -> Ruling:
     question = question_of(policy, grant, ask, facts)
     case = Case(question, ask, facts)
     if not is_free(case):
-        return _refused(case)
+        return _refused_briefly(case) if is_brief else _refused(case)
     volume = volume_of(case)
     found = question.rulings.get(volume)
     if found is None:
@@ -45,8 +47,18 @@ def _refused(case: Case) -> Ruling:
     return _ruling(case, steps, severities.index(max(severities)))  # the first of those that allow least
 
 
-def _ruling(case: Case, steps: tuple[Step, ...], deciding: int) -> Ruling:
-    question, step = case.question, steps[deciding]
+def _refused_briefly(case: Case) -> Ruling:
+    worst, deciding, found = -1, 0, None
+    for number, step in enumerate(steps_of(case)):
+        if _SEVERITY[step.verdict] > worst:
+            worst, deciding, found = _SEVERITY[step.verdict], number, step
+            if worst == _LEAST:
+                break
+    return _ruling(case, (), deciding, found)
+
+
+def _ruling(case: Case, steps: tuple[Step, ...], deciding: int, found: Step | None = None) -> Ruling:
+    question, step = case.question, found or steps[deciding]
     grant = question.grant
     return Ruling(
         verdict=step.verdict,

@@ -228,6 +228,8 @@ def test_the_short_way_says_what_all_steps_say(dice: Dice) -> None:
             strictest = max(VERDICTS.index(step.verdict) for step in steps_of(case))
             assert is_free(case) == (strictest == 0)
             assert severity(policy, asked, facts) == strictest
+            full, brief = rule_on(policy, asked, facts), rule_on(policy, asked, facts, is_brief=True)
+            assert replace(full, steps=()) == replace(brief, steps=())
 
 
 def test_what_is_kept_of_questions_is_bounded() -> None:
