@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 360, 240
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 38
+LEFT, RIGHT, TOP, BOTTOM = 46, 22, 12, 38
 
 Points = Sequence[tuple[float, float]]
 
@@ -119,7 +119,8 @@ def over_time(lines: Sequence[tuple[str, Points]], names: tuple[str, str], label
     high = min(1.0, max(values, default=1) + 0.05)
     last = max(len(labels) - 1, 1)
     shown = (lambda at: labels[min(round(at), len(labels) - 1)][5:10], lambda value: f"{value:.2f}")
-    frame = axes((0, last), (low, high), names, shown, ticks=min(5, max(len(labels), 2)))
+    ticks = next((count for count in range(7, 2, -1) if last % (count - 1) == 0), 2)
+    frame = axes((0, last), (low, high), names, shown, ticks=ticks)
     parts = [*frame.parts]
     for number, (_, points) in enumerate(lines):
         placed = [(frame.x(at), frame.y(value)) for at, value in points]
