@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from events.types import ChangeEvent, Event
 from tests.components import CORPORA
 
 MAPPING = Path(__file__).resolve().parents[3] / "docs" / "examples" / "bpic2017.toml"
+LINES = 120_000
+"""So much of BPIC2017 is read: about a third, in time order, with thousands of cases that end."""
 pytestmark = pytest.mark.skipif(not CORPORA.is_dir(), reason=f"the public corpora are not in {CORPORA}")
 
 
@@ -47,12 +50,14 @@ def test_workbench_every_call_of_every_episode_becomes_an_action() -> None:
 
 
 @pytest.mark.slow
-def test_bpic2017_every_case_ends_with_its_first_outcome_and_nothing_comes_after() -> None:
+def test_bpic2017_cases_end_with_their_first_outcome_and_nothing_comes_after() -> None:
     path = CORPORA / "bpic2017" / "events.csv.gz"
     with gzip.open(path) as stream:
-        items: list[Any] = list(eventlog.read(csv_rows(stream), parse_mapping(MAPPING.read_text()), path.name))
+        rows = csv_rows(islice(stream, LINES))
+        items: list[Any] = list(eventlog.read(rows, parse_mapping(MAPPING.read_text()), path.name))
     assert all(isinstance(item, Event) for item in items)
     ends = first_ends(path)
+    assert len(ends) > 3_000
     closes = [item for item in items if isinstance(item, ChangeEvent) and item.id.endswith("/close")]
     assert {each.data.deal_id: each.data.changes["stage"][1] for each in closes} == ends  # type: ignore[index]
     closed: set[str] = set()
@@ -64,11 +69,11 @@ def test_bpic2017_every_case_ends_with_its_first_outcome_and_nothing_comes_after
 
 
 def first_ends(path: Path) -> dict[str, str]:
-    """The stage that each case ends in, straight from the file (which is in time order)."""
+    """The stage that each case ends in up to there, straight from the file (which is in time order)."""
     stages = {"A_Pending": "Closed Won", "A_Cancelled": "Closed Lost", "A_Denied": "Closed Lost"}
     ends: dict[str, str] = {}
     with gzip.open(path, "rt") as stream:
-        for row in csv.DictReader(stream):
+        for row in csv.DictReader(islice(stream, LINES)):
             if row["activity"] in stages:
                 ends.setdefault(row["case"], stages[row["activity"]])
     return ends
