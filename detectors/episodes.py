@@ -15,7 +15,7 @@ from detectors.run_words import differences
 _SURPRISE_WEIGHT = 0.001
 """Brings the surprise of any run without a write under 1, which is what the best one with a write has."""
 
-_SCOPES = {WHOLE: "As a whole", PREFIX: "After one of its writes", USES: "In how it uses its tools"}
+_SCOPES = {WHOLE: "As a whole", PREFIX: "After one of its writes", USES: "In how it uses one of its tools"}
 
 
 class Event(Struct, frozen=True):
@@ -95,7 +95,8 @@ def _reasons(part: Part) -> list[str]:
     if nearest.run is None:
         return ["No good run with a write is known to compare it with."]
     scope = _SCOPES[part.name]
-    where = "among good runs of similar requests" if part.with_request else "among all good runs"
+    is_near = part.with_request and part.name != USES
+    where = "among good runs of similar requests" if is_near else "among all good runs"
     asked = f' ("{nearest.run.request}")' if nearest.run.request else ""
     first = (
         f"{scope} it is {part.ratio:.1f} times as far as usual from the nearest {where}, {nearest.run.label}{asked}."
