@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from events.adapters import crm_csv, eventlog, workbench
-from events.adapters.base import DataIssue
+from events.adapters.base import DataIssue, IssueKind
 from events.adapters.mapping import parse_mapping
 from events.adapters.tables import csv_rows
 from events.codec import decode_lines, encode, time_ms
@@ -54,8 +54,10 @@ def test_bpic2017_cases_end_with_their_first_outcome_and_nothing_comes_after() -
     path = CORPORA / "bpic2017" / "events.csv.gz"
     with gzip.open(path) as stream:
         rows = csv_rows(islice(stream, LINES))
-        items: list[Any] = list(eventlog.read(rows, parse_mapping(MAPPING.read_text()), path.name))
-    assert all(isinstance(item, Event) for item in items)
+        read: list[Any] = list(eventlog.read(rows, parse_mapping(MAPPING.read_text()), path.name))
+    items = [item for item in read if isinstance(item, Event)]
+    issues = {item.kind for item in read if not isinstance(item, Event)}
+    assert issues <= {IssueKind.UNUSED}, "an activity may be rare"
     ends = first_ends(path)
     assert len(ends) > 3_000
     closes = [item for item in items if isinstance(item, ChangeEvent) and item.id.endswith("/close")]
