@@ -220,6 +220,7 @@ def agents(settings: Settings) -> Iterator[Check]:
 def policy(settings: Settings) -> Iterator[Check]:
     """Is the policy without mistakes, and do the settings know its agents?"""
     from governance.policy import PolicyError
+    from governance.words import plural
     from streams.policies import known_to, load_file
 
     if not settings.policy.file:
@@ -228,7 +229,8 @@ def policy(settings: Settings) -> Iterator[Check]:
         loaded = load_file(Path(settings.policy.file), known_to(settings))
     except PolicyError as problem:
         advice = f"tripline policy check {settings.policy.file}; nothing starts with it"
-        yield Check("policy", "problem", f"{len(problem.problems)} mistakes, the first: {problem.problems[0]}", advice)
+        message = f"{plural(len(problem.problems), 'mistake')}, the first: {problem.problems[0]}"
+        yield Check("policy", "problem", message, advice)
         return
     missing = sorted(loaded.policy.agents.keys() - settings.agents.keys())
     if missing and settings.gate.unknown_agents == "deny":

@@ -12,6 +12,8 @@ from governance.policy.shape import MOST_TOGETHER
 from governance.stanza import quote
 
 _MOST_AT_ONCE = 200
+_MOST_FIELDS, _MOST_CHARS = 50, 512
+"""An agent names the fields: what nobody would write into a policy is not printed."""
 
 
 def lines_that_allow(ask: Ask, case: Case | None, step: Step) -> str:
@@ -51,9 +53,12 @@ def _scope(case: Case, step: Step) -> str:
         more = [each for each in wanted if each and each.casefold() not in allowed]
         if "*" not in allowed and more:
             return f"[{place.path}]\n{name} = {_added(allowed, more)}"
-    fields = [f"{case.ask.object}.{field}" for field in case.ask.fields or ("*",)]
-    strange = [field for field in fields if not place.has_field(*field.casefold().rpartition(".")[::2])]
-    return f"[{place.path}]\nfields = {_added(place.fields, strange)}" if case.ask.object and strange else ""
+    object_ = case.ask.object or ""
+    unfit = [each for each in case.ask.fields or ("*",) if not place.has_field(object_.casefold(), each.casefold())]
+    strange = [f"{object_}.{field}" for field in unfit]
+    if not object_ or not 0 < len(strange) <= _MOST_FIELDS or max(map(len, strange)) > _MOST_CHARS:
+        return ""
+    return f"[{place.path}]\nfields = {_added(place.fields, strange)}"
 
 
 def _level(case: Case, step: Step) -> str:

@@ -12,7 +12,7 @@ from governance.policy.model import Grant, Limits, Place, Policy
 from governance.policy.paths import dotted
 from governance.policy.question import Case, Question
 from governance.policy.shape import Verdict
-from governance.policy.worst import MAKES_NEW, VOLUMES, kind_of_object
+from governance.policy.worst import MAKES_NEW, VOLUMES, kind_of_object, shown
 from governance.words import DOING, listed, plural
 
 EXCLUSIONS = (
@@ -144,6 +144,7 @@ def _outside(of: Question, place: Place) -> str:
 
 def _outside_words(of: Question, lack: str) -> str:
     what, _, value = lack.partition(" ")
+    value = shown(value)
     if what == "field":
         if value == "*":
             return "it does not say which fields it changes, and may not change all"

@@ -39,6 +39,11 @@ def kind_of_field(field: str) -> FieldKind:
     return _KINDS.get(field.casefold().removesuffix("__c"), "plain")
 
 
+def shown(name: str) -> str:
+    """A name that an agent chose, short and printable, as a sentence may hold it."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in name[:100]) + ("…" if len(name) > 100 else "")
+
+
 def kind_of_object(object_: str) -> str:
     """What a kind of record is, in any spelling: "contract", or "plain"."""
     return "contract" if object_.casefold().removesuffix("__c").rstrip("s") == "contract" else "plain"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from console.cli import main
+from console.cli import checks, main
+from governance.settings import Settings, parse_settings
 from streams.policies import EXAMPLE, load_file
 
 BAD = 'format = 1\nmode = "of"\n[agents.a]\nrole = "r"\n'
@@ -141,3 +142,34 @@ def test_help_has_examples(name: str) -> None:
     told = tripline(*([name] if name else []), "--help")
     assert told.exit_code == 0
     assert "tripline policy " in told.output.partition("Example")[2]
+
+
+def settings_for(policy: Path, more: str = "") -> Settings:
+    people = "".join(f"[people.{name}]\n" for name in ("tomas", "sami", "jo", "ines", "lea"))
+    return parse_settings(f'{people}[policy]\nfile = "{policy}"\n{more}')
+
+
+def test_doctor_says_what_is_wrong_with_the_policy_and_which_agents_the_settings_do_not_know(copied: Path) -> None:
+    assert list(checks.policy(parse_settings(""))) == []
+    (unknown,) = checks.policy(settings_for(copied, "[agents.enrich-bot]\n[agents.stage-sync]\n"))
+    assert (unknown.status, unknown.message) == (
+        "warning",
+        "the settings do not know its agents call-notes, enrich-trial, lead-router, old-importer, outreach-drafter: "
+        "the gate refuses them",
+    )
+    (fine,) = checks.policy(settings_for(copied, '[gate]\nunknown_agents = "allow"'))
+    assert (fine.status, fine.message) == ("ok", f"version {load_file(copied).policy.short}, 9 agents")
+    change(copied, 'mode = "active"', 'mode = "of"')
+    (wrong,) = checks.policy(settings_for(copied))
+    assert (wrong.status, wrong.message) == (
+        "problem", "1 mistake, the first: policy.toml: mode: may not be 'of'; did you mean off?",
+    )  # fmt: skip
+
+
+def test_standalone_does_not_start_with_a_policy_that_has_mistakes(copied: Path) -> None:
+    config = copied.parent / "tripline.toml"
+    config.write_text(f'[policy]\nfile = "{copied}"\n')
+    args = ("standalone", "--port", "0", "--config", str(config), "--data-dir", str(copied.parent / "data"))
+    told = CliRunner().invoke(main, args)
+    assert told.exit_code == 1
+    assert "policy.toml: agents.enrich-bot.owner: no person is called 'tomas'; define it first" in told.output

@@ -184,3 +184,12 @@ def test_a_throttled_agent_has_a_tenth_and_at_least_one() -> None:
 def test_names_that_do_not_print_stay_inside_of_their_quotes() -> None:
     ruling = rule_on(LOADED.policy, ask('x"]\n[agents.enrich-bot]\nlevel = 4 #', "record.read"), KNOWN)
     assert list(tomllib.loads(ruling.allows)["agents"]) == ['x"]\n[agents.enrich-bot]\nlevel = 4 #']
+
+
+def test_field_names_that_an_agent_invents_are_shown_short_and_never_proposed() -> None:
+    ruling = rule_on(LOADED.policy, ask(fields=("x\u202e\x1b" + "y" * 10_000,)), KNOWN)
+    assert (ruling.rule, ruling.allows) == ("scope", "")
+    assert ruling.why.isprintable()
+    assert len(ruling.why) < 200
+    many = rule_on(LOADED.policy, ask(fields=tuple(f"f{number}" for number in range(51))), KNOWN)
+    assert (many.rule, many.allows) == ("scope", "")
