@@ -47,7 +47,7 @@ def damaged(dice: Dice) -> str:
     return "\n".join(lines)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**48).map(Dice))
 def test_a_damaged_file_is_read_or_refused_in_words(dice: Dice) -> None:
     problems: tuple[Problem, ...] = ()

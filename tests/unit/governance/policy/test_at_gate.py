@@ -170,7 +170,7 @@ def test_a_new_field_of_the_request_leaves_the_hashes_of_old_ones_as_they_were()
 STRICTNESS = ("allow", "hold", "deny")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**48).map(Dice))
 def test_a_policy_never_lets_through_what_the_gate_refuses_alone(dice: Dice) -> None:
     policy = policy_of(dice.file())

@@ -136,7 +136,7 @@ def _given(role: Role) -> dict[str, Any]:
     return {name: getattr(role, name) for name in Role.__struct_fields__}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**48).map(Dice))
 def test_nothing_widens_that_is_not_told(dice: Dice) -> None:
     file = dice.file(dice.sound_delegation())

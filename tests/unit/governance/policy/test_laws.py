@@ -14,9 +14,9 @@ from governance.policy.shape import ActionEntry, BudgetTable, Delegation, Policy
 from governance.policy.worst import MODES, RADII, VERDICTS
 from tests.unit.governance.policy.policies import WINDOWS, Dice, policy_of
 
-quick = settings(max_examples=50, deadline=None)
+quick = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**48).map(Dice)
-ASKS = 12
+ASKS = 10
 """Questions to each policy."""
 
 
@@ -121,7 +121,7 @@ EXCLUDED: dict[str, tuple[Ask, Facts]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seeds)
 def test_no_policy_makes_autonomous_what_is_excluded(dice: Dice) -> None:
     policy = policy_of(generous(dice.file()))
