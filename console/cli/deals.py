@@ -24,7 +24,7 @@ class _Deals(LazyGroup):
         return self.commands.get(cmd_name) or super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own = [(name, command.get_short_help_str()) for name, command in self.commands.items()]
+        own = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl([*own, *((name, text) for name, (_, text) in self.lazy.items())])
 

@@ -29,60 +29,75 @@ class Read(NamedTuple):
 def read(rows: Iterable[Row | Refusal], mapping: Mapping) -> Read:
     """All rows of a log. Raises BacktestError when a column or outcome of the mapping isn't there at all, or when more
     than half of the rows can't be read."""
-    columns = mapping.columns
-    wanted = (columns.case, columns.activity, columns.timestamp)
-    zone = zone_of(mapping)
-    cases: list[str] = []
-    activities: list[str] = []
-    times: list[int] = []
-    lines: list[int] = []
-    dead: list[Refusal] = []
-    present: Counter[str] = Counter()
-    have: list[str] = []
+    taken = _Rows(mapping)
     for row in rows:
         if isinstance(row, Refusal):
-            dead.append(row)
-            continue
+            taken.dead.append(row)
+        else:
+            taken.take(row)
+    taken.check()
+    _check_outcome(mapping, taken.activities)
+    raw = Raw(taken.cases, taken.activities, taken.times, taken.lines)
+    log = gather(raw, mapping.outcome.won, mapping.outcome.lost)
+    return Read(log, taken.dead, taken.total, _notes(mapping, log, set(taken.activities)))
+
+
+class _Rows:
+    """What was read so far, and what could not be."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        columns = mapping.columns
+        self._case, self._activity, self._at = self._wanted = (columns.case, columns.activity, columns.timestamp)
+        self._zone, self._format = zone_of(mapping), mapping.time.format
+        self._present: Counter[str] = Counter()
+        self._have: list[str] = []
+        self.cases: list[str] = []
+        self.activities: list[str] = []
+        self.times: list[int] = []
+        self.lines: list[int] = []
+        self.dead: list[Refusal] = []
+
+    @property
+    def total(self) -> int:
+        return len(self.cases) + len(self.dead)
+
+    def take(self, row: Row) -> None:
         values = row.values
-        have = have or list(values)
-        missing = [name for name in wanted if not values.get(name, "").strip()]
+        self._have = self._have or list(values)
+        missing = [name for name in self._wanted if not values.get(name, "").strip()]
         if missing:
-            present.update(name for name in wanted if name in values)
-            dead.append(_missing(row, missing[0]))
-            continue
+            self._present.update(name for name in self._wanted if name in values)
+            self.dead.append(_missing(row, missing[0]))
+            return
         try:
-            at_ms = parse_local(values[columns.timestamp], zone, mapping.time.format)
+            at_ms = parse_local(values[self._at], self._zone, self._format)
         except (ValueError, OverflowError) as problem:
-            present.update(wanted)
-            message = f"column {columns.timestamp!r}: {problem}"
-            dead.append(bad_row(row.line, row.text, columns.timestamp, message, BadReason.BAD_TIME))
-            continue
-        cases.append(values[columns.case])
-        activities.append(values[columns.activity])
-        times.append(at_ms)
-        lines.append(row.line)
-    total = len(cases) + len(dead)
-    if not cases:
-        _no_column(wanted, present, have)
-    if len(dead) > MAX_DEAD_SHARE * total or not cases:
-        first = dead[0].error.message if dead else "the log is empty"
-        raise BacktestError(f"{len(dead):,} of {total:,} rows can't be read; the first: {first}")
-    _check_outcome(mapping, activities)
-    log = gather(Raw(cases, activities, times, lines), mapping.outcome.won, mapping.outcome.lost)
-    return Read(log, dead, total, _notes(mapping, log, set(activities)))
+            self._present.update(self._wanted)
+            message = f"column {self._at!r}: {problem}"
+            self.dead.append(bad_row(row.line, row.text, self._at, message, BadReason.BAD_TIME))
+            return
+        self.cases.append(values[self._case])
+        self.activities.append(values[self._activity])
+        self.times.append(at_ms)
+        self.lines.append(row.line)
+
+    def check(self) -> None:
+        """Raises BacktestError when too little was read."""
+        if not self.total:
+            raise BacktestError("the log is empty: it has no row under its header, or no event")
+        for name, key in zip(self._wanted, ("case", "activity", "timestamp"), strict=True):
+            if not self.cases and self._have and not self._present[name]:
+                have = ", ".join(self._have)
+                where = f"[columns] {key} of the mapping is {name!r}"
+                raise BacktestError(f"{where}, which the log doesn't have; it has {have}")
+        if len(self.dead) > MAX_DEAD_SHARE * self.total:
+            first = self.dead[0].error.message
+            raise BacktestError(f"{len(self.dead):,} of {self.total:,} rows can't be read; the first: {first}")
 
 
 def _missing(row: Row, name: str) -> Refusal:
     message = f"column {name!r} is missing or empty; given: {', '.join(row.values)}"
     return bad_row(row.line, row.text, name, message, BadReason.MISSING_FIELD)
-
-
-def _no_column(wanted: Sequence[str], present: Counter[str], have: list[str]) -> None:
-    for name, key in zip(wanted, ("case", "activity", "timestamp"), strict=True):
-        if have and not present[name]:
-            raise BacktestError(
-                f"[columns] {key} of the mapping is {name!r}, which the log doesn't have; it has {', '.join(have)}"
-            )
 
 
 def _check_outcome(mapping: Mapping, activities: Sequence[str]) -> None:
