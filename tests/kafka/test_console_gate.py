@@ -162,6 +162,17 @@ def test_without_the_store_writes_are_denied_until_it_is_back(breakable: Offices
     assert [one.seq for one in admissions(breakable)] == list(range(1, len(admissions(breakable)) + 1))
 
 
+def test_the_first_check_after_the_store_was_away_is_decided(breakable: Offices, own: tuple[Broker, Postgres]):
+    office = breakable.open()
+    assert asked(office, a_check()).decision == "allow"
+    until(lambda: breakable.one("SELECT count(*) FROM publication") == 0, "the gate has nothing to tidy up")
+    breakable.look_away()
+    own[1].kill()  # nobody asks meanwhile, so the gate's connection is of the server that was
+    own[1].start()
+    until(lambda: not office.status().troubles, "nothing is wrong any more", 20)
+    assert asked(office, a_check()).decision == "allow"
+
+
 def test_without_broker_writes_are_denied_until_it_is_back_also_by_a_console_that_starts_then(
     breakable: Offices, own: tuple[Broker, Postgres]
 ):

@@ -89,6 +89,7 @@ class Gate:
         self._wake = threading.Event()
         self._began = 0.0
         self._busy = 0
+        self._is_committing = False
         self._stop = False
         self._thread = threading.Thread(target=self._run, name="tripline-gate", daemon=True)
 
@@ -170,12 +171,16 @@ class Gate:
         return [check for check in checks if check not in late]
 
     def _round(self, checks: Sequence[Check]) -> None:
+        was_connected, self._is_committing = self._held.is_connected, False
         published = _drained(self._published)
         try:
             decided, round_, letters, seqs = self._held.run(lambda link: self._decide(link, checks, published))
         except Exception as problem:
             self._published.extend(published)
             self._counted.forget({check.request.key for check in checks})
+            if was_connected and not self._held.is_connected and not self._is_committing:
+                self._round(checks)  # the store was away and may be back: nothing was decided on the old connection
+                return
             if not isinstance(problem, StoreError):
                 _log.exception("gate_round_failed", checks=len(checks))
             self._apart(checks, problem)
@@ -198,6 +203,7 @@ class Gate:
         round_.open_for([check.request for check in checks])
         decided = [(check, round_.decide(check.request)) for check in checks]
         letters = publication.admitted_to(link, sorted(round_.repeated)) if round_.repeated else []
+        self._is_committing = True
         seqs = [one.seq for one in letters] + round_.commit()
         return decided, round_, [*letters, *round_.publications], seqs
 

@@ -43,6 +43,11 @@ class Held:
         self.trouble = ""
         return result
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection that was not found to be lost."""
+        return self._link is not None
+
     def close(self) -> None:
         """Give the connection back."""
         link, self._link = self._link, None
