@@ -26,7 +26,6 @@ from tests.monitoring.test_panels import trouble_with
 
 ROWS = {"Processes now", "Partitions (workers)", "State (workers)", "Group and recovery (workers)", "Processes"}
 IN_HEALTH_EMPTY = {"Out of place", "Detector faults"}
-SHOWN_SECS = 60
 ACTION = (
     b'{"specversion":"1.0","id":"s-%d","source":"/test","type":"tripline.agent.action.v1","time":"2026-03-02T09:14:03Z",'
     b'"data":{"agent_id":"lost","action":"record.update","outcome":"ok","object":"Account","record_ids":["001"]}}'
@@ -60,6 +59,7 @@ class Watched:
     """Two workers on topics of their own, and the Prometheus that scrapes them."""
 
     def __init__(self, broker: Broker, folder: Path) -> None:
+        self.began = time.time()
         self.kafka: Kafka = settings_of(broker.address)
         create(self.kafka)
         ports = {name: free_port() for name in ("one", "two")}
@@ -129,8 +129,10 @@ def test_what_workers_tell_fills_their_panels(watched: Watched) -> None:
             for target in panel["targets"]:
                 if 'topic=""' in target["expr"]:  # of consoles and standalone servers
                     continue
-                expression, now = plain(target["expr"], __rate_interval="30s", __range=f"{SHOWN_SECS}s"), time.time()
-                series = watched.prometheus.query_range(expression, now - SHOWN_SECS, now, 1)
+                now = time.time()
+                shown = round(now - watched.began)  # rebalances and recoveries are at the beginning
+                expression = plain(target["expr"], __rate_interval="30s", __range=f"{shown}s")
+                series = watched.prometheus.query_range(expression, now - shown, now, 1)
                 trouble = trouble_with(series, target["legendFormat"])
                 if trouble:
                     empty[panel["title"], target["refId"]] = trouble
