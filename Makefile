@@ -38,7 +38,7 @@ demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends
 
 test: $(VENV)/.test $(VENV)/.compiled ## the whole suite
 	$(BIN)/python -m tests.components
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test types imports ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
