@@ -68,10 +68,11 @@ class Watched:
             folder,
             *((f"127.0.0.1:{port}", {"job": "tripline-worker", "instance": name}) for name, port in ports.items()),
         )
-        self.workers = {
-            name: Running(self.kafka, folder, name, "--port", str(port), "--instance-id", name)
-            for name, port in ports.items()
-        }
+        self.workers: dict[str, Running] = {}
+        for name, port in ports.items():
+            self.workers[name] = Running(self.kafka, folder, name, "--port", str(port), "--instance-id", name)
+            # The second comes when the first was scraped, which then goes through a rebalance that is seen.
+            until(lambda: self.lanes() == 9, f"{name} is there, and Prometheus has seen all partitions", 60)
 
     def lanes(self) -> float:
         """How many partitions are open, of all workers."""
