@@ -11,14 +11,16 @@ from msgspec import UNSET, Struct
 
 from detectors.base import WANTED_RANK
 from detectors.discovery import Judged
+from detectors.statistics import poisson_upper_bound
 from events.catalogue import kind_of
 from events.rows import ROW, event_of
 from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import AdmissionEvent
+from storage.actions import BIN_MS
 from streams.envelopes import make_key, split_key
 from streams.replay.dump import records_of
 from streams.replay.reader import Reader
-from streams.replay.watching import AFTER_BINS, BEFORE_BINS, BIN_MS, Trip, Watching
+from streams.replay.watching import AFTER_BINS, BEFORE_BINS, Trip, Watching
 
 MONTH_MS = 30 * DAY_MS
 LEARNING_MS = 7 * DAY_MS
@@ -148,12 +150,11 @@ def make_report(
     settled = sum(max(0, end - max(start, first_ms[key] + LEARNING_MS)) for key, (start, end) in spans.items())
     stops = [_stop(trip, done[trip.key], watched) for trip in trips]
     before = sorted(stop.records_before for stop in stops)
-    every = [number for mine in seen.values() for number in mine.bins]
     return Report(
         first=format_ms(min(start for start, _ in spans.values())) if spans else None,
         last=format_ms(max(end for _, end in spans.values())) if spans else None,
         agents=len(seen),
-        actions=sum(_count(mine.bins, wanted) for mine in seen.values()) if every else 0,
+        actions=sum(_count(mine.bins, wanted) for mine in seen.values()),
         agent_months=months,
         settled_months=settled / MONTH_MS,
         rates=_rates(watched, wanted, first_ms, months, settled / MONTH_MS),
@@ -166,9 +167,7 @@ def make_report(
 
 def upper_bound(count: int, months: float) -> float | None:
     """The 95 % upper confidence bound of a rate, from a count in so many months; None without any time."""
-    from scipy.special import gammaincinv  # noqa: PLC0415 - slow to import, and only reports need it
-
-    return float(gammaincinv(count + 1, CONFIDENCE)) / months if months > 0 else None
+    return poisson_upper_bound(count, CONFIDENCE) / months if months > 0 else None
 
 
 def quantile(ordered: Sequence[int], share: float) -> int | None:

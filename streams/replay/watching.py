@@ -8,12 +8,11 @@ from typing import Any
 from msgspec import Struct
 
 from events.rows import ROW
-from events.times import MINUTE_MS
 from events.types import ActionEvent, AdmissionEvent, Finding, tenant_of
+from storage.actions import BIN_MS
 from streams.engine import Topology
 from streams.envelopes import make_key
 
-BIN_MS = 5 * MINUTE_MS
 BEFORE_BINS, AFTER_BINS = 4 * 12, 12
 """Four hours before a stop are drawn, and the hour after it."""
 
