@@ -18,6 +18,8 @@ OptText = Text | None | UnsetType
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 DEFAULT_TENANT = "default"
+MAIN_ENGINE = "main"
+"""The engine that is active until another one is switched to."""
 MAX_VALUE_DEPTH = 8
 
 

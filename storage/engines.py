@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
+from events.types import MAIN_ENGINE
 from storage import publication, shared
 from storage.link import Link
 from storage.postgres import lock_keys
@@ -14,7 +15,6 @@ from storage.publication import Publication
 from storage.sql import upsert
 from storage.tables import meta
 
-MAIN_ENGINE = "main"
 _LOCK = "tripline: engines"
 _ROW = "active_engine"
 _READ = "SELECT value FROM meta WHERE name = ?"

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from events.codec import BadEvent, decode, encode
 from events.times import parse_ms
-from events.types import AlertEvent, EngineEvent, EngineVersion, FindingEvent, RiskEvent, tenant_of
+from events.types import MAIN_ENGINE, AlertEvent, EngineEvent, EngineVersion, FindingEvent, RiskEvent, tenant_of
 from governance.settings import Kafka
 from storage.engines import Engines
 from storage.publication import Publication
@@ -23,12 +23,12 @@ from streams.kafka.look import Lag, lags
 from streams.kafka.spec import (
     ALERTS,
     FINDINGS,
-    MAIN_ENGINE,
     OUTPUTS,
     RISK,
     STATE_OF,
     check_name,
     engine_specs,
+    group_of,
     own_topic,
     watching_topic,
 )
@@ -142,8 +142,7 @@ def _judged_to(kafka: Kafka, engine_id: str) -> int:
     """Everything that the log took before this time is judged and saved by this engine."""
     topics = [own_topic(engine_id, topic) for topic in (ACTIONS, CRM)]
     places = [TopicPartition(kafka.prefix + topic, index) for topic in topics for index in range(kafka.partitions)]
-    group = f"{kafka.prefix}tripline-{engine_id}"
-    consumer = KafkaConsumer(**client_options(kafka), group_id=group, enable_auto_commit=False)
+    consumer = KafkaConsumer(**client_options(kafka), group_id=group_of(kafka, engine_id), enable_auto_commit=False)
     try:
         ends = consumer.end_offsets(places)
         saved = {place: consumer.committed(place) or 0 for place in places}

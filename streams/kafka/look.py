@@ -17,7 +17,7 @@ from events.types import TickEvent
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem, client_options
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import own_topic
+from streams.kafka.spec import group_of, own_topic
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS
 
 NEWEST = 200
@@ -51,7 +51,7 @@ class Lag(Struct, frozen=True):
 
 def lags(kafka: Kafka, engine_id: str = "main") -> list[Lag]:
     """How far the workers' group is behind, by topic. Raises KafkaProblem when it can't be asked."""
-    with _consumer(kafka, group_id=f"{kafka.prefix}tripline-{engine_id}") as consumer:
+    with _consumer(kafka, group_id=group_of(kafka, engine_id)) as consumer:
         found = []
         for topic in INPUT_TOPICS:
             name = kafka.prefix + own_topic(engine_id, topic)

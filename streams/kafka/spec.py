@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from events.times import DAY_MS
+from events.types import MAIN_ENGINE
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
@@ -26,7 +27,6 @@ STATE_SEGMENT_BYTES = 64 * 1024 * 1024
 """Small segments are compacted soon: a recovery reads little more than one snapshot a key."""
 
 
-MAIN_ENGINE = "main"
 OUTPUTS = (FINDINGS, RISK, ALERTS, DEAD_LETTERS)
 
 
@@ -57,6 +57,11 @@ def own_topic(engine_id: str, topic: str) -> str:
     """Where an engine keeps what is its own: its states, and what its deals tell its portfolios. The other topics are
     shared by all engines."""
     return topic if engine_id == MAIN_ENGINE or topic not in _OWN else f"{engine_id}.{topic}"
+
+
+def group_of(kafka: Kafka, engine_id: str) -> str:
+    """The consumer group of an engine's workers."""
+    return f"{kafka.prefix}tripline-{engine_id}"
 
 
 def watching_topic(engine_id: str, topic: str) -> str:

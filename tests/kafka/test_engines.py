@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 
 from console.cli.engine import engine
 from events.codec import decode
+from events.types import MAIN_ENGINE
 from governance.settings import Kafka
 from streams.kafka.admin import existing
 from streams.kafka.produce import produce
-from streams.kafka.spec import MAIN_ENGINE, watching_topic
+from streams.kafka.spec import watching_topic
 from tests.kafka.deciding import Offices
 from tests.kafka.working import Cluster, Running, environ, until
 

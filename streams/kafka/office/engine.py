@@ -16,6 +16,7 @@ from storage.errors import StoreError
 from storage.postgres import PgStore
 from streams.kafka.connect import client_options
 from streams.kafka.office.held import Held
+from streams.kafka.spec import group_of
 from streams.routing import ACTIONS, CRM
 
 _LOOK_SECS, _RETRY_SECS = 2.0, 5.0
@@ -58,8 +59,7 @@ class EngineWatch(Background):
 
     def _look(self) -> None:
         kafka, active = self._kafka, self._active()
-        group = f"{kafka.prefix}tripline-{active}"
-        consumer = KafkaConsumer(**client_options(kafka), group_id=group, enable_auto_commit=False)
+        consumer = KafkaConsumer(**client_options(kafka), group_id=group_of(kafka, active), enable_auto_commit=False)
         places = [
             TopicPartition(kafka.prefix + topic, index) for topic in (ACTIONS, CRM) for index in range(kafka.partitions)
         ]

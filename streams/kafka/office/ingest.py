@@ -13,12 +13,12 @@ from msgspec import Struct
 
 from events.codec import encode, time_ms
 from events.times import DAY_MS, format_ms
-from events.types import DeadLetter, DeadLetterEvent, Event, tenant_of
+from events.types import MAIN_ENGINE, DeadLetter, DeadLetterEvent, Event, tenant_of
 from governance.settings import Settings
 from streams.envelopes import envelope, make_key
 from streams.kafka.office.post import Post
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import DEAD_LETTERS, MAIN_ENGINE
+from streams.kafka.spec import DEAD_LETTERS
 from streams.routing import topics_of
 from streams.standalone.types import ACCEPTED, Busy, ItemResult
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from events.codec import encode
-from events.types import ControlEvent, ReleaseEvent
+from events.types import MAIN_ENGINE, ControlEvent, ReleaseEvent
 from governance.control import ControlRow
 from governance.settings import Settings
 from storage import control as control_store
@@ -15,7 +15,7 @@ from storage.publication import Kind, Publication
 from streams.authority import Authority
 from streams.envelopes import split_key
 from streams.kafka.partition import partition_of
-from streams.kafka.spec import CONTROL, MAIN_ENGINE
+from streams.kafka.spec import CONTROL
 from streams.routing import ACTIONS
 from streams.standalone.types import Changes
 

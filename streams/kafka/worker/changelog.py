@@ -20,8 +20,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from events.types import MAIN_ENGINE
 from streams.kafka.connect import KafkaProblem
-from streams.kafka.spec import MAIN_ENGINE
 from streams.keyed import META_KEY
 from streams.records import Partition, Snapshot
 

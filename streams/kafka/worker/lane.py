@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from events.codec import BadEvent, encode
 from events.rows import ROW
 from events.types import (
+    MAIN_ENGINE,
     EngineEvent,
     MarkerEvent,
     ModelEvent,
@@ -28,7 +29,7 @@ from events.types import (
 from streams.envelopes import dead_letter, make_key
 from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
-from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, MAIN_ENGINE, RISK, own_topic, watching_topic
+from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, own_topic, watching_topic
 from streams.kafka.worker.changelog import Barrier, Recovered
 from streams.kafka.worker.decoding import Decoder, Record
 from streams.keyed import META_KEY

@@ -15,10 +15,11 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from dashboards.registry import version
+from events.types import MAIN_ENGINE
 from governance.settings import Kafka, Settings
 from streams.kafka.admin import input_ids, topic_ids
 from streams.kafka.connect import KafkaProblem, bootstrap_of, forbidden
-from streams.kafka.spec import MAIN_ENGINE, OUTPUTS, STATE_OF, check_name, own_topic, watching_topic
+from streams.kafka.spec import OUTPUTS, STATE_OF, check_name, group_of, own_topic, watching_topic
 from streams.kafka.worker.clients import ssl_context
 from streams.kafka.worker.office import Office
 from streams.kafka.worker.transport import Transport
@@ -54,7 +55,7 @@ def run_worker(settings: Settings, engine_id: str = "main", instance_id: str | N
 def make_app(kafka: Kafka, engine_id: str, instance_id: str | None, folder: Path) -> Any:
     """The Faust app: the group, and an agent for each input topic that never sees a record."""
     app = faust.App(
-        f"{kafka.prefix}tripline-{engine_id}",
+        group_of(kafka, engine_id),
         broker=[f"kafka://{address}" for address in bootstrap_of(kafka)],
         broker_credentials=_credentials(kafka),
         broker_session_timeout=SESSION_SECS,
