@@ -200,7 +200,7 @@ def _about(type_: Any) -> str:
 def _check_report(name: str, judged: Judged | None, path: Path | None) -> None:
     """Say what the report saw; ends the command when it does not show this detector as it is now."""
     if judged is None:
-        raise Failed(f"{name} is switched off (is_enabled = false): switch it on before", REFUSED)
+        raise Failed(f"{name} is switched off: set is_enabled = true in [detectors.{name}] before", REFUSED)
     if path is None:
         how = f"tripline replay LOG… --enforce {name} --report --out report, then --report report/report.json"
         raise Failed(f"{name} may enforce once a replay has shown what it would stop: {how}", REFUSED)
