@@ -24,6 +24,7 @@ from events.types import (
     ChangeEvent,
     CrmChange,
     DealRisk,
+    LogEvent,
     Marker,
     MarkerEvent,
     ModelInfo,
@@ -31,6 +32,7 @@ from events.types import (
     Reason,
     RiskEvent,
     ScoreEvent,
+    TickEvent,
     tenant_of,
 )
 from governance.settings import Deals
@@ -439,6 +441,10 @@ class DealsStage(KeyedStage[Deal]):
     def load_shared(self, blob: bytes) -> None:
         """Take back the win rates."""
         self.outcomes = Outcomes.load(blob) if blob else Outcomes()
+
+    def is_common(self, event: LogEvent) -> bool:
+        """A tick reads many deals: their timers, and what they have to tell the portfolio."""
+        return type(event) is TickEvent
 
     def restored(self) -> None:
         """Set the timers again, and count closings that lie beyond the resume offset (they are not read again)."""

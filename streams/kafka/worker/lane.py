@@ -69,13 +69,18 @@ class Saved(Struct, frozen=True, kw_only=True):
 
 
 class _Sweep:
-    """A barrier that is being saved: what is encoded, and what is still to be."""
+    """A barrier that is being saved: what is encoded, and what is still to be. ``reach``: where the last was, or -1."""
 
-    __slots__ = ("barrier", "left", "taken")
+    __slots__ = ("barrier", "left", "reach", "taken")
 
     def __init__(self, left: Iterator[Snapshot], barrier: Barrier) -> None:
-        self.left, self.barrier = left, barrier
+        self.left, self.barrier, self.reach = left, barrier, -1
         self.taken: list[Snapshot] = []
+
+    def finish(self, position: int) -> None:
+        """Encode what is left now, while records below ``position`` are judged and none beyond."""
+        if self.reach < 0:
+            self.left, self.reach = iter(list(self.left)), position
 
 
 class Lane:
@@ -119,7 +124,7 @@ class Lane:
         self._is_heard = self.is_active  # of outputs; ``is_active`` changes while the records are read
         entries, cuts = self._entries(records, out)
         if self._sweep is not None and any(self.stage.is_common(event) for _, _, event in entries):
-            self._finish_sweep()
+            self._sweep.finish(self.position)
         self.position = records[-1].offset + 1
         self.since_saved += len(records)
         self.last_at_ms = records[-1].timestamp
@@ -282,15 +287,15 @@ class Lane:
     def begin_save(self) -> None:
         """The barrier: what changed since the last one is to be saved, and judging is to be resumed from here.
 
-        Where keys stand alone they are encoded step by step while records go on being judged: a key is then newer
-        than the barrier, and what lies between is skipped for it when the records are judged again. Deals and managers
-        share accounts (win rates, what is decided at a marker): all of theirs are encoded now.
+        Keys are encoded step by step while records go on being judged: a key is then newer than the barrier, and what
+        lies between is skipped for it when the records are judged again. A record that concerns many keys ends that
+        (``_Sweep.finish``). What is decided at a marker concerns all managers of a partition: theirs are encoded now.
         """
         taken = self.stage.snapshots()
-        if self.partition.topic != ACTIONS:
-            taken = iter(list(taken))
         first = next(taken)  # the barrier is where the first is asked for
         self._sweep = _Sweep(chain((first,), taken), self._barrier())
+        if self.partition.topic == PORTFOLIO:
+            self._sweep.finish(self.position)
         self.since_saved = 0
 
     def step_save(self, secs: float) -> Saved | None:
@@ -303,14 +308,10 @@ class Lane:
             if perf_counter() >= end and one.key != META_KEY:
                 return None
         self._sweep = None
+        sweep.finish(self.position)
         *keys, own = sweep.taken
-        barrier = replace(sweep.barrier, meta_next=own.next_offset, meta=own.blob, reach=self.position)
+        barrier = replace(sweep.barrier, meta_next=own.next_offset, meta=own.blob, reach=sweep.reach)
         return Saved(snapshots=keys, barrier=barrier)
-
-    def _finish_sweep(self) -> None:
-        """Encode what is left now."""
-        if self._sweep is not None:
-            self._sweep.left = iter(list(self._sweep.left))
 
     def _barrier(self) -> Barrier:
         place = self.partition
