@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from events.codec import decode, encode
