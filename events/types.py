@@ -176,12 +176,51 @@ class EngineVersion(Struct, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
+Points = Annotated[int, Meta(ge=-(2**15), le=2**15)]
+"""A contribution in a model's table, in units of 1 / ``points_per_log_odd``."""
+
+
+class FeatureTable(Struct, frozen=True, kw_only=True, gc=False):
+    """One feature of a model of deals: points below the first of its ascending ``cuts``, then from each cut on.
+
+    ``lost`` moves the log-odds of losing the deal, ``soon`` those of losing it within 14 days, ``late`` those of being
+    late if it isn't lost. A value on a cut lies above it.
+    """
+
+    name: Name
+    cuts: Annotated[list[float], Meta(max_length=30)]
+    lost: Annotated[list[Points], Meta(max_length=31)]
+    soon: Annotated[list[Points], Meta(max_length=31)]
+    late: Annotated[list[Points], Meta(max_length=31)]
+
+
+class ModelTables(Struct, frozen=True, kw_only=True, gc=False):
+    """A learned model of deals, whole: what it scores depends on this and on the settings of deals alone.
+
+    ``kind``: recalibrated, anchored or boosted. ``is_proven``: better than the scorecard on held-out labels.
+    """
+
+    kind: Annotated[str, Meta(min_length=1, max_length=40)]
+    points_per_log_odd: Annotated[int, Meta(ge=1, le=4096)]
+    lost_base: Points
+    soon_base: Points
+    late_base: Points
+    is_proven: bool
+    features: Annotated[list[FeatureTable], Meta(max_length=64)]
+
+
 class ModelVersion(Struct, frozen=True, kw_only=True, gc=False):
-    """From this offset on, this model scores deals."""
+    """From this offset on, this model scores deals; a lower version is a no-op.
+
+    ``tables`` is the model itself, ``hash`` that of its bytes; without tables the hand scorecard scores.
+    """
 
     version: int
     kind: str
     hash: str
+    tables: ModelTables | None = None
+    by: str = ""
+    reason: str = ""
 
 
 class Profile(Struct, frozen=True, kw_only=True, gc=False):
@@ -192,23 +231,56 @@ class Profile(Struct, frozen=True, kw_only=True, gc=False):
     reports: int = 0
 
 
+class Failing(Struct, frozen=True, kw_only=True, gc=False):
+    """In partition ``partition``, ``failing`` of the ``acted`` agents that acted lately fail alike: with this class.
+
+    Copied into the other partitions; ``version`` (log time in ms) tells a newer count from an older one.
+    """
+
+    error_class: str
+    partition: int
+    version: int
+    failing: int
+    acted: int
+
+
 class Mute(Struct, frozen=True, kw_only=True, gc=False):
-    """A person silenced a detector for an agent until a time, with a reason."""
+    """Two people keep a detector (``*``: every one) from asking for more than ``most`` about an agent for a time.
+
+    ``since`` to ``until``; without ``since`` from this record on. ``most``: notify, or none. One person takes it back,
+    by another record with ``until`` in the past. ``version`` only grows; a lower one is a no-op.
+    """
 
     agent_id: str
     detector: str
     until: str
     by: str
     reason: str
+    second: str = ""
+    since: str | None = None
+    most: Literal["none", "notify"] = "notify"
+    version: int = 0
 
 
 class Feedback(Struct, frozen=True, kw_only=True, gc=False):
-    """What a person said of a finding or an alert: expected, wrong, useful, known."""
+    """What a person said of a finding (``subject``): expected or wrong.
+
+    *Expected*, which takes a ``second`` person: until ``until``, up to ``ceiling`` (in the finding's own unit) the
+    detector asks for no more than a notice about this agent on this topic. *Wrong* changes no judgement.
+    """
 
     subject: str
     verdict: str
     by: str
     reason: str = ""
+    agent_id: str = ""
+    detector: str = ""
+    topic: str = ""
+    unit: str = ""
+    ceiling: float = 0.0
+    until: str = ""
+    second: str = ""
+    version: int = 0
 
 
 class Release(Struct, frozen=True, kw_only=True, gc=False):
@@ -284,6 +356,7 @@ class EvidenceData(Struct, frozen=True, kw_only=True, gc=False):
     events: list[tuple[str, str]]
     would_clear: str
     details: dict[str, Value] = {}
+    topic: str = ""
 
 
 class Finding(Struct, frozen=True, kw_only=True, gc=False):
@@ -464,6 +537,12 @@ class ProfileEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.sys
     data: Profile
 
 
+class FailingEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.failing.v1"):
+    """tripline.system.failing.v1"""
+
+    data: Failing
+
+
 class MuteEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.mute.v1"):
     """tripline.system.mute.v1"""
 
@@ -538,6 +617,7 @@ SystemEvent = (
     | ModelEvent
     | EngineEvent
     | ProfileEvent
+    | FailingEvent
     | MuteEvent
     | FeedbackEvent
     | ReleaseEvent

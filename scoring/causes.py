@@ -10,7 +10,7 @@ from msgspec import UNSET
 from events.types import CrmActivity, CrmChange, Participant, Reason
 from scoring.features import NAMES
 from scoring.money import parse_minor, shown
-from scoring.scorecard import FEATURES, Scorecard, unpack
+from scoring.scorecard import FEATURES, Scorecard
 from scoring.state import DealState
 
 _TELLING = ("is_won", "is_closed", "stage", "amount", "close_date", "owner_id", "next_step", "currency", "name")
@@ -64,8 +64,8 @@ def time_cause(card: Scorecard, state: DealState, before: Sequence[int], reasons
     moved, largest = "", 0
     for at, (old, new) in enumerate(zip(before, state.bins, strict=False)):
         if old != new:
-            points = plan.points[at]
-            step = abs(unpack(points[new])[0] - unpack(points[old])[0])
+            points = plan.tables[at].points
+            step = abs(points[new][0] - points[old][0])
             if step > largest:
                 moved, largest = FEATURES[at], step
     for reason in reasons:

@@ -35,7 +35,6 @@ from scoring.state import (
     Person,
     Status,
 )
-from scoring.tables import FACTS
 
 BACKLOG_MS = 300_000
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -75,7 +74,8 @@ PEOPLE = COUNTED << 1
 _SILENCE = 1 << Age.SILENCE
 _BUYER = 1 << Age.BUYER
 _EXECUTIVE = 1 << Age.EXECUTIVE
-_LONG_GAP_MS = int(next(table for table in FACTS if table.name == "longest_gap").cuts[0]) * DAY_MS
+_LONG_GAP_MS = DAY_MS
+"""A pause below this is in the first bin of every model, and called none."""
 _PEOPLE_WINDOW_MS = 30 * DAY_MS
 
 

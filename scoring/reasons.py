@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 from events.times import DAY_MS
 from events.types import Reason
 from scoring.money import shown
-from scoring.scorecard import Plan, Scorecard
+from scoring.plan import CLOSE_PAST, Plan
+from scoring.scorecard import Scorecard
 from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState
-from scoring.tables import AGES, COUNTS, POINT
+from scoring.tables import AGES, COUNTS
 
 _MAX_REMEMBERED = 30_000
 _MAX_STAGES = 2_000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _STANDING = {"economic_buyer": 0, "decision_maker": 1, "champion": 2, "executive_sponsor": 3}
 _EXECUTIVE, _ANYBODY = 4, 5
+_TIE = 1 << 20
+"""Reasons that weigh the same stand in the order of their features, whatever the model's smallest step."""
+_MIDDLE, _LATE = 0.5, 0.75
+"""Places in the process."""
 _FIRST_COUNT = len(AGES)
 _FIRST_FACT = _FIRST_COUNT + len(COUNTS)
 
@@ -60,7 +65,7 @@ class Explainer:
         for origin, bin_, (at, matters, known) in zip(state.origins, bins, ages):  # noqa: B905 - ages are the first of all bins
             if matters[bin_]:
                 figure = (now_ms - origin) // DAY_MS
-                key: Any = figure << 4 | bin_ if at not in _OWN else (bin_, _OWN[at](state, figure))
+                key: Any = figure << 5 | bin_ if at not in _OWN else (bin_, _OWN[at](state, figure))
                 found.append(known.get(key) or self._make(state, at, bin_, figure, known, key))
         for at, matters, known in counts:
             bin_ = bins[at]
@@ -85,8 +90,8 @@ class Explainer:
             self._known.clear()
             self._count = 0
         plan = self.card.plan(state.stage)
-        contribution = plan.tables[at].points[bin_][0] * POINT
-        rank = (-contribution if contribution > 0 else 1000.0 + contribution) + at / 1024
+        contribution = plan.tables[at].points[bin_][0] * plan.point
+        rank = (-contribution if contribution > 0 else 1000.0 + contribution) + at / _TIE
         made = known[key] = rank, Reason(plan.tables[at].name, contribution, _SAY[at](Case(state, plan, figure)))
         self._count += 1
         return made
@@ -183,6 +188,8 @@ def _age(it: Case) -> str:
 
 
 def _executive(it: Case) -> str:
+    if it.state.origins[Age.EXECUTIVE] == FAR_FUTURE:
+        return "No executive of the buyer has taken part."
     return f"An executive of the buyer took part {_ago(it.figure)}."
 
 
@@ -198,32 +205,46 @@ def _meeting(it: Case) -> str:
 def _next_step(it: Case) -> str:
     if it.state.origins[Age.NEXT_STEP] == FAR_PAST:
         return "No next step is written down."
+    if it.state.origins[Age.NEXT_STEP] == FAR_FUTURE:
+        return "Nobody ever wrote a next step."
     return f"The next step was written {_ago(it.figure)}."
 
 
 def _close_date(it: Case) -> str:
+    if not it.state.close_date:
+        return "There is no close date."
+    if it.figure < 0:
+        return f"The close date, {it.state.close_date}, is {_days(-it.figure)} away."
     # The date ends with its day: the first hours after it are "passed 1 day ago".
     return f"The close date, {it.state.close_date}, passed {_days(it.figure + 1)} ago."
 
 
 def _pace(it: Case) -> str:
     left, usual = max(-it.figure, 0), round(it.plan.stage.remaining_days)
+    if not it.state.close_date:
+        return f"There is no close date; from {_stage(it)} it usually takes {_days(usual)}."
+    if it.figure >= 0:
+        return f"The close date has passed; from {_stage(it)} it usually takes {_days(usual)}."
     return f"It should close in {_days(left)}; from {_stage(it)} it usually takes {usual}."
 
 
 def _competitor(it: Case) -> str:
+    if it.state.origins[Age.COMPETITOR] == FAR_FUTURE:
+        return "No competitor has been named."
     named = f" ({it.state.competitor})" if it.state.competitor else ""
     return f"A competitor{named} was named {_ago(it.figure)}."
 
 
 def _owner_change(it: Case) -> str:
+    if it.state.origins[Age.OWNER] == FAR_FUTURE:
+        return "The deal never changed hands."
     return f"The deal changed hands {_ago(it.figure)}."
 
 
 def _touches(days: int) -> Say:
     texts = (
         f"No contact with the buyer in {days} days.",
-        "",
+        f"Not more than 2 contacts with the buyer in {days} days.",
         f"At least 3 contacts with the buyer in {days} days.",
         f"At least 6 contacts with the buyer in {days} days.",
     )
@@ -233,50 +254,71 @@ def _touches(days: int) -> Say:
 def _people(it: Case) -> str:
     if it.figure == 0:
         return "Nobody of the buyer took part in 30 days."
+    if it.figure == 1:
+        return "Not more than one person of the buyer took part in 30 days."
     return f"At least {(0, 1, 2, 4)[it.figure]} people of the buyer took part in 30 days."
 
 
 def _stage_place(it: Case) -> str:
-    if it.figure >= 3:
+    if it.plan.place >= _LATE:
         return f"{_stage(it)} is near the end of the process."
+    if it.plan.place >= _MIDDLE:
+        return f"{_stage(it)} is in the middle of the process."
     return f"{_stage(it)} is early in the process."
 
 
 def _pushes(it: Case) -> str:
+    if not it.state.pushes:
+        return "The close date was never pushed."
     if it.state.pushes == 1:
         return f"The close date was pushed once, by {_days(it.state.pushed_days)}."
     return f"The close date was pushed {it.state.pushes} times, by {_days(it.state.pushed_days)} in all."
 
 
 def _pushed_days(it: Case) -> str:
+    if not it.state.pushed_days:
+        return "The close date never moved back."
     return f"The close date moved back by {_days(it.state.pushed_days)} in all."
 
 
 def _discount(it: Case) -> str:
     peak, amount, unit = it.state.peak_minor or 0, it.state.amount_minor or 0, it.state.currency
+    if amount >= peak or it.state.amount_minor is None:
+        return "The amount was not cut." if peak else "The amount is not known."
     return f"The amount was cut from {shown(peak, unit)} to {shown(amount, unit)}."
 
 
 def _amount_change(it: Case) -> str:
     first, amount, unit = it.state.first_minor or 0, it.state.amount_minor or 0, it.state.currency
+    if amount <= first or it.state.amount_minor is None:
+        return "The amount has not grown." if first else "The amount is not known."
     return f"The amount grew from {shown(first, unit)} to {shown(amount, unit)}."
 
 
 def _regressions(it: Case) -> str:
+    if not it.state.regressions:
+        return "It never went back to an earlier stage."
     times = "once" if it.state.regressions == 1 else f"{it.state.regressions} times"
     return f"It went back to an earlier stage {times}."
 
 
 def _longest_gap(it: Case) -> str:
-    return f"There was a pause of {_days(it.state.longest_gap_ms // DAY_MS)} between contacts."
+    longest = it.state.longest_gap_ms // DAY_MS
+    if not longest:
+        return "There was no pause between contacts."
+    return f"There was a pause of {_days(longest)} between contacts."
 
 
 def _owner_wins(it: Case) -> str:
+    if not it.state.owner_points:
+        return "Its owner wins as often as most, as far as is known."
     word = "less" if it.state.owner_points < 0 else "more"
     return f"Its owner wins {word} often than most ({it.state.owner_points:+d} points)."
 
 
 def _segment_wins(it: Case) -> str:
+    if not it.state.segment_points:
+        return f"Deals in {it.state.segment or 'its segment'} are won as often as most, as far as is known."
     word = "less" if it.state.segment_points < 0 else "more"
     return f"Deals in {it.state.segment} are won {word} often than most ({it.state.segment_points:+d} points)."
 
@@ -314,6 +356,14 @@ def _call(state: DealState) -> str:
     return f"Call {said[:-1].replace(' (', ', ', 1)}." if said.endswith(")") else f"Call {said}."
 
 
+def _date(state: DealState) -> str:
+    if not state.close_date:
+        return f"Ask {whom(state)} for a date and set it."
+    if state.bins and state.bins[Age.CLOSE] < CLOSE_PAST:
+        return f"Check with {whom(state)} that {state.close_date} can hold."
+    return f"Ask {whom(state)} for a date and set it; {state.close_date} has passed."
+
+
 _ACTIONS: dict[str, Callable[[DealState], str]] = {
     "silence": _call,
     "buyer_silence": _call,
@@ -325,8 +375,10 @@ _ACTIONS: dict[str, Callable[[DealState], str]] = {
     "stage_age": lambda state: f"Agree with {whom(state)} what is missing to leave {state.stage or 'this stage'}.",
     "age": lambda state: f"Ask {whom(state)} whether there still is a date and a budget.",
     "next_step": lambda state: f"Agree a next step with {whom(state)} and write it down.",
-    "close_date": lambda state: f"Ask {whom(state)} for a date and set it; {state.close_date} has passed.",
-    "pace": lambda state: f"Check with {whom(state)} that {state.close_date} can hold.",
+    "close_date": _date,
+    "pace": lambda state: (
+        f"Check with {whom(state)} that {state.close_date} can hold." if state.close_date else _date(state)
+    ),
     "pushes": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
     "pushed_days": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
     "competitor": lambda state: f"Ask {whom(state)} what {state.competitor or 'the competitor'} offers.",

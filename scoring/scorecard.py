@@ -1,46 +1,29 @@
-"""The hand scorecard at work: one look-up a feature, exact sums, and when time alone moves the score.
+"""A model of deals at work: one look-up a feature, exact sums, and when time alone moves the score.
 
-**p_lost** = logistic(base + Σ contributions), exactly: contributions are whole eighths, so that the sum is the same
-in any order, and nothing is rounded. **p_lost_14d** = p_lost × logistic(−1 + z/2), z being the log-odds of
-p_lost: of two deals the one more likely lost is also lost sooner. **p_slip** (not won by its close date) = p_lost +
-(1 − p_lost) × q, where q = logistic(slip base + Σ slip points) is the chance of being late if it isn't lost; 1 once
-the date has passed, p_lost when there is no date. **p_won_by** h days = (1 − p_lost) × (1 − 2^(−h / remaining)),
-remaining = what the stages ahead usually take; it never contradicts p_slip: at most 1 − p_slip for an h before the
-close date, at least that for an h after it.
-
-Both sums travel packed in one integer: lost points in the low 16 bits, slip points above.
+**p_lost** = logistic(base + Σ contributions), exactly: contributions are whole eighths (of a learned model, whole
+fractions of a power of two), so that the sum is the same in any order, and nothing is rounded. **p_lost_14d** = of the
+scorecard p_lost × logistic(−1 + z/2), z being the log-odds of p_lost: of two deals the one more likely lost is also
+lost sooner; of a learned model from tables of its own, at most p_lost. **p_slip** (not won by its close date) =
+p_lost + (1 − p_lost) × q, where q = logistic(slip base + Σ slip points) is the chance of being late if it isn't
+lost; 1 once the date has passed, p_lost when there is no date. **p_won_by** h days = (1 − p_lost) ×
+(1 − 2^(−h / remaining)), remaining = what the stages ahead usually take; it never contradicts p_slip: at most
+1 − p_slip for an h before the close date, at least that for an h after it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from math import exp
-from typing import Literal
-
-from msgspec import Struct
+from bisect import bisect_right
 
 from events.times import DAY_MS
 from scoring.features import COUNTED, PEOPLE, roll_meetings
-from scoring.stages import Process, StageNorm
-from scoring.state import FAR_FUTURE, FAR_PAST, MAX_TOUCHES, Age, DealState
-from scoring.tables import (
-    AGES,
-    COUNTS,
-    FACTS,
-    HORIZONS,
-    LOST_BASE,
-    POINT,
-    SILENT_RULE,
-    SLIP_BASE,
-    TABLES,
-    Points,
-    Table,
-)
+from scoring.model import HAND, Model
+from scoring.plan import NEVER_MS, Plan, Scores, logistic, pack, unpack
+from scoring.stages import Process
+from scoring.state import FAR_PAST, MAX_TOUCHES, Age, DealState
+from scoring.tables import AGES, COUNTS, TABLES
 
-BASE = LOST_BASE * POINT
-"""The log-odds of p_lost before any reason."""
-HIGH, WATCH = 0.6, 0.35
-NEVER_MS = FAR_FUTURE * 2
+BASE = HAND.base
+"""The log-odds of the scorecard's p_lost before any reason."""
 _COUNT_WINDOWS_MS = (7 * DAY_MS, 14 * DAY_MS, 30 * DAY_MS)
 _MAX_REMEMBERED = 50_000
 _PEOPLE_PLACE = len(AGES) + 2
@@ -51,7 +34,6 @@ _TOUCH_STEPS = tuple(
     (len(AGES) + at, (*(int(cut) for cut in COUNTS[at].cuts), MAX_TOUCHES + 1), _COUNT_WINDOWS_MS[at]) for at in (0, 1)
 )
 """The counts of contacts: their place, how many contacts the next bin needs, and the window."""
-_CLOSE_UNKNOWN, _CLOSE_PAST = 0, 5
 _AGE_BITS = (1 << len(AGES)) - 1
 _FRESH_AGES = tuple(tuple(at for at in range(len(AGES)) if bits >> at & 1) for bits in range(_AGE_BITS + 1))
 """The places of the set bits of every combination of ages."""
@@ -63,94 +45,21 @@ _COUNT_ROWS = tuple(
 """The counts: their place, their cuts, and the window."""
 _AGE_PLACES = range(_FIRST_COUNT)
 _FACT_PLACES = range(_FIRST_FACT, len(TABLES))
-_FACT_CUTS = tuple(table.cuts for table in FACTS)
 _CLOSE = int(Age.CLOSE)
 
 
-class Scores(Struct, frozen=True, gc=False):
-    """The probabilities of one deal. ``p_won_by`` is keyed by days: "7", "14", "28"."""
-
-    p_lost: float
-    p_lost_14d: float
-    p_slip: float
-    p_won_by: dict[str, float]
-    band: Literal["low", "watch", "high"]
-
-
-def logistic(log_odds: float) -> float:
-    """The probability of log-odds."""
-    return 1.0 / (1.0 + exp(-log_odds))
-
-
-def pack(points: Points) -> int:
-    """(lost, slip) points as one integer that can be added."""
-    return (points[1] << 16) + points[0]
-
-
-def unpack(packed: int) -> Points:
-    """(lost, slip) points of a sum of packed ones; lost points lie within ±32,767."""
-    lost = ((packed + 0x8000) & 0xFFFF) - 0x8000
-    return lost, (packed - lost) >> 16
-
-
-class Plan:
-    """The tables as they apply to deals in one stage: cuts in milliseconds, points packed."""
-
-    def __init__(self, stage: StageNorm, silent_days: int) -> None:
-        self.stage = stage
-        units = [DAY_MS] * len(AGES)
-        units[Age.BUYER] = stage.answer_days * DAY_MS
-        units[Age.STAGE] = stage.norm_ms
-        units[Age.DEAL] = int((stage.elapsed_days + stage.norm_days) * DAY_MS)
-        units[Age.PACE] = int(stage.remaining_days * DAY_MS)
-        tables = (_with_silent_rule(AGES[0], silent_days), *AGES[1:])
-        self.tables = (*tables, *COUNTS, *FACTS)
-        self.cuts = tuple(
-            (*(int(cut * unit) for cut in table.cuts), NEVER_MS) for table, unit in zip(tables, units, strict=True)
-        )
-        self.points = tuple(tuple(map(pack, table.points)) for table in self.tables)
-        self.matters = tuple(tuple(lost != 0 for lost, _ in table.points) for table in self.tables)
-        self.fresh = tuple(bisect_right(cuts, 0) for cuts in self.cuts)
-        self.place = 0.5 if stage.place is None else stage.place
-        self.scores: dict[int, Scores] = {}
-
-    def score(self, points: int, close_bin: int) -> Scores:
-        """The probabilities of packed points; ``close_bin`` is the bin of the close date."""
-        known = self.scores.get(points << 4 | close_bin)
-        return self._work_out(points, close_bin) if known is None else known
-
-    def _work_out(self, points: int, close_bin: int) -> Scores:
-        lost, slip = unpack(points)
-        log_odds = BASE + lost * POINT
-        p_lost = logistic(log_odds)
-        not_lost = 1.0 - p_lost
-        late = logistic((SLIP_BASE + slip) * POINT)
-        p_slip = p_lost + not_lost * late
-        if close_bin == _CLOSE_UNKNOWN:
-            p_slip = p_lost
-        elif close_bin >= _CLOSE_PAST:
-            p_slip = 1.0
-        won_by = {}
-        for at, days in enumerate(HORIZONS):
-            p_won = not_lost * (1.0 - 2.0 ** (-days / self.stage.remaining_days))
-            if _CLOSE_UNKNOWN < close_bin < _CLOSE_PAST:
-                is_after = close_bin >= _CLOSE_PAST - 1 - at
-                p_won = max(p_won, 1.0 - p_slip) if is_after else min(p_won, 1.0 - p_slip)
-            won_by[str(days)] = p_won
-        band: Literal["low", "watch", "high"] = "high" if p_lost >= HIGH else "watch" if p_lost >= WATCH else "low"
-        made = Scores(p_lost, p_lost * logistic(-1.0 + log_odds / 2.0), p_slip, won_by, band)
-        if len(self.scores) >= _MAX_REMEMBERED:
-            self.scores.clear()
-        self.scores[points << 4 | close_bin] = made
-        return made
-
-
 class Scorecard:
-    """Scores deals. Parameters: the sales process, and after how many days without a sign a deal counts as silent."""
+    """Scores deals by a model's tables.
 
-    def __init__(self, process: Process, silent_days: int = 14) -> None:
+    Parameters: the sales process; after how many days without a sign a deal counts as silent (read by the scorecard's
+    own rule, and the plain rule); the model, by default the hand scorecard.
+    """
+
+    def __init__(self, process: Process, silent_days: int = 14, model: Model = HAND) -> None:
         self.process = process
         self.silent_days = silent_days
+        self.model = model
+        self.base = model.base
         self._plans: dict[str, Plan] = {}
         self._stages: dict[str, Plan] = {}
 
@@ -217,10 +126,10 @@ class Scorecard:
         return self.plan(state.stage).score(state.points, state.bins[_CLOSE])
 
     def contributions(self, state: DealState) -> list[tuple[str, float]]:
-        """(feature, log-odds) of the last ``judge``, zeros left out: BASE plus their sum is the log-odds of p_lost."""
-        tables = self.plan(state.stage).tables
+        """(feature, log-odds) of the last ``judge``, zeros left out: base plus their sum is the log-odds of p_lost."""
+        tables, point = self.plan(state.stage).tables, self.model.point
         return [
-            (table.name, table.points[found][0] * POINT)
+            (table.name, table.points[found][0] * point)
             for table, found in zip(tables, state.bins, strict=True)
             if table.points[found][0]
         ]
@@ -229,7 +138,7 @@ class Scorecard:
         norm = self.process.find(stage)
         plan = self._stages.get(norm.name)
         if plan is None:
-            plan = self._stages[norm.name] = Plan(norm, self.silent_days)
+            plan = self._stages[norm.name] = Plan(norm, self.silent_days, self.model)
         if len(self._plans) < _MAX_REMEMBERED:
             self._plans[stage] = plan
         return plan
@@ -253,7 +162,7 @@ def _rebin(state: DealState, plan: Plan, at: int, now_ms: int) -> None:
 def _judge_facts(state: DealState, plan: Plan) -> None:
     """Find the bins of the features that only records change, and their points."""
     points, bins = 0, state.bins
-    for at, value, cuts in zip(_FACT_PLACES, fact_values(state, plan), _FACT_CUTS, strict=True):
+    for at, value, cuts in zip(_FACT_PLACES, fact_values(state, plan), plan.fact_cuts, strict=True):
         found = bisect_right(cuts, value)
         bins[at] = found
         points += plan.points[at][found]
@@ -329,21 +238,6 @@ def _count(cuts: tuple[int, ...], times: list[int], window_ms: int, opened_ms: i
     found = bisect_right(cuts, size - bisect_right(times, start_ms))
     # The bin falls when the oldest of the times that hold it up leaves the window.
     return found, times[size - cuts[found - 1]] + window_ms
-
-
-def _with_silent_rule(table: Table, silent_days: int) -> Table:
-    """The silence table with the 14-day rule's points on every bin from ``silent_days`` on."""
-    cuts, points = list(table.cuts), list(table.points)
-    if silent_days not in cuts:
-        at = bisect_left(cuts, silent_days)
-        cuts.insert(at, silent_days)
-        points.insert(at, points[at])
-    first = cuts.index(silent_days) + 1
-    ruled = [
-        (lost + SILENT_RULE[0], slip + SILENT_RULE[1]) if at >= first else (lost, slip)
-        for at, (lost, slip) in enumerate(points)
-    ]
-    return Table(table.name, table.unit, tuple(cuts), tuple(ruled))
 
 
 FEATURES = tuple(table.name for table in TABLES)

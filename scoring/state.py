@@ -73,7 +73,8 @@ class DealState(Struct, array_like=True, gc=False):
     changes it, at the earliest; ``judged_ms`` is the last record or timer;
     ``has_new_facts`` tells it that a feature changed that only records change. ``counted_offset`` is the record
     whose closing counted for the win rates, ``counted_as`` what it counted as (day, owner, segment, whether won),
-    whatever is said later, ``told_manager`` whose portfolio holds the deal.
+    whatever is said later, ``told_manager`` whose portfolio holds the deal. ``model`` is the version of the record of
+    the model that judged it, 0 for the scorecard before any.
     """
 
     status: int = Status.STUB
@@ -118,6 +119,7 @@ class DealState(Struct, array_like=True, gc=False):
     next_ms: int = 0
     judged_ms: int = 0
     is_changed: bool = False
+    model: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -27,7 +27,7 @@ from events.types import (
     LogEvent,
     Marker,
     MarkerEvent,
-    ModelInfo,
+    ModelEvent,
     PortfolioScore,
     Reason,
     RiskEvent,
@@ -38,12 +38,14 @@ from events.types import (
 from governance.settings import Deals
 from scoring.causes import activity_cause, change_cause, time_cause
 from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, effect_ms
+from scoring.model import BadModel
 from scoring.outcomes import Closed, Outcomes, owner_group, segment_group
-from scoring.reasons import Explainer, Ranked, recommended_action
-from scoring.scorecard import BASE, NEVER_MS, Scorecard, Scores
+from scoring.plan import NEVER_MS, Scores
+from scoring.reasons import Ranked, recommended_action
 from scoring.stages import Process
 from scoring.state import DealState, Status, dump, load
-from scoring.tables import PROVEN_DEALS, VERSION
+from scoring.tables import PROVEN_DEALS
+from streams.deal_models import Scoring, dump_common, load_common
 from streams.envelopes import make_key, split_key
 from streams.keyed import META_KEY, Keyed, KeyedStage
 from streams.records import Entry, Output, Partition
@@ -55,8 +57,9 @@ UNASSIGNED = "unassigned"
 """The portfolio of deals whose manager nobody named."""
 TOLD_REASONS = 5
 """How many reasons a score carries to the portfolio, the strongest first."""
-_UNPROVEN = ModelInfo(kind="scorecard", version=VERSION, proven=False)
-_PROVEN = ModelInfo(kind="scorecard", version=VERSION, proven=True)
+MODEL_FAULT = "deal_model"
+"""Counted among faults: a record named a model that can't score, so the one before it goes on."""
+_MODEL_CAUSE = "Another model scores deals from now on"
 
 
 class Deal:
@@ -88,8 +91,8 @@ class DealsStage(KeyedStage[Deal]):
             if settings.time_zone == "UTC"
             else Terms(process, settings.currency, settings.managers, zone)
         )
-        self.card = Scorecard(process, settings.silent_days)
-        self.explainer = Explainer(self.card)
+        self.silent_days = settings.silent_days
+        self._use(Scoring(process, settings.silent_days))
         self.link = settings.link
         self.outcomes = Outcomes()
         self._rolled_day = -1
@@ -179,6 +182,20 @@ class DealsStage(KeyedStage[Deal]):
             deal.armed_ms = state.next_ms
             heappush(self._timers, (state.next_ms, keyed.key))
 
+    def on_system(self, offset: int, at_ms: int, event: Any, out: list[Output]) -> bool:
+        """A model: it scores from here on, and every open deal anew; a version below the last one changes nothing."""
+        if type(event) is not ModelEvent:
+            return False
+        if event.data.version > self.scoring.version:
+            try:
+                scoring = Scoring(self.terms.process, self.silent_days, event.data)
+            except BadModel:
+                self.faults[MODEL_FAULT] += 1
+            else:
+                self._use(scoring)
+                self._score_all(offset, at_ms, out)
+        return True
+
     def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
         """Fire the timers that are due, tell the portfolio what changed since the last tick, and mark the tick."""
         timers = self._timers
@@ -205,12 +222,41 @@ class DealsStage(KeyedStage[Deal]):
 
     # --- parts --------------------------------------------------------------------------------------------------
 
+    def _use(self, scoring: Scoring) -> None:
+        self.scoring = scoring
+        self.card, self.explainer = scoring.card, scoring.explainer
+
+    def _score_all(self, offset: int, at_ms: int, out: list[Output]) -> None:
+        """Judge every open deal by the model that was taken at ``offset``."""
+        for key in sorted(self.keys):
+            keyed = self.keys[key]
+            deal, state = keyed.body, keyed.body.state
+            if not state.is_open:
+                continue
+            if not self.begin(keyed, offset):  # a state from after this record: it was judged by this model or a later
+                self._remember(deal, key)
+                continue
+            state.model, state.judged_ms, state.has_new_facts = self.scoring.version, at_ms, True
+            deal.facts = deal.reasons = None
+            self.card.judge(state, at_ms)
+            if self._is_moved(deal):
+                out.append(self._risk(offset, at_ms, keyed, self._reasons(deal), _MODEL_CAUSE))
+                self._note(keyed)
+            self._arm(deal, key)
+
+    def _remember(self, deal: Deal, key: str) -> None:
+        """What follows from a restored state; nothing yet if a model judged it whose record is still to be read."""
+        if deal.state.model == self.scoring.version:
+            deal.scores = self.card.scores(deal.state)
+            self._arm(deal, key)
+
     def _change(self, offset: int, at_ms: int, event: ChangeEvent, keyed: Keyed[Deal]) -> None:
         deal, data = keyed.body, event.data
         state = deal.state
         was_open = state.status in (Status.OPEN, Status.STUB)
         apply_change(state, data, effect_ms(data.committed_at, event.time, at_ms), self.terms)
         if state.status == Status.OPEN:
+            state.model = self.scoring.version
             self._note(keyed)
         elif was_open:
             self._close(offset, at_ms, deal)
@@ -319,9 +365,9 @@ class DealsStage(KeyedStage[Deal]):
             p_slip=scores.p_slip,
             p_won_by=scores.p_won_by,
             band=scores.band,
-            base=BASE,
+            base=self.card.base,
             reasons=reasons,
-            model=_PROVEN if state.is_proven else _UNPROVEN,
+            model=self.scoring.proven if state.is_proven else self.scoring.unproven,
             cause=cause,
         )
         event_id = self._id_of(key, offset, "risk")
@@ -435,16 +481,17 @@ class DealsStage(KeyedStage[Deal]):
         return Deal(key, load(blob))
 
     def dump_shared(self) -> bytes:
-        """The win rates of all owners and segments."""
-        return self.outcomes.dump()
+        """The win rates of all owners and segments, and the model."""
+        return dump_common(self.outcomes, self.scoring.said)
 
     def load_shared(self, blob: bytes) -> None:
-        """Take back the win rates."""
-        self.outcomes = Outcomes.load(blob) if blob else Outcomes()
+        """Take back the win rates and the model."""
+        self.outcomes, said = load_common(blob)
+        self._use(Scoring(self.terms.process, self.silent_days, said))
 
     def is_common(self, event: LogEvent) -> bool:
-        """A tick reads many deals: their timers, and what they have to tell the portfolio."""
-        return type(event) is TickEvent
+        """A tick reads many deals: their timers, and what they have to tell the portfolio. A model judges all anew."""
+        return type(event) is TickEvent or type(event) is ModelEvent
 
     def restored(self) -> None:
         """Set the timers again, and count closings that lie beyond the resume offset (they are not read again)."""
@@ -460,8 +507,7 @@ class DealsStage(KeyedStage[Deal]):
             if state.counted_offset >= self.next_offset:
                 self.outcomes.close(_closed(deal))
             if state.is_open:
-                deal.scores = self.card.scores(state)
-                self._arm(deal, key)
+                self._remember(deal, key)
 
     def deal_state(self, key: str) -> DealState | None:
         """The state of a deal by its key ("tenant/deal"), for what-ifs; None when it is not known."""
