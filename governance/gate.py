@@ -68,6 +68,7 @@ class _Case(Struct, frozen=True, kw_only=True):
     now_ms: int
     policy: Policy | None = None
     version: str = ""
+    is_approved: bool = False
     reached: list[str] = []
     """Whom it reaches for the first time, in words, once that was looked up; "" for nobody."""
 
@@ -91,13 +92,16 @@ def check(
     now_ms: int,
     operation: Operation | None = None,
     policy: Policy | None = None,
+    *,
+    is_approved: bool = False,
 ) -> GateDecision:
     """Decide on one request. Writes nothing: an allowed operation is to be admitted before the answer leaves.
 
     ``operation`` is ``operation_of(request)`` where the caller has it already. ``policy``: the one in force, if any;
-    it can only refuse or hold what the settings allow.
+    it can only refuse or hold what the settings allow. ``is_approved``: a person has approved just this, so that it
+    need not wait for one; everything else is decided as without.
     """
-    case = _case(request, view, settings, now_ms, operation or operation_of(request), policy)
+    case = _case(request, view, settings, now_ms, operation or operation_of(request), policy, is_approved=is_approved)
     held: GateDecision | None = None
     for rule in RULES:
         answer = rule(case)
@@ -108,7 +112,8 @@ def check(
         held = held or answer
     if held is not None:
         return held
-    is_first = FIRST_CONTACT in case.agent.irreversible and bool(_reaches_new_people(case))
+    may_be_first = case.is_approved or FIRST_CONTACT in case.agent.irreversible
+    is_first = may_be_first and bool(_reaches_new_people(case))
     return GateDecision(
         decision="allow",
         reason="allowed",
@@ -126,6 +131,8 @@ def _case(
     now_ms: int,
     operation: Operation,
     policy: Policy | None,
+    *,
+    is_approved: bool,
 ) -> _Case:
     own, stop_all = (view.control, view.stop_all) if view is not None else (None, None)
     control = effective(own, stop_all)
@@ -143,6 +150,7 @@ def _case(
         now_ms=now_ms,
         policy=policy,
         version=policy.hash if policy is not None else "",
+        is_approved=is_approved,
     )
 
 
@@ -352,6 +360,8 @@ def _first_contact(case: _Case) -> GateDecision | None:
     reason = _reaches_new_people(case)
     if not reason or FIRST_CONTACT in case.agent.irreversible:
         return None
+    if case.is_approved and case.settings.gate.first_contact == "hold":
+        return None
     answer = _deny if case.settings.gate.first_contact == "deny" else _hold
     decision = answer(case, Rule.FIRST_CONTACT, f"{reason}; a person must look at it")
     return msgspec.structs.replace(decision, is_first_contact=True)
@@ -381,9 +391,10 @@ def _policy(case: _Case) -> GateDecision | None:
         authorizer=_known_authorizer(case),
         is_first_contact=bool(_reaches_new_people(case)),
         divisor=case.settings.gate.throttle_divisor if case.state == "throttled" else 1,
+        is_approved=case.is_approved,
     )
     ruling = rule_on(case.policy, ask_of(case.request, case.operation), facts, is_brief=True)
-    if ruling.verdict == "autonomous":
+    if ruling.verdict == "autonomous" or (ruling.verdict == "approval" and case.is_approved):
         return None
     answer = (
         _hold(case, Rule.POLICY, _in_words(ruling))

@@ -17,6 +17,7 @@ from governance.control import ControlRow
 from governance.limits import Counters
 
 Id = Annotated[str, Meta(min_length=1, max_length=512)]
+Version = Annotated[str, Meta(max_length=256)]
 Claim = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Outcome = Literal["allow", "hold", "deny"]
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -44,6 +45,9 @@ class Rule(StrEnum):
     HELD = "held"
     FIRST_CONTACT = "first_contact"
     POLICY = "policy"
+    APPROVAL = "approval"
+    BLIND = "blind"
+    LEASE = "lease"
     ALLOWED = "allowed"
 
 
@@ -52,7 +56,8 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     ``records`` and ``recipients`` are the agent's claims and count only where they are larger than what is listed;
     ``external`` and ``first_contact`` are taken and ignored: the gate works them out. ``system``: in which CRM or
-    other system, for scopes of a policy that name systems.
+    other system, for scopes of a policy that name systems. ``record_versions``: the version of each record that the
+    agent read, in the CRM's words; an approval is bound to it. ``approval_id``: the approval that it asks by.
     """
 
     agent_id: Name
@@ -70,6 +75,8 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     external: bool | None = None
     first_contact: bool | None = None
     system: Annotated[str, Meta(max_length=256)] | UnsetType | None = UNSET
+    record_versions: Annotated[dict[Id, Version], Meta(max_length=10_000)] | UnsetType = UNSET
+    approval_id: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
 
     @property
     def key(self) -> str:
@@ -84,7 +91,8 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     agent was stopped. ``is_repeated``: the answer to the same request before; nothing new is to be admitted.
     ``finding``: a sentence when the request itself is suspicious and should be recorded as a finding.
     ``decision_id`` is given by whoever keeps the decision. ``policy``: the version of the policy in force, "" without
-    one; ``policy_rule``: which of its rules decided, where it did.
+    one; ``policy_rule``: which of its rules decided, where it did. ``approval_id``: the approval that it waits for, or
+    that let it pass; ``approved_by``: who gave it; ``approved_content``: what was approved, if that is something else.
     """
 
     decision: Outcome
@@ -99,6 +107,9 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     is_first_contact: bool = False
     policy: str = ""
     policy_rule: str = ""
+    approval_id: str = ""
+    approved_by: str = ""
+    approved_content: GateRequest | None = None
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
@@ -169,6 +180,6 @@ def decode_request(raw: bytes) -> GateRequest:
 
 
 def content_hash(request: GateRequest) -> str:
-    """What a request id stands for: 32 hex digits over everything but the id itself."""
-    content = msgspec.json.encode(msgspec.structs.replace(request, request_id=None), order="sorted")
+    """What a request id stands for: 32 hex digits over everything but the id itself and the approval's."""
+    content = msgspec.json.encode(msgspec.structs.replace(request, request_id=None, approval_id=UNSET), order="sorted")
     return hashlib.blake2b(content, digest_size=16).hexdigest()

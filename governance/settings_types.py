@@ -122,6 +122,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reads_per_day: Annotated[Budget, Meta(description="Records that it may read through the gate in any 24 hours.")] = (
         20_000
     )
+    lease_actions: Annotated[
+        int,
+        Meta(ge=0, le=10_000, description="Operations that one lease lets it do unasked; 0: it asks for each one."),
+    ] = 0
+    lease_records: Annotated[
+        int, Meta(ge=0, le=100_000, description="Records that one lease lets it touch; 0: no leases.")
+    ] = 0
     notify: Annotated[
         list[Name],
         Meta(
@@ -188,6 +195,37 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         Meta(ge=1, le=168, description="A request id is remembered this long: the same content gets the same answer."),
     ] = 24
+    approval_minutes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1440,
+            description="What waits for a person waits this long, unanswered means no; then an approval can be used "
+            "this long. A policy's `expires_minutes` counts where it is less.",
+        ),
+    ] = 30
+
+
+class LeaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long leases are, and what their holders owe. Which agents have any: `lease_actions` of their tables."""
+
+    ttl_secs: Annotated[
+        float, Meta(ge=0.2, le=60, description="A lease ends so long after its grant or renewal, in seconds.")
+    ] = 5.0
+    report_ms: Annotated[
+        int,
+        Meta(ge=10, le=10_000, description="Holders report this often, and hear of a stop at the latest then."),
+    ] = 250
+    outcome_secs: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=3_600,
+            description="What was done under a lease must be judged, and its outcome reported, within this many "
+            "seconds; else the agent's writes are refused until it is.",
+        ),
+    ] = 30.0
+    most_open: Annotated[int, Meta(ge=1, le=100, description="Leases that one agent may have at a time.")] = 8
 
 
 class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,7 +286,7 @@ class Deals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 7
 
 
-NotificationKind = Literal["control", "finding", "bulk", "external", "alert", "fault"]
+NotificationKind = Literal["control", "approval", "finding", "bulk", "external", "alert", "fault"]
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,7 +304,7 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kinds: Annotated[
         list[NotificationKind],
         Meta(
-            description="`control` stops and releases, `finding` warnings, `bulk` many records, "
+            description="`control` stops and releases, `approval` what waits for one, `finding` warnings, `bulk` many records, "
             "`external` messages sent out, `alert` deals, `fault` Tripline's own troubles."
         ),
     ] = field(default_factory=lambda: list(get_args(NotificationKind)))
@@ -399,6 +437,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agents: Annotated[dict[str, AgentSettings], Meta(description="One table an agent.")] = {}
     people: Annotated[dict[str, Person], Meta(description="One table a person.")] = {}
     gate: Annotated[GateSettings, Meta(description="What the gate does with the unnamed.")] = GateSettings()
+    leases: Annotated[LeaseSettings, Meta(description="Leases of the gate.")] = LeaseSettings()
     policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()

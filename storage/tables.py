@@ -273,6 +273,106 @@ known_contact = Table(
     **_CLUSTERED,
 )
 
+approval = Table(
+    "approval",
+    metadata,
+    _key("id"),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="see governance.approvals"),
+    Column("hash", Text, nullable=False, comment="what it is bound to"),
+    Column("asked_hash", Text, nullable=False, comment="what the agent asked"),
+    Column("asked_ms", Ms, nullable=False),
+    Column("expires_ms", Ms, nullable=False),
+    Column("answered_by", Text, nullable=False),
+    Column("answered_ms", Ms),
+    Column("body", Json, nullable=False, comment="a governance.approvals.Approval"),
+    Index(None, "key", "state"),
+    Index(None, "state", "expires_ms"),
+    Index(None, "answered_by", "answered_ms"),
+    **_CLUSTERED,
+)
+
+approval_record = Table(
+    "approval_record",
+    metadata,
+    _key("tenant"),
+    _key("record_id"),
+    _key("approval_id"),
+    comment="which records open approvals are about",
+    **_CLUSTERED,
+)
+
+approval_history = Table(
+    "approval_history",
+    metadata,
+    _key("approval_id"),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("state_before", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("by_kind", Text, nullable=False, comment="human, agent, system"),
+    Column("by_id", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hash", Text, nullable=False, comment="what it was bound to afterwards"),
+    **_CLUSTERED,
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    _key("lease_id"),
+    Column("key", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("content_hash", Text, nullable=False, comment="of the request for it"),
+    Column("is_open", Boolean, nullable=False, comment="not given back"),
+    Column("end_ms", Ms, nullable=False),
+    Column("body", Json, nullable=False, comment="a governance.lease_types.Lease"),
+    Index(None, "key", "end_ms"),
+    Index(None, "key", "request_id"),
+    **_CLUSTERED,
+)
+
+lease_debit = Table(
+    "lease_debit",
+    metadata,
+    _key("lease_id"),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False, comment="when it was reported"),
+    Column("action", Text, nullable=False),
+    Column("record_ids", Json, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("outcome_ms", Ms, comment="when its outcome was reported"),
+    Index(None, "key", "at_ms"),
+    comment="what was done under leases and is not settled: judged, with an outcome",
+    **_CLUSTERED,
+)
+
+lease_override = Table(
+    "lease_override",
+    metadata,
+    _key("key"),
+    Column("at_ms", Ms, primary_key=True, autoincrement=False),
+    Column("until_ms", Ms, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    comment="people who let a blind agent go on for a while; nothing is taken out",
+    **_CLUSTERED,
+)
+
+drill = Table(
+    "drill",
+    metadata,
+    _key("id"),
+    Column("at_ms", Ms, nullable=False),
+    Column("scenario", Text, nullable=False),
+    Column("passed", Boolean, nullable=False),
+    Column("body", Json, nullable=False, comment="a governance.drills.DrillResult"),
+    Index(None, "at_ms"),
+    **_CLUSTERED,
+)
+
 dead_letter = Table(
     "dead_letter",
     metadata,

@@ -17,13 +17,16 @@ from xxhash import xxh3_128_hexdigest
 from events.times import MINUTE_MS, format_ms
 from events.types import DEFAULT_TENANT, Admission, AdmissionEvent, EvidenceData, Finding, FindingEvent
 from governance.control import ControlRow
-from governance.gate import GateDecision, GateRequest, Remembered, check, operation_of
+from governance.gate import GateDecision, GateRequest, Remembered, Rule, check, operation_of
+from governance.leases import blindness
 from governance.limits import Budgets
 from governance.operation import Operation
 from governance.policy import Policy
 from governance.settings import Settings
+from storage import leases as lease_store
 from storage import projections
 from storage.gate import Row, decision_prefix, decision_row
+from streams.approving import settle
 from streams.authority import Authority
 from streams.contacts import Met
 from streams.envelopes import envelope, split_key
@@ -31,6 +34,7 @@ from streams.envelopes import envelope, split_key
 REFUSALS_KEPT_PER_MINUTE = 120
 """Refusals of one agent that are kept one by one in a minute; the others are only counted."""
 _RANDOM_BYTES = 10
+_WOULD_CLEAR = {Rule.LEASE: "operations that are within their lease, and reported as they were admitted"}
 
 
 class Gated:
@@ -115,6 +119,15 @@ class Gating(ABC):
 
     # --- what is kept -------------------------------------------------------------------------------------------
 
+    @property
+    @abstractmethod
+    def authority(self) -> Authority:
+        """The open transaction."""
+
+    @abstractmethod
+    def wrote(self, operation: Operation) -> None:
+        """An admitted write changes its records: approvals about them are over."""
+
     @abstractmethod
     def new_id(self) -> str:
         """An id for the decision."""
@@ -143,6 +156,28 @@ class Gating(ABC):
     def suspicious(self, decision: GateDecision) -> None:
         """The request itself is a finding, see ``report``."""
 
+    # --- leases -------------------------------------------------------------------------------------------------
+
+    @property
+    def judged_to_ms(self) -> int:
+        """Up to when all that was admitted is judged; here it is at once."""
+        return self.now_ms
+
+    def blind(self, settings: Settings) -> str:
+        """Why the agent may not write until it has told what it did under leases; see ``governance.leases``."""
+        agent = settings.agents.get(self.request.agent_id)
+        if agent is None or not agent.lease_actions:
+            return ""
+        link, key, now_ms = self.authority.link, self.key, self.now_ms
+        reason = blindness(lease_store.owed(link, key, now_ms, self.judged_to_ms), settings, now_ms)
+        return "" if reason and lease_store.overridden_until(link, key, now_ms) else reason
+
+    def admit_leased(self, operation: Operation, decision: GateDecision) -> None:
+        """Keep what the holder of a lease has admitted already."""
+        self._admit(operation, decision)
+        if decision.finding:
+            self.suspicious(decision)
+
     # --- deciding -----------------------------------------------------------------------------------------------
 
     def decide(self, settings: Settings, policy: Policy | None = None) -> GateDecision:
@@ -151,7 +186,10 @@ class Gating(ABC):
         decision = check(self.request, self, settings, self.now_ms, operation, policy)
         if decision.is_repeated:
             return decision
+        if decision.decision == "allow" and operation.is_write and (reason := self.blind(settings)):
+            decision = replace(decision, decision="deny", reason=f"denied: {reason}", rule=Rule.BLIND)
         decision = replace(decision, decision_id=self.new_id())
+        decision = settle(self.authority, self, self.request, operation, decision, policy)
         if decision.decision == "allow":
             self._admit(operation, decision)
         else:
@@ -168,6 +206,8 @@ class Gating(ABC):
         self.keep(decision_row(request, key, operation, decision, now_ms, offset=offset, seq=agent.seq))
         if operation.is_external:
             self.know((request.tenant, each, now_ms) for each in operation.recipient_ids)
+        if operation.is_write:
+            self.wrote(operation)
         self.admitted()
 
     def _refuse(self, operation: Operation, decision: GateDecision) -> None:
@@ -238,7 +278,7 @@ def report(authority: Authority, key: str, request: GateRequest, decision: GateD
             limit=1,
             unit="requests",
             events=[],
-            would_clear="a request id that is used for one request only",
+            would_clear=_WOULD_CLEAR.get(decision.rule, "a request id that is used for one request only"),
         ),
     )
     event = envelope(FindingEvent, authority.engine_id, id_, authority.now_ms, key, data)

@@ -48,6 +48,7 @@ def facts_of(
     authorizer: Authorizer,
     is_first_contact: bool,
     divisor: int,
+    is_approved: bool = False,
 ) -> Facts:
     """What the gate knows of the agent; what the operation does not draw on is left out."""
     records: tuple[int | None, int | None] = (None, None)
@@ -69,6 +70,7 @@ def facts_of(
         reads_10_min=reads[0],
         reads_day=reads[1],
         divisor=divisor,
+        is_approved=is_approved,
     )
 
 

@@ -8,11 +8,13 @@ import msgspec
 
 from events.times import BadTime, format_ms, parse_ms
 from events.types import Alert, AlertEvent, Control, ControlEvent, Finding, FindingEvent
+from governance.approvals import ApprovalEvent, ApprovalNews
 from governance.ports import Notice
 from governance.settings_types import NotificationKind
+from governance.words import DOING, listed, plural
 from storage.outbox import OutboxRow
 
-_DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent)
+_DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent | ApprovalEvent)
 _MAX_CHARS = 2_000
 FAULTS = "failures"
 """The unit of findings about a detector of ours that failed."""
@@ -32,6 +34,8 @@ def notice_of(row: OutboxRow) -> Notice | None:
         return _control(row, event.data)
     if isinstance(event, FindingEvent):
         return _finding(row, event.data)
+    if isinstance(event, ApprovalEvent):
+        return _approval(row, event.data)
     return _alert(row, event.data)
 
 
@@ -89,6 +93,20 @@ def _finding(row: OutboxRow, data: Finding) -> Notice | None:
     title = f"{neutral(data.agent_id)}: {neutral(data.evidence.summary)}"
     body = f"Observed {_number(data.evidence.observed)} {neutral(data.evidence.unit)}, at {_clock(data.at)}."
     return _notice(row, kind, title, body)
+
+
+def _approval(row: OutboxRow, data: ApprovalNews) -> Notice:
+    what = DOING.get(data.action, data.action)
+    on = f", {neutral(data.object)}" if data.object else ""
+    counts = [plural(data.records, "record")] if data.records else []
+    counts += [plural(data.recipients, "recipient")] if data.recipients else []
+    title = f"{neutral(data.agent_id)} waits for an approval: {neutral(what)}{on}"
+    who = listed([neutral(each.removeprefix("role:")) for each in data.right], "or")
+    body = (
+        f"{', '.join(counts)}: {neutral(data.held)}. Who may answer: {who}, logged in, on the page "
+        f"/approvals/{neutral(data.approval_id)}. Unanswered by {_clock(data.expires_at)} means no."
+    )
+    return _notice(row, "approval", title, body.removeprefix(": "))
 
 
 def _alert(row: OutboxRow, data: Alert) -> Notice:

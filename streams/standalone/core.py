@@ -15,6 +15,7 @@ from events.times import HOUR_MS
 from events.types import Event, LogEvent
 from governance.control import ControlRow
 from governance.settings import Settings
+from storage import approvals
 from streams.gating import DecisionIds, Gated
 from streams.records import Entry, Stage
 from streams.standalone.asked import Asked
@@ -108,6 +109,7 @@ class Core:
         self.control = control
         self.recent = recent
         self.gated: dict[str, Gated] = {}
+        self.watched: set[tuple[str, str]] = approvals.watched(link)
         self.source = f"/tripline/{engine_id}"
         self.decided = Decided()
         self.asked = Asked(settings.gate.remember_hours * HOUR_MS)

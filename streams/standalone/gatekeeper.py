@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from events.times import DAY_MS
+from governance.approvals import Answer, Verdict
 from governance.control import ControlRow, stop_all_key
 from governance.gate import GateDecision, GateRequest, Remembered
 from governance.operation import Operation
+from governance.policy import Policy
 from governance.settings import Settings
+from storage import approvals
 from storage import gate as gate_store
 from storage.gate import Row
+from streams import approving
 from streams.contacts import Met
 from streams.gating import Gated, Gating, admission, blind, report
+from streams.leasing import load_set_aside
 from streams.policies import PolicyInForce
 from streams.routing import ACTIONS
 from streams.standalone.core import Core
@@ -60,6 +65,19 @@ class Check(Gating):
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
         return gate_store.unknown_contacts(self._core.link, self.request.tenant, contact_ids)
+
+    @property
+    def authority(self) -> Round:
+        """The open transaction."""
+        return self._round
+
+    def wrote(self, operation: Operation) -> None:
+        """Approvals about these records are over."""
+        round_ = self._round
+        if round_.has_watched:
+            tenant, what = self.request.tenant, f"{self.request.agent_id} was let write to it"
+            for each in operation.record_ids:
+                round_.touched(tenant, each, self.now_ms + 1, what)
 
     def new_id(self) -> str:
         """An id for the decision."""
@@ -108,6 +126,7 @@ def gated(core: Core, key: str) -> Gated:
             found.budgets.admit(operation, at_ms)
         for request_id, at_ms in gate_store.asked_since(core.link, key, core.last_ms - core.asked.keep_ms):
             core.asked.add(key, request_id, at_ms)
+        load_set_aside(core.link, key, core.last_ms, found.budgets.set_aside)
     return found
 
 
@@ -141,3 +160,11 @@ class GateCheck:
     def split(self) -> Sequence[Job]:
         """It can't be split."""
         return ()
+
+
+def answer_approval(round_: Round, given: Answer, policy: Policy | None) -> Verdict | None:
+    """A person's answer to an approval; None when there is none of this id."""
+    found = approvals.find(round_.link, given.approval_id)
+    if found is None:
+        return None
+    return approving.answer(round_, Check(round_, found.request, found.key), given, policy)

@@ -13,9 +13,11 @@ from events import codec
 from events.times import format_ms
 from events.types import ActivityEvent, ControlEvent, LogEvent, ReleaseEvent
 from governance.control import ControlRow
+from storage import approvals, log, projections
 from storage import gate as gate_store
-from storage import log, projections
 from storage.projections import Letter
+from streams import approving
+from streams.approving import changed_in
 from streams.authority import Authority
 from streams.contacts import met_in
 from streams.envelopes import split_key
@@ -80,6 +82,10 @@ class Round(Authority):
             for item in items:
                 if type(item.event) is ActivityEvent:
                     self._contacts.update(met_in(item.event, self.now_ms))
+        if self.has_watched:
+            for item in items:
+                for tenant, record_id, what in changed_in(item.event):
+                    self.touched(tenant, record_id, item.effect_ms, what)
 
     def judge(self) -> None:
         """Let the stages judge what was appended, and what comes of that, until nothing is left."""
@@ -152,6 +158,22 @@ class Round(Authority):
         for row in [row for row in self.core.control.values() if row.state == "releasing"]:
             self.confirm(row.key, row.epoch)
 
+    # --- approvals ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_watched(self) -> bool:
+        """Whether there are approvals whose records somebody may change."""
+        return bool(self.core.watched) or self._asks()
+
+    def _asks(self) -> bool:
+        """Whether this round has made or changed approvals: what is watched is known again after its commit."""
+        return any(kind == "approval" for kind, _ in self.changed)
+
+    def touched(self, tenant: str, record_id: str, effect_ms: int, what: str) -> None:
+        """A record was changed: approvals about it that were asked before are over."""
+        if (tenant, record_id) in self.core.watched or self._asks():
+            approving.touch(self, tenant, record_id, effect_ms, what)
+
     # --- dead letters ---------------------------------------------------------------------------------------------
 
     def dead_letter(
@@ -194,6 +216,8 @@ class Round(Authority):
         core.decided.write(core.link)
         core.link.execute("COMMIT")
         core.add_counts(self.counts)
+        if self._asks():
+            core.watched = approvals.watched(core.link)
         return self._changes()
 
     def _changes(self) -> Changes:

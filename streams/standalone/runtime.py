@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -26,20 +26,24 @@ from events.types import (
     PolicyEvent,
     PolicyVersion,
 )
+from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision, is_stop_all, stop_all_key
 from governance.gate import GateDecision, GateRequest
+from governance.lease_types import LeaseAsk, What
 from governance.ports import Clock
 from governance.settings import Settings
 from storage import projections
 from storage.store import Store
 from streams.envelopes import envelope, make_key
+from streams.leasing import Leased, Reported
 from streams.policies import PolicyInForce
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
+from streams.standalone import leasing
 from streams.standalone.clock import SystemClock
 from streams.standalone.core import Core
 from streams.standalone.dump import dump
-from streams.standalone.gatekeeper import GateCheck
+from streams.standalone.gatekeeper import GateCheck, answer_approval
 from streams.standalone.jobs import Call, Delivery, TickJob, answer
 from streams.standalone.keeper import Checkpointer, Ticker
 from streams.standalone.mailbox import HandOver, Mailbox
@@ -61,6 +65,7 @@ _BACKLOG_SECS = 10
 _ROWS = frozenset({"rows"})
 _SET_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 _pack = msgspec.msgpack.Encoder()
+T = TypeVar("T")
 _log = structlog.get_logger("tripline.runtime")
 
 
@@ -232,11 +237,36 @@ class Runtime:
         if not self._writer.put(self._writer.gates, job):
             box.deliver()
 
+    # --- leases -------------------------------------------------------------------------------------------------
+
+    def lease(self, ask: LeaseAsk) -> Future[Leased]:
+        """A lease, or why there is none; durable when it comes."""
+        return self._at_gate(lambda round_: leasing.grant(round_, ask, self.policies.policy, prepare))
+
+    def report_lease(self, reported: Reported, what: What) -> Future[Leased | None]:
+        """Take what the holder of a lease did; durable and judged when it comes. None: there is no such lease."""
+        return self._at_gate(lambda round_: leasing.report(round_, reported, what, self.policies.policy, prepare))
+
+    def override_lease(self, key: str, minutes: int, by: str, reason: str) -> Future[int]:
+        """A person lets a blind agent go on; until when."""
+        return self._at_gate(lambda round_: leasing.override(round_, key, minutes, by, reason))
+
+    def _at_gate(self, function: Callable[[Round], T]) -> Future[T]:
+        job: Call[T] = Call(function)
+        self._writer.put(self._writer.gates, job)
+        return job.future
+
     # --- control ------------------------------------------------------------------------------------------------
 
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority; it decides before anything else that waits."""
         job: Call[Decision] = Call(lambda round_: round_.request(request))
+        self._writer.put(self._writer.control, job)
+        return job.future
+
+    def answer_approval(self, given: Answer) -> Future[Verdict | None]:
+        """A person approves, edits or refuses; durable when it comes. None: there is no such approval."""
+        job: Call[Verdict | None] = Call(lambda round_: answer_approval(round_, given, self.policies.policy))
         self._writer.put(self._writer.control, job)
         return job.future
 

@@ -60,7 +60,7 @@ class Gate:
     """The gate's thread. Parameters: settings; the store, and whether it may be used; where admissions go.
 
     ``changed`` hears what a round changed; ``deliver`` is called when answers were told. Each round has the policy
-    in force at its begin.
+    in force at its begin. ``saved_ms``: the workers have judged and saved all that came before.
     """
 
     def __init__(
@@ -72,9 +72,11 @@ class Gate:
         changed: Callable[[Changes], None],
         deliver: Callable[[], None],
         policies: PolicyInForce,
+        saved_ms: Callable[[], int] = lambda: 0,
     ) -> None:
         self._settings = settings
         self._policies = policies
+        self._saved_ms = saved_ms
         self._post = post
         self._is_open = is_open
         self._changed = changed
@@ -198,7 +200,9 @@ class Gate:
     def _decide(
         self, link: PgLink, checks: Sequence[Check], published: Sequence[int]
     ) -> tuple[list[tuple[Check, GateDecision]], GateRound, list[Publication], list[int]]:
-        round_ = GateRound(link, self._settings, self._counted, self._ids, self._policies.policy)
+        round_ = GateRound(
+            link, self._settings, self._counted, self._ids, self._policies.policy, self._saved_ms()
+        )
         round_.published = published
         round_.open_for([check.request for check in checks])
         decided = [(check, round_.decide(check.request)) for check in checks]

@@ -1,4 +1,4 @@
-"""What one console does for all: ends throttles, tells people. Another one takes over when it dies.
+"""What one console does for all: ends throttles and approvals, tells people. Another one takes over when it dies.
 
 The leader holds a lock of the store with a connection of its own; the lock goes with the connection.
 """
@@ -11,13 +11,14 @@ import structlog
 
 from events.times import DAY_MS
 from governance.settings import Settings
+from storage import approvals, outbox, shared
 from storage import gate as gate_store
-from storage import outbox, shared
 from storage.background import Background
 from storage.errors import StoreError
 from storage.outbox import Attempt, End, OutboxRow
 from storage.postgres import PgLink, PgStore
 from storage.postgres.link import lock_number
+from streams import approving
 from streams.kafka.office.held import Held
 from streams.kafka.office.round import OfficeRound
 from streams.sinks.boxes import OUTCOMES
@@ -101,12 +102,14 @@ class Leader(Background):
             notifier.close()
 
     def _expire(self, link: PgLink) -> OfficeRound | None:
-        keys = shared.expired(link, shared.now_ms(link))
-        if not keys:
+        now_ms = shared.now_ms(link)
+        throttled, waiting = shared.expired(link, now_ms), {each.key for each in approvals.due(link, now_ms)}
+        if not throttled and not waiting:
             return None
         round_ = OfficeRound(link, self._settings)
-        round_.begin(keys)
+        round_.begin({*throttled, *waiting})
         round_.expire_throttles(round_.rows())
+        approving.expire(round_, waiting)
         round_.commit()
         return round_
 

@@ -19,7 +19,7 @@ from streams.kafka.spec import CONTROL
 from streams.routing import ACTIONS
 from streams.standalone.types import Changes
 
-_HEARD = frozenset({"control", "finding"})
+_HEARD = frozenset({"control", "finding", "approval"})
 """What is worth telling all consoles; refusals are too many."""
 
 

@@ -16,11 +16,15 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from events.types import Event
+from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision
 from governance.gate import GateDecision, GateRequest
+from governance.lease_types import LeaseAsk, What
 from governance.settings import Settings
-from storage import projections
+from storage import approvals, projections
 from storage.postgres import PgLink, PgStore
+from streams import approving
+from streams.gating import DecisionIds
 from streams.kafka.office.contacts import Contacts
 from streams.kafka.office.engine import EngineWatch
 from streams.kafka.office.findings import Findings
@@ -29,12 +33,15 @@ from streams.kafka.office.gate import Gate
 from streams.kafka.office.held import Held
 from streams.kafka.office.ingest import Ingest
 from streams.kafka.office.leader import Leader
+from streams.kafka.office.lender import Lender
 from streams.kafka.office.post import LoopThread, Post
 from streams.kafka.office.publisher import Publisher
 from streams.kafka.office.round import OfficeRound
+from streams.kafka.office.standing import Counted, GateRound, Standing
 from streams.kafka.office.watch import Watch
 from streams.kafka.sinks import Sinks
 from streams.kafka.spec import FINDINGS
+from streams.leasing import Leased, Reported
 from streams.policies import PolicyInForce
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
@@ -45,7 +52,7 @@ from streams.subscribers import Subscriber, Subscribers
 AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
 _LATE_SECS = 10.0
 _INGEST_LINGER_MS = 5
-_WORTH_TELLING = frozenset({"control", "finding", "alert"})
+_WORTH_TELLING = frozenset({"control", "finding", "alert", "approval"})
 T = TypeVar("T")
 
 
@@ -102,12 +109,16 @@ class OfficeRuntime:
             self._subscribers.tell,
             self._deliver,
             self.policies,
+            lambda: self._engine.judged_to_ms,
         )
         self._findings = Findings(settings, store, self._decided)
-        self._contacts = Contacts(store)
+        self._contacts = Contacts(settings, store, self._decided)
         self._leader = Leader(settings, store, self._decided, self._observed)
         self._sinks = Sinks(settings, store, self._stored)
         self._engine = EngineWatch(settings, store)
+        self._lender = Lender(
+            settings, store, self._post, self.policies, lambda: self._engine.judged_to_ms, self._subscribers.tell
+        )
         kafka = settings.kafka
         self._following = {
             "findings": Following(kafka, FINDINGS, AUTHORITY_GROUP, self._loop, self._findings.handle),
@@ -115,6 +126,7 @@ class OfficeRuntime:
         }
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
+        self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
         self._watch = Watch(store, self._begin, self._gate.count_refusals)
         self._has_begun = False
         self._is_closed = False
@@ -138,10 +150,12 @@ class OfficeRuntime:
         self._leader.stop()
         if self._has_begun and self.has_pages:
             self._sinks.stop()
+        if self._has_begun and self._watches_engine:
             self._engine.stop()
         for following in self._following.values():
             following.stop()
         self._calls.shutdown()
+        self._lender.stop()
         self._gate.stop()
         self._publisher.stop()
         self._post.stop()
@@ -195,11 +209,37 @@ class OfficeRuntime:
         if not self._gate.ask(request, partial(box.put, token)):
             self._deliver()
 
+    # --- leases -------------------------------------------------------------------------------------------------
+
+    def lease(self, ask: LeaseAsk) -> Future[Leased]:
+        """A lease, or why there is none; durable when it comes."""
+        self._check_open()
+        return self._lender.grant(ask)
+
+    def report_lease(self, reported: Reported, what: What) -> Future[Leased | None]:
+        """Take what the holder of a lease did; in the log when it comes. None: there is no such lease."""
+        self._check_open()
+        return self._lender.report(reported, what)
+
+    def override_lease(self, key: str, minutes: int, by: str, reason: str) -> Future[int]:
+        """A person lets a blind agent go on; until when."""
+        self._check_open()
+        return self._lender.override(key, minutes, by, reason)
+
+    @property
+    def _watches_engine(self) -> bool:
+        """Pages show how far the workers are, and leases wait for it."""
+        return self.has_pages or any(agent.lease_actions for agent in self.settings.agents.values())
+
     # --- control ------------------------------------------------------------------------------------------------
 
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority; what it decided is durable and obeyed by every gate when the future is done."""
         return self._call(lambda link: self._control(link, request))
+
+    def answer_approval(self, given: Answer) -> Future[Verdict | None]:
+        """A person approves, edits or refuses; durable when it comes. None: there is no such approval."""
+        return self._call(lambda link: self._answer(link, given))
 
     # --- looking ------------------------------------------------------------------------------------------------
 
@@ -242,6 +282,7 @@ class OfficeRuntime:
         self._leader.start()
         if self.has_pages:
             self._sinks.start()
+        if self._watches_engine:
             self._engine.start()
         self._has_begun = True
 
@@ -252,6 +293,22 @@ class OfficeRuntime:
         round_.commit()
         self._decided(round_.changes())
         return decision
+
+    def _answer(self, link: PgLink, given: Answer) -> Verdict | None:
+        found = approvals.find(link, given.approval_id)
+        if found is None:
+            return None
+        policy = self.policies.policy
+        round_ = GateRound(link, self.settings, self._counted, self._ids, policy)
+        try:
+            round_.open_for([found.request])
+            verdict = approving.answer(round_, Standing(round_, found.request), given, policy)
+            round_.commit()
+        except BaseException:
+            self._counted.forget({found.key})
+            raise
+        self._decided(round_.changes())
+        return verdict
 
     def _call(self, function: Callable[[PgLink], T]) -> Future[T]:
         self._check_open()

@@ -23,6 +23,7 @@ from storage.postgres import PgLink
 from streams.contacts import Met
 from streams.gating import DecisionIds, Gated, Gating, admission, report
 from streams.kafka.office.round import OfficeRound
+from streams.leasing import load_set_aside
 from streams.routing import ACTIONS
 
 _SLACK_MS = 60_000
@@ -71,10 +72,18 @@ class GateRound(OfficeRound):
     _answers: Cursor | None
 
     def __init__(
-        self, link: PgLink, settings: Settings, counted: Counted, ids: DecisionIds, policy: Policy | None = None
+        self,
+        link: PgLink,
+        settings: Settings,
+        counted: Counted,
+        ids: DecisionIds,
+        policy: Policy | None = None,
+        saved_ms: int = 0,
     ) -> None:
         super().__init__(link, settings)
         self.policy = policy
+        self.saved_ms = saved_ms
+        """The workers have judged and saved all that came before; see ``EngineWatch``."""
         self.ids = ids
         self.source = f"/tripline/{self.engine_id}"
         self.now_text = ""
@@ -99,6 +108,10 @@ class GateRound(OfficeRound):
         seqs = dict(self._seqs.fetchall())
         self.gated = self._counted.bring_up_to_date(self.link, self._keys, seqs, self.now_ms)
         self.answers = shared.answers(self._answers) if self._answers is not None else {}
+        for request in requests:
+            agent = self.settings.agents.get(request.agent_id)
+            if agent is not None and agent.lease_actions:
+                load_set_aside(self.link, request.key, self.now_ms, self.gated[request.key].budgets.set_aside)
 
     def ask(self) -> None:
         """Ask for numbers of admissions and earlier answers, behind the locks."""
@@ -162,6 +175,19 @@ class Standing(Gating):
         tenant, now_ms, met = self.request.tenant, self.now_ms, self._round.met
         asked = [each for each in contact_ids if (tenant, each, now_ms) not in met]
         return shared.unknown_contacts(self._round.link, tenant, asked)
+
+    @property
+    def judged_to_ms(self) -> int:
+        """Up to when all that was admitted is judged."""
+        return shared.judged_to(self._round.link, self.key, self._round.saved_ms)
+
+    @property
+    def authority(self) -> GateRound:
+        """The open transaction."""
+        return self._round
+
+    def wrote(self, operation: Operation) -> None:
+        """Other agents' approvals are not locked here: they hear of it by the CRM's change feed."""
 
     def new_id(self) -> str:
         """An id for the decision."""
