@@ -129,6 +129,27 @@ def over_time(lines: Sequence[tuple[str, Points]], names: tuple[str, str], label
     return picture(f"{names[1]} by snapshot", parts)
 
 
+def interval(rows: Sequence[dict[str, Any]], name: str) -> Markup:
+    """Forecasts over their origins: the mean, a bar from ``low`` to ``high``, and a dot for what came."""
+    top = max((max(row["high"], row["came"]) for row in rows), default=1.0) * 1.1 or 1.0
+    last = max(len(rows) - 1, 1)
+    labels = [row["origin"][5:10] for row in rows]
+    shown = (lambda at: labels[min(round(at), len(labels) - 1)], _plain)
+    ticks = next((count for count in range(7, 2, -1) if last % (count - 1) == 0), 2)
+    frame = axes((0, last), (0, top), ("origin", ""), shown, ticks=ticks)
+    parts = [*frame.parts]
+    for at, row in enumerate(rows):
+        x = frame.x(at)
+        told = f"{row['origin'][:10]}: {row['low']:,.0f} to {row['high']:,.0f}, came {row['came']:,.0f}"
+        parts.append(_bar(x - 2.5, x + 2.5, frame.y(row["high"]), frame.y(row["low"]), "d0", told))
+    parts.append(_line([(frame.x(at), frame.y(row["mean"])) for at, row in enumerate(rows)], "c0"))
+    parts += [
+        f'<circle class="d1" cx="{frame.x(at):.1f}" cy="{frame.y(row["came"]):.1f}" r="3.5"/>'
+        for at, row in enumerate(rows)
+    ]
+    return picture(name, parts)
+
+
 def curve(table: dict[str, Any]) -> Markup:
     """A feature's points over its values; one line a state."""
     ends = [cuts[-1] for cuts in table["cuts"] if cuts]

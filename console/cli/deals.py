@@ -11,6 +11,10 @@ from console.cli.common import Server, print_json, print_table, server_options
 
 LAZY: dict[str, tuple[str, str]] = {
     "backtest": ("console.cli.deals_backtest", "How good deal risk would have been on a log of the past."),
+    "forecast-backtest": (
+        "console.cli.deals_forecast_backtest",
+        "How good the forecast would have been on a log of the past.",
+    ),
 }
 
 

@@ -16,6 +16,7 @@ from console.text import plain
 
 if TYPE_CHECKING:
     from events.adapters.mapping import Mapping
+    from scoring.backtest.groups import Facts
     from scoring.backtest.reading import Read
     from scoring.backtest.run import Question, Result
 
@@ -71,15 +72,15 @@ def backtest(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from scoring.backtest.errors import BacktestError
 
-    how = _mapping(mapping)
+    how = read_mapping(mapping)
     asked = _question(how, train_until, test_until, snapshots, horizon_days, reasons)
     try:
-        read = _read(log, how, kind, delimiter)
-        _make(out)
-        _tell_dead(read, out)
+        read = read_log(log, how, kind, delimiter)
+        make_folder(out)
+        tell_dead(read, out)
         from scoring.backtest.run import run
 
-        result = run(read.log, how, _zone(how), asked)
+        result = run(read.log, how, log_zone(how), asked)
     except BacktestError as problem:
         raise Failed(f"{log}: {plain(problem, 4000)}") from None
     report = _write(out, log, read, how, asked, result)
@@ -89,7 +90,8 @@ def backtest(
     _say(report, out)
 
 
-def _mapping(path: Path) -> Mapping:
+def read_mapping(path: Path) -> Mapping:
+    """The mapping of a file. Raises UsageError (exit code 2) that names the place."""
     from events.adapters.mapping import parse_mapping
     from events.errors import BadEvent
 
@@ -101,7 +103,8 @@ def _mapping(path: Path) -> Mapping:
         raise click.UsageError(str(problem)) from None
 
 
-def _zone(mapping: Mapping) -> Any:
+def log_zone(mapping: Mapping) -> Any:
+    """The time zone of the mapping's log."""
     from events.adapters.mapping import zone_of
 
     return zone_of(mapping)
@@ -119,24 +122,26 @@ def _question(
     from scoring.backtest.clock import instant_ms
     from scoring.backtest.run import Question
 
-    zone = _zone(mapping)
-    cut_ms = instant_ms(_date(train_until, "--train-until"), zone)
+    zone = log_zone(mapping)
+    cut_ms = instant_ms(parse_date(train_until, "--train-until"), zone)
     until_ms = None
     if test_until is not None:
-        until = _date(test_until, "--test-until")
+        until = parse_date(test_until, "--test-until")
         is_day = len(test_until.strip()) <= len("2016-06-01")
         until_ms = instant_ms(until + timedelta(days=1), zone) - 1 if is_day else instant_ms(until, zone)
     return Question(cut_ms, until_ms, every, horizon_days, reasons)
 
 
-def _date(text: str, option: str) -> datetime:
+def parse_date(text: str, option: str) -> datetime:
+    """The date of an option. Raises UsageError that names it."""
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
         raise click.UsageError(f"{option}: {plain(text)!r} is no date such as 2016-06-01") from None
 
 
-def _read(path: Path, mapping: Mapping, kind: str, delimiter: str) -> Read:
+def read_log(path: Path, mapping: Mapping, kind: str, delimiter: str, facts: Facts | None = None) -> Read:
+    """An event log; ``facts`` watches its rows. Ends the command (exit code 1) when it can't be read."""
     from events.adapters.tables import csv_rows, xes_rows
     from scoring.backtest.reading import read
 
@@ -147,7 +152,7 @@ def _read(path: Path, mapping: Mapping, kind: str, delimiter: str) -> Read:
     try:
         with _open(path) as stream:
             rows = xes_rows(iter(lambda: stream.read(CHUNK_BYTES), b"")) if is_xes else csv_rows(stream, delimiter)
-            return read(rows, mapping)
+            return read(rows if facts is None else facts.watch(rows), mapping)
     except (OSError, EOFError, zlib.error) as problem:
         raise Failed(f"{path} can't be read: {problem}") from None
 
@@ -156,14 +161,15 @@ def _open(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def _make(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the folder of --out, or end the command."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise Failed(f"--out: {out} can't be made: {problem.strerror}") from None
 
 
-def _tell_dead(read: Read, out: Path) -> None:
+def tell_dead(read: Read, out: Path) -> None:
     """Write what could not be read, and say so; a file of an earlier run must not stay beside this one's figures."""
     from console.backtest.files import write_dead
 
@@ -183,7 +189,7 @@ def _write(out: Path, log: Path, read: Read, mapping: Mapping, asked: Question, 
     from console.backtest.page import page
     from console.backtest.report import report_of
 
-    zone = _zone(mapping)
+    zone = log_zone(mapping)
     report = report_of(log.name, read, asked, result, zone)
     try:
         write_predictions(out / "predictions.csv", read.log, result.predictions, asked.horizon_days, zone)
