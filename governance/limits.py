@@ -120,27 +120,44 @@ class Volume:
         self.minutes[minute] = self.minutes.get(minute, 0) + count
 
 
+class SetAside(Struct, frozen=True, gc=False):
+    """Records that a lease may write or read, or may have without having said so; ``until_ms``: not after this."""
+
+    budget: BudgetName
+    records: int
+    until_ms: int
+
+
 class Budgets:
     """The counters of one agent. Implements ``Counters``; ``dump`` and ``load`` carry it over a restart.
 
     Bounded by the agent's own daily limits, since what is refused is not counted, and by 1,441 minutes of reads.
     Whoever keeps the admissions may also rebuild it by calling ``admit`` for those of the last 24 hours, in order.
+    ``set_aside``, by lease, is whoever keeps the leases' to fill; it counts in each window that its end lies in.
     """
 
-    __slots__ = ("contacts", "reads", "records")
+    __slots__ = ("contacts", "reads", "records", "set_aside")
 
     def __init__(self) -> None:
         self.records = Distinct()
         self.contacts = Distinct()
         self.reads = Volume()
+        self.set_aside: dict[str, SetAside] = {}
 
     def would_be(self, budget: BudgetName, window_ms: int, operation: Operation, now_ms: int) -> int:
         """The window's count after the operation."""
+        aside = self._aside(budget, window_ms, now_ms) if self.set_aside else 0
         if budget == "reads":
-            return self.reads.would_be(window_ms, operation.records, now_ms)
+            return aside + self.reads.would_be(window_ms, operation.records, now_ms)
         if budget == "contacts":
             return self.contacts.would_be(window_ms, operation.recipient_ids, operation.recipients, now_ms)
-        return self.records.would_be(window_ms, operation.record_ids, operation.records, now_ms)
+        return aside + self.records.would_be(window_ms, operation.record_ids, operation.records, now_ms)
+
+    def _aside(self, budget: BudgetName, window_ms: int, now_ms: int) -> int:
+        oldest_ms = now_ms - window_ms
+        return sum([
+            one.records for one in self.set_aside.values() if one.budget == budget and one.until_ms > oldest_ms
+        ])
 
     def admit(self, operation: Operation, now_ms: int) -> None:
         """Debit an admitted operation; times must not go back."""

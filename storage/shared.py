@@ -24,6 +24,8 @@ _KNOWN = "SELECT contact_id FROM known_contact WHERE tenant = ? AND contact_id =
 _EXPIRED = "SELECT key FROM control WHERE state = 'throttled' AND expires_ms <= ?"
 _COUNTS = "SELECT state, by_kind, key LIKE '%/*', count(*) FROM control GROUP BY 1, 2, 3"
 
+_ON_ITS_WAY_MS = 3_000
+
 
 def ask_now(link: Link) -> Cursor:
     """The store's clock, one for all consoles: milliseconds since 1970 in one row of one column."""
@@ -59,6 +61,17 @@ def unknown_contacts(link: Link, tenant: str, contact_ids: Sequence[str]) -> lis
     """Those contacts with whom nobody of the tenant was in touch."""
     known = {row[0] for row in link.execute(_KNOWN, (tenant, list(contact_ids)))}
     return [each for each in contact_ids if each not in known]
+
+
+def judged_to(link: Link, key: str, saved_ms: int) -> int:
+    """Up to when all admissions of an agent are judged, when the workers have saved all that came before a time.
+
+    Never too late as long as an admission is in the log within three seconds of its transaction, or is still known
+    to be on its way.
+    """
+    oldest = link.execute("SELECT min(created_ms) FROM publication WHERE key = ?", (key,)).fetchone()[0]
+    known = saved_ms - _ON_ITS_WAY_MS
+    return known if oldest is None else min(known, int(oldest) - 1)
 
 
 def expired(link: Link, at_ms: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Leases on Kafka: one transaction that has the agent locked, as a round of checks; what follows is produced behind it.
 
-*Judged* is what the workers have saved, as ``EngineWatch`` sees it, some seconds late; see ``storage.shared.judged_to``.
+*Judged* is what the workers have saved, see ``storage.shared.judged_to``: some seconds late.
 """
 
 from __future__ import annotations
