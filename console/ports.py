@@ -7,8 +7,11 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from events.types import Event
+from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision
 from governance.gate import GateRequest
+from governance.lease_types import LeaseAsk, What
+from streams.leasing import Leased, Reported
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
 
@@ -93,8 +96,20 @@ class Runtime(Protocol):
     def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
         """Decide whether an agent may do something; the admission is durable when the answer comes to the box."""
 
+    def answer_approval(self, given: Answer) -> Future[Verdict | None]:
+        """A person's answer to an approval; None when there is none of this id."""
+
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority for a state."""
+
+    def lease(self, ask: LeaseAsk) -> Future[Leased]:
+        """A lease, or why there is none."""
+
+    def report_lease(self, reported: Reported, what: What) -> Future[Leased | None]:
+        """Take what the holder of a lease did, then renew it or give it back. None: there is no such lease."""
+
+    def override_lease(self, key: str, minutes: int, by: str, reason: str) -> Future[int]:
+        """A person lets a blind agent go on; until when."""
 
     def status(self) -> Status:
         """How it is now; cheap."""

@@ -36,7 +36,8 @@ _encode = msgspec.json.Encoder().encode
 class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """allow, hold (a person must approve first) or deny. ``rule`` is the code of what decided; ``stanza`` is the
     configuration that would allow it, where there is one. ``policy``: the version of the autonomy policy in force;
-    ``policy_rule``: which of its rules decided, where it did."""
+    ``policy_rule``: which of its rules decided, where it did. ``approval_id``: the approval that it waits for, or
+    that let it pass; ``approved_by`` who gave it. ``approved_content``: what a person approved instead of this."""
 
     decision: str
     decision_id: str
@@ -47,6 +48,9 @@ class CheckAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     policy: str = ""
     policy_rule: str = ""
+    approval_id: str = ""
+    approved_by: str = ""
+    approved_content: dict[str, Any] | None = None
 
 
 _EXAMPLE = {
@@ -141,7 +145,21 @@ def _answer(decision: GateDecision) -> CheckAnswer:
         detail=decision.detail,
         policy=decision.policy,
         policy_rule=decision.policy_rule,
+        approval_id=decision.approval_id,
+        approved_by=decision.approved_by,
+        approved_content=_content(decision),
     )
+
+
+def _content(decision: GateDecision) -> dict[str, Any] | None:
+    """What was approved instead, ready to be asked for."""
+    content = decision.approved_content
+    if content is None:
+        return None
+    whole: dict[str, Any] = msgspec.to_builtins(content)
+    defaults: dict[str, Any] = msgspec.to_builtins(GateRequest(agent_id=content.agent_id, action=content.action))
+    names = ("agent_id", "action")
+    return {name: value for name, value in whole.items() if name in names or value != defaults.get(name)}
 
 
 ROUTES = [check]

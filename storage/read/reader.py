@@ -8,11 +8,16 @@ from sqlalchemy import Engine, func, select
 
 from events.times import DAY_MS, HOUR_MS
 from events.types import DEFAULT_TENANT
+from governance.approvals import Approval
+from governance.lease_types import Lease
 from storage import tables as t
 from storage.read import actions as _actions
 from storage.read import agents as _agents
+from storage.read import approvals as _approvals
 from storage.read import deals as _deals
 from storage.read import findings as _findings
+from storage.read import leases as _leases
+from storage.read.approvals import ApprovalCounts, ApprovalStep
 from storage.read.store import open_engine, reading
 from storage.read.types import (
     ActionPage,
@@ -110,6 +115,31 @@ class Reader:
         """The organisation's control row, if anybody ever stopped all."""
         with reading(self.engine) as connection:
             return _agents.stop_all(connection, self.tenant)
+
+    def leases(self, agent_id: str | None, most: int) -> list[Lease]:
+        """The leases that end last, of one agent or of all."""
+        with reading(self.engine) as connection:
+            return _leases.newest(connection, self.tenant, agent_id, most)
+
+    def living_leases(self, now_ms: int) -> list[Lease]:
+        """Leases under which something may still be admitted, as far as their time says."""
+        with reading(self.engine) as connection:
+            return _leases.living(connection, self.tenant, now_ms)
+
+    def approvals(self, now_ms: int, *, is_open: bool, agent_id: str | None = None, limit: int = 50) -> list[Approval]:
+        """What waits for a person, by deadline; or all approvals, the newest first."""
+        with reading(self.engine) as connection:
+            return _approvals.listed(connection, self.tenant, now_ms, is_open=is_open, agent_id=agent_id, limit=limit)
+
+    def approval(self, id_: str) -> tuple[Approval, list[ApprovalStep]] | None:
+        """One approval with its steps."""
+        with reading(self.engine) as connection:
+            return _approvals.one(connection, self.tenant, id_)
+
+    def approval_counts(self, now_ms: int) -> ApprovalCounts:
+        """How many wait for an answer, and since when."""
+        with reading(self.engine) as connection:
+            return _approvals.counts(connection, now_ms)
 
     def actions(
         self,
