@@ -275,6 +275,10 @@ class Deals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dict[str, Name],
         Meta(description="Owner id → manager id, used where a deal does not name its manager."),
     ] = {}
+    quota: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        Meta(description="Manager id → quota of a calendar quarter, in whole units of `currency`."),
+    ] = {}
     time_zone: Annotated[str, Meta(min_length=1, description="IANA zone in which dates such as a close date end.")] = (
         "UTC"
     )

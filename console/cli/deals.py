@@ -10,6 +10,8 @@ from console.cli import LazyGroup
 from console.cli.common import Server, print_json, print_table, server_options
 
 LAZY: dict[str, tuple[str, str]] = {
+    "train": ("console.cli.deals_train", "Learn a model of deals from the log."),
+    "forecast": ("console.cli.deals_forecast", "What will be won to the quarter's end, with an 80 % interval."),
     "backtest": ("console.cli.deals_backtest", "How good deal risk would have been on a log of the past."),
     "forecast-backtest": (
         "console.cli.deals_forecast_backtest",

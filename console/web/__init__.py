@@ -10,13 +10,14 @@ from litestar.static_files import create_static_files_router
 
 from console.errors import Refused
 from console.services import Services
-from console.web import export, forms, pages
+from console.web import export, forms, outlook, pages
 from console.web.render import STATIC
 
 route_handlers: list[Any] = [
     *pages.ROUTES,
     *forms.ROUTES,
     *export.ROUTES,
+    *outlook.ROUTES,
     create_static_files_router(
         path="/static", directories=[STATIC], include_in_schema=False, cache_control=None, name="static"
     ),
