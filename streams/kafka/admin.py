@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem, client_options
+from streams.kafka.reach import unreachable
 from streams.kafka.spec import TopicSpec, own_topic, spec_of, topic_specs
 from streams.routing import INPUT_TOPICS
 
@@ -130,8 +131,7 @@ def _admin(kafka: Kafka) -> Iterator[Any]:
     except SaslAuthenticationFailedError as problem:
         raise KafkaProblem(f"{where} does not let {kafka.sasl_user!r} in: {problem}", "check kafka.sasl_*") from None
     except (KafkaError, OSError) as problem:
-        advice = "is Kafka running there? Check kafka.bootstrap and kafka.security; try: make kafka"
-        raise KafkaProblem(f"no broker answers at {where} ({problem})", advice) from None
+        raise unreachable(kafka, problem) from None
     try:
         version = _version(admin)
         if version < MIN_VERSION:

@@ -17,6 +17,7 @@ from events.types import TickEvent
 from governance.settings import Kafka
 from streams.kafka.connect import KafkaProblem, client_options
 from streams.kafka.partition import partition_of, record_key
+from streams.kafka.reach import unreachable
 from streams.kafka.spec import group_of, own_topic
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS
 
@@ -117,7 +118,7 @@ def _consumer(kafka: Kafka, group_id: str | None = None) -> Iterator[Any]:
             **client_options(kafka), group_id=group_id, enable_auto_commit=False, auto_offset_reset="earliest"
         )
     except (KafkaError, OSError) as problem:
-        raise KafkaProblem(f"no broker answers at {kafka.bootstrap} ({problem})", "is Kafka running there?") from None
+        raise unreachable(kafka, problem) from None
     try:
         yield consumer
     except KafkaError as problem:

@@ -65,6 +65,7 @@ class Broker:
         self.folder = folder
         self.port = port or free_port()
         self.properties = properties or {}
+        self.format_options: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._libs = fetch()
 
@@ -78,7 +79,7 @@ class Broker:
         config = self._configure()
         if not (self.folder / "data" / "meta.properties").exists():
             identity = ["--cluster-id", "dHJpcGxpbmUtdGVzdHM5OQ", "--standalone", "--config", str(config)]
-            self._java("kafka.tools.StorageTool", "format", *identity).wait(START_SECS)
+            self._java("kafka.tools.StorageTool", "format", *identity, *self.format_options).wait(START_SECS)
         self.process = self._java("kafka.Kafka", str(config))
         end = time.monotonic() + START_SECS
         while time.monotonic() < end:
