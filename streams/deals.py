@@ -84,7 +84,7 @@ class DealsStage(KeyedStage[Deal]):
 
     def __init__(self, partition: Partition, settings: Deals) -> None:
         super().__init__(partition)
-        process = Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
+        process = process_of(settings)
         zone = ZoneInfo(settings.time_zone)
         self.terms = (
             Terms(process, settings.currency, settings.managers)
@@ -513,6 +513,11 @@ class DealsStage(KeyedStage[Deal]):
         """The state of a deal by its key ("tenant/deal"), for what-ifs; None when it is not known."""
         keyed = self.keys.get(key)
         return None if keyed is None else keyed.body.state
+
+
+def process_of(settings: Deals) -> Process:
+    """The sales process that the settings describe."""
+    return Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
 
 
 def _changed_deal(data: CrmChange) -> str | None:

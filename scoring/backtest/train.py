@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -77,6 +77,34 @@ class Known(NamedTuple):
     risk: Risk
 
 
+class Labelled(Protocol):
+    """What completing labels needs; see ``Known``."""
+
+    @property
+    def frame(self) -> Frame:
+        """The rows."""
+
+    @property
+    def is_ended(self) -> Bools:
+        """Whether the end of the row's case is known."""
+
+    @property
+    def is_lost(self) -> Floats:
+        """Whether it was lost, where it ended."""
+
+    @property
+    def weight(self) -> Floats:
+        """What the row weighs."""
+
+    @property
+    def days_before(self) -> Floats:
+        """How long before the cut it lies."""
+
+    @property
+    def standing(self) -> Frame:
+        """The open cases as they stand at the cut."""
+
+
 def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Model:
     """The model of what lay before ``cut_ms``. Raises BacktestError when there is nothing to learn from."""
     known = log.known_at(cut_ms)
@@ -130,28 +158,29 @@ def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horiz
     )
 
 
-def fit_lost(rows: Known, bins: list[tables.Bins], fit: Fit) -> Tables:
+def fit_lost(rows: Labelled, bins: list[tables.Bins], fit: Fit) -> Tables:
     """Eventual loss, on labels that are complete."""
     return fit(rows.frame, complete_labels(rows, bins), rows.weight, bins)
 
 
-def complete_labels(rows: Known, bins: list[tables.Bins]) -> Floats:
+def complete_labels(rows: Labelled, bins: list[tables.Bins], smooth_fit: Fit | None = None) -> Floats:
     """How each row's case ended; of a case that is still open at the cut its risk there, by the smooth model.
 
     Leaving such cases out would favour those that end quickly. The risk comes from a first pass on old rows that have
     ended, and then from passes on labels completed by the one before, until they settle (expectation-maximisation;
     Dempster, Laird and Rubin 1977).
     """
+    fit = smooth_fit or fit_smooth
     ripe = np.flatnonzero(rows.is_ended & (rows.days_before > UNRIPE_DAYS))
-    if _too_few(rows.is_lost[ripe]):
+    if too_few(rows.is_lost[ripe]):
         ripe = np.flatnonzero(rows.is_ended)
-    labels = completed(rows, fit_smooth(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins))
+    labels = completed(rows, fit(rows.frame.take(ripe), rows.is_lost[ripe], rows.weight[ripe], bins))
     for _ in range(PASSES):
-        labels = completed(rows, fit_smooth(rows.frame, labels, rows.weight, bins))
+        labels = completed(rows, fit(rows.frame, labels, rows.weight, bins))
     return labels
 
 
-def completed(rows: Known, model: Tables) -> Floats:
+def completed(rows: Labelled, model: Tables) -> Floats:
     """The label of each row: how its case ended, or its risk at the cut by a model."""
     standing = np.full(int(max(rows.frame.case.max(initial=0), rows.standing.case.max(initial=0))) + 1, np.nan)
     standing[rows.standing.case] = chance(model.scores(rows.standing))
@@ -185,31 +214,33 @@ def cut_features(rows: Known) -> list[tables.Bins]:
 
 def _lost(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
     ended = np.flatnonzero(rows.is_ended)
-    if kind == "hand" or _too_few(rows.is_lost[ended]):
+    if kind == "hand" or too_few(rows.is_lost[ended]):
         return fit_hand(rows, ended, rows.is_lost), "hand"
     bins = cut_features(rows)
     if kind == "additive":
         return fit_lost(rows, bins, fit_additive), kind
-    return _blend(fit_hand(rows, ended, rows.is_lost), fit_lost(rows, bins, fit_smooth), closed), kind
+    return blend(fit_hand(rows, ended, rows.is_lost), fit_lost(rows, bins, fit_smooth), closed), kind
 
 
 def _soon(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
     ripe = np.flatnonzero(rows.is_ripe_soon)
     target = rows.is_lost_soon
-    if kind == "hand" or _too_few(target[ripe]):
+    if kind == "hand" or too_few(target[ripe]):
         return fit_hand(rows, ripe, target, SOON_BASE), "hand"
     asked = (rows.frame.take(ripe), target[ripe], rows.weight[ripe], cut_features(rows))
     if kind == "additive":
         return fit_additive(*asked), kind
-    return _blend(fit_hand(rows, ripe, target, SOON_BASE), fit_smooth(*asked), closed), kind
+    return blend(fit_hand(rows, ripe, target, SOON_BASE), fit_smooth(*asked), closed), kind
 
 
-def _blend(by_hand: Tables, learned: Tables, closed: int) -> Tables:
+def blend(by_hand: Tables, learned: Tables, closed: int) -> Tables:
+    """Their mean; the learned one's share grows with the number of closed cases."""
     share = closed / (closed + HALF_TRUSTED)
     return tables.mean([by_hand, learned], [1 - share, share])
 
 
-def _too_few(target: Floats) -> bool:
+def too_few(target: Floats) -> bool:
+    """Whether an additive fit has too few rows of one outcome."""
     return bool(min(target.sum(), (1 - target).sum()) < MIN_OF_EACH)
 
 
