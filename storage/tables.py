@@ -551,6 +551,19 @@ alert = Table(
     Index(None, "key", "at_ms"),
 )
 
+deal_quality = Table(
+    "deal_quality",
+    metadata,
+    _key("tenant"),
+    Column("day", Text, primary_key=True, comment="YYYY-MM-DD"),
+    Column("scope", Text, primary_key=True, comment="all, team or owner"),
+    _key("name"),
+    Column("score", Float, nullable=False, comment="0 to 100"),
+    Column("deals", Integer, nullable=False),
+    Column("flaws", Integer, nullable=False),
+    **_CLUSTERED,
+)
+
 projection = Table(
     "projection",
     metadata,
