@@ -36,7 +36,7 @@ from storage.people import open_people
 from storage.read import Reader
 
 PEOPLE_FILE = "people.db"
-OTHER_FINDERS = ("event_identity", "gate")
+OTHER_FINDERS = ("common_cause", "event_identity", "gate")
 """What else than a detector makes findings."""
 HTTP_CODES = (
     "bad_request", "busy", "csrf", "foreign_origin", "missing_role", "missing_scope", "not_available", "not_yours",

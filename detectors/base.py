@@ -55,11 +55,28 @@ class Action(Struct, frozen=True, gc=False):
         return self.kind.is_external or self.data.external is True
 
 
+class Cause(Struct, frozen=True, kw_only=True):
+    """What may be behind an opinion that is nobody's fault in particular: others fail alike, see ``Excusing``.
+
+    ``label`` names the error class. ``since_ms``: when this agent began to fail. ``tries``: its failures since then;
+    it may wait for others to be heard until ``alone_until`` of them, and until ``together_until`` while those who were
+    heard fail alike. ``agents`` that fail alike, at least this ``share`` of the others that acted, make it common.
+    """
+
+    label: str
+    since_ms: int
+    tries: int
+    alone_until: int
+    together_until: int
+    agents: int
+    share: float
+
+
 class Evidence(Struct, frozen=True, kw_only=True):
     """A detector's opinion. ``wanted`` is what it would ask for if it enforces; the stage caps it by mode.
 
     ``topic`` tells apart independent matters of one detector (an object and error class, a window), so that a
-    repeated opinion on the same matter can be held back while another one is heard.
+    repeated opinion on the same matter can be held back while another one is heard. ``cause``: what may excuse it.
     """
 
     wanted: Wanted
@@ -73,6 +90,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     events: tuple[tuple[str, str], ...] = ()
     topic: str = ""
     details: dict[str, Any] = {}
+    cause: Cause | None = None
 
 
 class Shared(Struct):
@@ -119,6 +137,16 @@ class Reporting(Protocol):
 
     def common_factor(self, reports: list[float]) -> float:
         """The organisation's factor from the agents' reports of one quarter hour."""
+
+
+class Excusing(Protocol):
+    """A detector whose opinions may have a common cause (``Evidence.cause``)."""
+
+    def is_failing(self, state: Any, label: str, since_ms: int) -> bool:
+        """Whether the agent failed so since then, and has not succeeded at the same since."""
+
+    def excuse(self, action: Action, state: Any, *, is_early: bool) -> None:
+        """The opinion on this action is not said: it is nobody's fault, or (``is_early``) too early to tell."""
 
 
 class Controlled(Protocol):

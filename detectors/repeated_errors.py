@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct, UnsetType
 from xxhash import xxh3_64_intdigest
 
-from detectors.base import Action, Evidence, Shared, Wanted
+from detectors.base import Action, Cause, Evidence, Shared, Wanted
 from detectors.rate_words import ordinal
 from detectors.statistics import (
     bernoulli_e_value,
@@ -23,6 +23,10 @@ _MAX_CELLS = 64
 _MAX_NAME_CHARS = 40
 _LEARN_RUN = 4
 """A run is learnt when a success ends it, a longer one as if it had this length: those are there to be stopped."""
+_MORE_ALONE = 3
+"""An opinion waits for so many more errors while nobody else was heard, …"""
+_TIMES_TOGETHER = 4
+"""… and until so many times ``run_errors`` while those that were heard fail alike."""
 _FORGET_AT = 2_000.0
 _STATISTIC_CAP = 1e12
 _COMPOSITE = 1.5
@@ -55,6 +59,17 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     statistic_log10: Annotated[
         float, Meta(gt=0, le=11, description="Shiryaev–Roberts statistic (power of ten) that stops the agent.")
     ] = 7.0
+    common_agents: Annotated[
+        int,
+        Meta(
+            ge=3,
+            le=1000,
+            description="So many agents failing alike at once are one incident, nobody's fault; 3 if all who act fail.",
+        ),
+    ] = 5
+    common_share: Annotated[
+        float, Meta(ge=0.5, le=1, description="… if they are at least this share of the others that act meanwhile.")
+    ] = 0.6
     prior_error_share: Annotated[
         float, Meta(gt=0, lt=0.5, description="Share of actions that fail at an agent of which nothing is known.")
     ] = 0.01
@@ -79,6 +94,8 @@ class Cell:
 class Kind:
     """One record type: actions and errors seen, how often an error followed an error, and the present run.
 
+    The run began at ``since_ms``, its last error was at ``failed_ms``.
+
     What follows an error is counted apart for another try at the same record (index 1) and for another record (0).
     """
 
@@ -86,11 +103,13 @@ class Kind:
         "after",
         "cells",
         "errors",
+        "failed_ms",
         "last",
         "next_run",
         "record",
         "repeats",
         "run",
+        "since_ms",
         "streak",
         "surprise",
         "trials",
@@ -101,6 +120,7 @@ class Kind:
         self.after, self.repeats = [0.0, 0.0], [0.0, 0.0]
         self.streak = [0, 0]
         self.run = self.next_run = self.record = 0
+        self.since_ms = self.failed_ms = 0
         self.last = ""
         self.cells: dict[str, Cell] = {}
 
@@ -124,7 +144,12 @@ class RepeatedErrors:
     same record, since retries make errors follow errors. A run stops the agent when it is at least ``run_errors``
     long and chance, at that level, makes one at most ``false_runs_per_month`` times a month.
 
-    Cannot: tell a common cause apart. If the CRM is down all agents fail; errors whose code says so (time-outs,
+    Many agents that fail alike at once are not to blame: while at least ``common_agents`` of them, and
+    ``common_share`` of the others that act, fail with the same class, there is one incident and no opinion on any of
+    them for that class. So long as too few others were heard, an opinion waits for up to three more errors; up to
+    four times ``run_errors`` while those that were heard fail alike. Bounds: docs/adr/0015-nobodys-fault.md.
+
+    Cannot: tell a common cause apart that few agents share. Errors whose code says that the CRM is down (time-outs,
     503, limits, row locks) only throttle until ``transient_run_errors``, which a lying agent can abuse; others stop
     each agent. It sees what the agent or the CRM reports: errors reported as successes are not seen. A class is the
     error's code (its first 40 characters), never its text; after 64 classes or 24 record types the rest share one.
@@ -137,7 +162,7 @@ class RepeatedErrors:
     """
 
     name: ClassVar[str] = "repeated_errors"
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
     max_state_bytes: ClassVar[int] = 24_576
@@ -181,7 +206,10 @@ class RepeatedErrors:
         self._bet(kind, cell, retry if kind.last == label else -1, is_hit=True)
         p_run = self._usual_error(kind) if retry < 0 else self._usual_repeat(kind, retry)
         kind.surprise -= log(p_run)
+        if not kind.run:
+            kind.since_ms = action.at_ms
         kind.run += 1
+        kind.failed_ms = action.at_ms
         evidence = self._judge(action, kind, cell, label)
         if retry >= 0 and kind.run <= _LEARN_RUN:
             kind.streak[retry] += 1
@@ -196,12 +224,34 @@ class RepeatedErrors:
             cell.statistic = 0.0
             if is_transient and run < config.transient_run_errors:
                 kind.next_run = min(kind.next_run, config.transient_run_errors)
-                return _run_evidence(action, kind, label, "throttle")
-            return _run_evidence(action, kind, label, "suspend")
+                return _run_evidence(action, kind, label, "throttle", self._cause(kind, label))
+            return _run_evidence(action, kind, label, "suspend", self._cause(kind, label))
         if cell.statistic >= self._stop_at:
             cell.statistic = 0.0
-            return _share_evidence(action, kind, cell, label, "throttle" if is_transient else "suspend")
+            wanted: Wanted = "throttle" if is_transient else "suspend"
+            return _share_evidence(action, kind, cell, label, wanted, self._cause(kind, label))
         return None
+
+    def _cause(self, kind: Kind, label: str) -> Cause:
+        config = self.config
+        return Cause(
+            label=label,
+            since_ms=kind.since_ms,
+            tries=kind.run,
+            alone_until=config.run_errors + _MORE_ALONE,
+            together_until=_TIMES_TOGETHER * config.run_errors,
+            agents=config.common_agents,
+            share=config.common_share,
+        )
+
+    def is_failing(self, state: ErrorState, label: str, since_ms: int) -> bool:
+        """Whether a run of errors goes on that had this class since then."""
+        return any(kind.run and kind.last == label and kind.failed_ms >= since_ms for kind in state.kinds.values())
+
+    def excuse(self, action: Action, state: ErrorState, *, is_early: bool) -> None:
+        """The run is judged again at its next error, or while it is nobody's fault every fifth."""
+        kind = _kind_of(state, action)
+        kind.next_run = kind.run + (1 if is_early else self.config.run_errors)
 
     def _usual_error(self, kind: Kind) -> float:
         return shrunk_probability(kind.errors, kind.trials, self.config.prior_error_share, 100.0)
@@ -243,7 +293,7 @@ class RepeatedErrors:
             (
                 name,
                 (kind.trials, kind.errors, *kind.after, *kind.repeats, kind.surprise),
-                (kind.run, kind.next_run, kind.record, kind.last, kind.streak),
+                (kind.run, kind.next_run, kind.record, kind.last, kind.streak, kind.since_ms, kind.failed_ms),
                 [(label, cell.hits, cell.statistic) for label, cell in kind.cells.items()],
             )
             for name, kind in state.kinds.items()
@@ -252,14 +302,16 @@ class RepeatedErrors:
 
     def load(self, agent_id: str, blob: bytes, version: int) -> ErrorState:
         """The state from its bytes."""
-        if version != self.state_version:
-            raise ValueError(f"repeated_errors reads state version {self.state_version}, not {version}")
+        if version not in (1, self.state_version):
+            raise ValueError(f"repeated_errors reads state versions up to {self.state_version}, not {version}")
         state = ErrorState()
         for name, counts, run, cells in msgspec.msgpack.decode(blob):
             kind = state.kinds[name] = Kind()
             kind.trials, kind.errors, *pairs, kind.surprise = counts
             kind.after, kind.repeats = pairs[:2], pairs[2:]
-            kind.run, kind.next_run, kind.record, kind.last, kind.streak = run
+            kind.run, kind.next_run, kind.record, kind.last, kind.streak, *since = run
+            if since:
+                kind.since_ms, kind.failed_ms = since
             for label, hits, statistic in cells:
                 cell = kind.cells[label] = Cell()
                 cell.hits, cell.statistic = hits, statistic
@@ -311,7 +363,7 @@ def _end_run(kind: Kind, action: Action) -> None:
 
 
 def _start_afresh(kind: Kind) -> None:
-    kind.run = kind.next_run = kind.record = 0
+    kind.run = kind.next_run = kind.record = kind.since_ms = kind.failed_ms = 0
     kind.streak = [0, 0]
     kind.surprise = 0.0
     kind.last = ""
@@ -360,7 +412,7 @@ def _usual(kind: Kind) -> str:
     return f"usually 1 in {max(round(kind.trials / kind.errors), 1)} of its actions there fails"
 
 
-def _run_evidence(action: Action, kind: Kind, label: str, wanted: Wanted) -> Evidence:
+def _run_evidence(action: Action, kind: Kind, label: str, wanted: Wanted, cause: Cause) -> Evidence:
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "suspend" else "warning",
@@ -373,10 +425,11 @@ def _run_evidence(action: Action, kind: Kind, label: str, wanted: Wanted) -> Evi
         events=((action.source, action.event_id),),
         topic=f"{_record_type(action)[:_MAX_NAME_CHARS]}|run",
         details={"error_class": label, "looks_transient": wanted == "throttle"},
+        cause=cause,
     )
 
 
-def _share_evidence(action: Action, kind: Kind, cell: Cell, label: str, wanted: Wanted) -> Evidence:
+def _share_evidence(action: Action, kind: Kind, cell: Cell, label: str, wanted: Wanted, cause: Cause) -> Evidence:
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "suspend" else "warning",
@@ -389,4 +442,5 @@ def _share_evidence(action: Action, kind: Kind, cell: Cell, label: str, wanted: 
         events=((action.source, action.event_id),),
         topic=f"{_record_type(action)[:_MAX_NAME_CHARS]}|share",
         details={"error_class": label},
+        cause=cause,
     )

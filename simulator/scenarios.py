@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from events.types import ActionError, ActionEvent, Event
+from events.types import ActionError, ActionEvent, ActivityEvent, ChangeEvent, Event
 from simulator.draws import Draws
 from simulator.load import shape
 from simulator.organisation import Simulation
@@ -32,6 +32,7 @@ Kind = Literal[
     "nonsense",
     "backlog_flood",
     "outage",
+    "crm_outage",
     "new_ids",
 ]
 Expected = Literal["stop", "no_stop", "gate"]
@@ -73,7 +74,7 @@ class Result:
         self._placed = sorted(placed, key=lambda one: (one.at_ms, one.agent_id, one.kind))
         self._seed = seed
         self._hours = days * 24
-        self._outages: list[_Outage] = []
+        self._outages: list[_Outage | _CrmOutage] = []
 
     def __iter__(self) -> Iterator[Event]:
         return (event for _, event in self.timeline())
@@ -102,6 +103,9 @@ class Result:
         self.labels.append(label)
         if placed.kind == "outage":
             self._outages.append(_Outage(label, self._simulation))
+            return
+        if placed.kind == "crm_outage":
+            self._outages.append(_CrmOutage(label))
             return
         worker = self._simulation.worker(placed.agent_id)
         if placed.kind in ("error_streak", "nonsense"):
@@ -248,8 +252,13 @@ _ADDED: dict[Kind, Callable[[Worker, Draws, int], list[Timed]]] = {
     "backlog_flood": _backlog_flood,
     "new_ids": _new_ids,
 }
-_EXPECTED: dict[Kind, Expected] = {"backlog_flood": "no_stop", "outage": "no_stop", "new_ids": "gate"}
-KINDS: tuple[Kind, ...] = (*_ADDED, "error_streak", "nonsense", "outage")
+_EXPECTED: dict[Kind, Expected] = {
+    "backlog_flood": "no_stop",
+    "outage": "no_stop",
+    "crm_outage": "no_stop",
+    "new_ids": "gate",
+}
+KINDS: tuple[Kind, ...] = (*_ADDED, "error_streak", "nonsense", "outage", "crm_outage")
 
 
 # --- what scenarios change --------------------------------------------------------------------------------------
@@ -365,3 +374,48 @@ class _Outage:
             self._label.start_ms = self._next_ms
         self._label.event_ids.append(event.id)
         self._label.end_ms = self._next_ms
+
+
+class _CrmOutage:
+    """For twenty minutes whatever any agent does fails with one error, which does not say that it will pass.
+
+    The label is that of the agent it was placed with; its events are those of all agents that failed.
+    """
+
+    length_ms = 20 * MINUTE_MS
+
+    def __init__(self, label: Label) -> None:
+        self._label = label
+        self._begin_ms = label.start_ms
+        self.end_ms = label.start_ms + self.length_ms
+
+    def delay(self, batch: list[tuple[int, Event]], until_ms: int) -> list[tuple[int, Event]]:
+        """The batch as it is with the CRM down: nothing is delayed, actions fail and change nothing."""
+        del until_ms
+        return [(at_ms, self._failed(at_ms, event)) for at_ms, event in batch if self._happens(at_ms, event)]
+
+    def _is_down(self, at_ms: int) -> bool:
+        return self._begin_ms <= at_ms < self.end_ms
+
+    def _happens(self, at_ms: int, event: Event) -> bool:
+        return isinstance(event, ActionEvent) or not (self._is_down(at_ms) and _is_of_agent(event))
+
+    def _failed(self, at_ms: int, event: Event) -> Event:
+        if not (isinstance(event, ActionEvent) and self._is_down(at_ms)):
+            return event
+        label = self._label
+        if not label.event_ids:
+            label.start_ms = at_ms
+        label.event_ids.append(event.id)
+        label.end_ms = at_ms
+        error = ActionError("UNKNOWN_EXCEPTION", "an unexpected error occurred")
+        data = msgspec.structs.replace(event.data, outcome="error", error=error, changes=UNSET)
+        return msgspec.structs.replace(event, data=data)
+
+
+def _is_of_agent(event: Event) -> bool:
+    if isinstance(event, ChangeEvent):
+        return event.data.actor is not UNSET and event.data.actor.kind == "agent"
+    return (
+        isinstance(event, ActivityEvent) and event.data.logged_by is not UNSET and event.data.logged_by.kind == "agent"
+    )

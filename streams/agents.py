@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
-from detectors.base import WANTED_RANK, Action, Detector, Evidence, Mode, Phase, Shared, Wanted
+from detectors.base import WANTED_RANK, Action, Cause, Detector, Evidence, Mode, Phase, Shared, Wanted
 from events.catalogue import CATALOGUE, kind_of
 from events.rows import ROW
 from events.times import parse_ms
@@ -18,6 +18,8 @@ from events.types import (
     AdmissionEvent,
     AgentAction,
     ControlEvent,
+    Failing,
+    FailingEvent,
     FindingEvent,
     LogEvent,
     PolicyEvent,
@@ -27,6 +29,10 @@ from events.types import (
     TickEvent,
     tenant_of,
 )
+from streams import common_cause
+from streams.agent_body import AgentBody, Blob, Glance, SharedBlob
+from streams.common_cause import LOOK_BACK_MS, CommonCause, Count, count_failing
+from streams.common_cause import Heard as HeardCount
 from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import KeyBlob, Keyed, KeyedStage
@@ -39,47 +45,6 @@ QUARTER_MS = 900_000
 _MAX_PENDING = 1024
 
 _pack = msgspec.msgpack.Encoder()
-
-
-class AgentBody:
-    """What the stage keeps of one agent: the detectors' states and where its control stands."""
-
-    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "pending", "states")
-
-    def __init__(self, states: list[Any]) -> None:
-        self.states = states
-        self.disabled: dict[str, str] = {}
-        self.epoch = 0
-        self.heard = Heard()
-        self.last_ms = 0
-        self.pending: dict[str, None] = {}
-        self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
-
-
-class _Blob(Struct, array_like=True):
-    detectors: dict[str, tuple[int, bytes]]
-    disabled: dict[str, str]
-    epoch: int
-    said: dict[str, tuple[int, int]]
-    last_ms: int
-    pending: list[str]
-
-
-class _Glance(Struct, array_like=True):
-    """As much of a ``_Blob`` as tells when it is needed."""
-
-    detectors: msgspec.Raw
-    disabled: dict[str, str]
-    epoch: int
-    said: msgspec.Raw
-    last_ms: int
-
-
-class _SharedBlob(Struct, array_like=True):
-    factor: float
-    version: int
-    policy: int
-    quarter: int
 
 
 class AgentsStage(KeyedStage[AgentBody]):
@@ -97,6 +62,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.shared = shared
         self.policy = 0
         self.quarter = 0
+        self.common = CommonCause()
         self.judged = 0
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
         self._last_acted: dict[str, int] = {}
@@ -205,6 +171,8 @@ class AgentsStage(KeyedStage[AgentBody]):
         self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, evidence: Evidence, out: list[Output]
     ) -> None:
         body, detector = keyed.body, self.detectors[index].name
+        if evidence.cause is not None and self._is_excused(offset, action, keyed, index, evidence.cause, out):
+            return
         mode = self.modes[detector]
         taken = asked(evidence, mode, is_backlog=action.is_backlog)
         rank = WANTED_RANK[taken]
@@ -239,9 +207,10 @@ class AgentsStage(KeyedStage[AgentBody]):
         taken: Wanted,
         event: tuple[str, str],
         version: str | None = None,
+        finding_id: str = "",
     ) -> None:
         key = keyed.key
-        finding_id = self.output_id(key, offset, "finding", detector, evidence.topic)
+        finding_id = finding_id or self.output_id(key, offset, "finding", detector, evidence.topic)
         data = finding(
             evidence,
             finding_id=finding_id,
@@ -256,6 +225,67 @@ class AgentsStage(KeyedStage[AgentBody]):
         )
         said = envelope(FindingEvent, self.partition.engine_id, finding_id, at_ms, key, data)
         out.append(Output("finding", finding_id, key, at_ms, said))
+
+    # --- what is nobody's fault ---------------------------------------------------------------------------------
+
+    def _is_excused(
+        self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, cause: Cause, out: list[Output]
+    ) -> bool:
+        """Whether an opinion is not to be said: others fail alike, or it is too early to tell."""
+        at_ms, tenant = action.at_ms, split_key(keyed.key)[0]
+        scope, since_ms = make_key(tenant, cause.label), max(cause.since_ms, at_ms - LOOK_BACK_MS)
+        common, detector = self.common, self.detectors[index]
+        verdict = common.known(scope, offset, at_ms)
+        if verdict is None:
+            count = None
+            if common.may_count(at_ms):
+                mine = self._count(tenant, index, cause.label, since_ms, at_ms)
+                if common.should_report(scope, at_ms):
+                    out.append(self._failing(offset, at_ms, tenant, cause.label, mine))
+                count = common.with_others(scope, mine, at_ms)
+            verdict = common.decide(cause, scope, offset, at_ms, count)
+            if verdict == "opened" and count is not None:
+                self._emit(
+                    offset,
+                    at_ms,
+                    Keyed(make_key(tenant, "*"), AgentBody([])),
+                    common_cause.incident(cause, count, since_ms, at_ms),
+                    out,
+                    detector=common_cause.DETECTOR,
+                    mode="warn",
+                    taken="notify",
+                    event=(action.source, action.event_id),
+                    finding_id=common_cause.incident_id(self.partition.engine_id, scope, at_ms),
+                )
+        if verdict == "alone":
+            return False
+        detector.excuse(action, keyed.body.states[index], is_early=verdict == "wait")  # type: ignore[attr-defined]
+        return True
+
+    def _count(self, tenant: str, index: int, label: str, since_ms: int, at_ms: int) -> Count:
+        """Count this partition's agents of a tenant; those that didn't act lately are not woken."""
+        self._wake_since(at_ms - LOOK_BACK_MS)
+        is_failing, prefix = self.detectors[index].is_failing, make_key(tenant, "")  # type: ignore[attr-defined]
+        agents = (
+            (body.last_ms, is_failing(body.states[index], label, since_ms))
+            for key, keyed in self.keys.items()
+            if key.startswith(prefix) and (body := keyed.body).last_ms >= at_ms - LOOK_BACK_MS
+        )
+        return count_failing(agents, since_ms, at_ms)
+
+    def _failing(self, offset: int, at_ms: int, tenant: str, label: str, count: Count) -> Output:
+        """What was counted, as a record for the other partitions."""
+        key, index = make_key(tenant, "*"), self.partition.index
+        report_id = self.output_id(key, offset, "failing", subject=label)
+        data = Failing(error_class=label, partition=index, version=at_ms, failing=count.failing, acted=count.acted)
+        event = envelope(FailingEvent, self.partition.engine_id, report_id, at_ms, key, data)
+        return Output("failing", report_id, key, at_ms, event)
+
+    def _hear(self, at_ms: int, event: FailingEvent) -> None:
+        data = event.data
+        if data.partition != self.partition.index:
+            scope = make_key(tenant_of(event), data.error_class)
+            self.common.hear(HeardCount(scope, data.partition, at_ms, data.failing, data.acted))
 
     def _tell_detectors(self, happened: Literal["stopped", "released"], body: AgentBody, at_ms: int) -> None:
         """Tell the detectors that want to know (``detectors.base.Controlled``)."""
@@ -359,6 +389,9 @@ class AgentsStage(KeyedStage[AgentBody]):
         if isinstance(event, PolicyEvent):
             self._new_policy(offset, event.data.version)
             return True
+        if isinstance(event, FailingEvent):
+            self._hear(at_ms, event)
+            return True
         return False
 
     def _new_policy(self, offset: int, version: int) -> None:
@@ -423,19 +456,21 @@ class AgentsStage(KeyedStage[AgentBody]):
             detector.name: (detector.state_version, detector.dump(body.states[index]))
             for index, detector in enumerate(self.detectors)
         }
-        blob = _Blob(
+        blob = Blob(
             states,
             body.disabled,
             body.epoch,
             body.heard.said,
             body.last_ms,
             list(body.pending),
+            self.common.memory,
         )
         return _pack.encode(blob)
 
     def load_body(self, key: str, blob: bytes, version: int) -> AgentBody:
         """Take a state back; a detector that was not there when it was written starts afresh."""
-        kept = msgspec.msgpack.decode(blob, type=_Blob)
+        kept = msgspec.msgpack.decode(blob, type=Blob)
+        self.common.remember(kept.common)
         agent_id = split_key(key)[1]
         states = []
         for detector in self.detectors:
@@ -453,7 +488,8 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     def may_rest(self, key: str, blob: KeyBlob) -> bool:
         """An agent's state is needed when the agent acts, or at a quarter hour in which it acted."""
-        glance = msgspec.msgpack.decode(blob.body, type=_Glance)
+        glance = msgspec.msgpack.decode(blob.body, type=Glance)
+        self.common.remember(glance.common)
         if glance.disabled:  # a new policy looks for these
             return False
         self._last_acted[key] = glance.last_ms
@@ -475,13 +511,27 @@ class AgentsStage(KeyedStage[AgentBody]):
     def restored(self) -> None:
         """The short way's index is made anew as agents act."""
         self._default_tenant.clear()
+        known = [keyed.next_offset for keyed in self.keys.values()]
+        resting = [snapshot.next_offset for snapshot in self._resting.values()]
+        self.common.reach = max(self.common.reach, *known, *resting, 0)
 
     def dump_shared(self) -> bytes:
         """The common load and the policy's version."""
-        return _pack.encode(_SharedBlob(self.shared.factor, self.shared.version, self.policy, self.quarter))
+        return _pack.encode(
+            SharedBlob(
+                self.shared.factor,
+                self.shared.version,
+                self.policy,
+                self.quarter,
+                self.common.heard,
+                self.common.memory,
+            )
+        )
 
     def load_shared(self, blob: bytes) -> None:
         """Take the common load back."""
-        kept = msgspec.msgpack.decode(blob, type=_SharedBlob)
+        kept = msgspec.msgpack.decode(blob, type=SharedBlob)
         self.shared.factor, self.shared.version = kept.factor, kept.version
         self.policy, self.quarter = kept.policy, kept.quarter
+        self.common.heard = kept.heard
+        self.common.remember(kept.common)

@@ -14,7 +14,7 @@ from events.types import Event, LogEvent
 Entry = tuple[int, int, LogEvent]
 """One record of an input partition: offset, at_ms (knowledge time: when the log took it), the event."""
 
-OutputKind = Literal["finding", "risk", "alert", "score", "marker", "report", "stray", "top"]
+OutputKind = Literal["finding", "risk", "alert", "score", "marker", "report", "failing", "stray", "top"]
 
 
 class Partition(Struct, frozen=True):

@@ -85,5 +85,6 @@ def finding(
             events=list(evidence.events) or [event],
             would_clear=evidence.would_clear,
             details=evidence.details,
+            topic=evidence.topic,
         ),
     )

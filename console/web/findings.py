@@ -34,7 +34,7 @@ def finding_lines(rows: Sequence[FindingRow], frame: Frame) -> list[FindingLine]
         FindingLine(
             said=because(row, frame),
             agent_id=row.finding.agent_id,
-            name=plain(row.finding.agent_id, 80),
+            name="All agents" if row.finding.agent_id == "*" else plain(row.finding.agent_id, 80),
             status=_STATUS.get(row.status, plain(row.status, 40)),
         )
         for row in rows

@@ -90,7 +90,9 @@ def _finding(row: OutboxRow, data: Finding) -> Notice | None:
     kind: NotificationKind = "finding"
     if data.detector == "blast_radius" and data.severity == "info":
         kind = "external" if data.evidence.unit.startswith("people") else "bulk"
-    title = f"{neutral(data.agent_id)}: {neutral(data.evidence.summary)}"
+    title = neutral(data.evidence.summary)
+    if data.agent_id != "*":
+        title = f"{neutral(data.agent_id)}: {title}"
     body = f"Observed {_number(data.evidence.observed)} {neutral(data.evidence.unit)}, at {_clock(data.at)}."
     return _notice(row, kind, title, body)
 

@@ -16,9 +16,9 @@ from events.rows import ROW
 from events.types import (
     MAIN_ENGINE,
     EngineEvent,
+    FailingEvent,
     MarkerEvent,
     ModelEvent,
-    MuteEvent,
     PolicyEvent,
     ProfileEvent,
     ReleaseEvent,
@@ -43,7 +43,7 @@ STRAY_HEADER = "tripline-stray"
 ENGINE_HEADER = "tripline-engine"
 """On a release that is handed on: the engine that has judged what lies before it."""
 _EVERYWHERE: frozenset[Any] = frozenset(
-    (TickEvent, PolicyEvent, ModelEvent, EngineEvent, ProfileEvent, MuteEvent, MarkerEvent)
+    (TickEvent, PolicyEvent, ModelEvent, EngineEvent, ProfileEvent, FailingEvent, MarkerEvent)
 )
 """Records for whole partitions: copied into each, at home in all."""
 _TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
@@ -246,6 +246,11 @@ class Lane:
         elif kind == "marker":
             for index in range(self.partitions):
                 yield self._feed(PORTFOLIO, index, None, value)
+        elif kind == "failing":
+            if self._is_heard:
+                for index in range(self.partitions):
+                    if index != self.partition.index:
+                        yield self._feed(ACTIONS, index, None, value)
         elif kind == "report":
             if self._is_heard:
                 yield self._feed(ACTIONS, self.partition.index, None, value)

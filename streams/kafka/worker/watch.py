@@ -36,7 +36,7 @@ _log = structlog.get_logger("tripline.worker")
 
 def worker_metrics(version: str) -> WorkerMetrics:
     """A worker's metrics with all labels that are known."""
-    own = ("event_identity",)
+    own = ("common_cause", "event_identity")
     labels = WorkerLabels(
         topics=INPUT_TOPICS,
         reasons=[reason.value for reason in BadReason],
