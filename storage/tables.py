@@ -564,6 +564,29 @@ deal_quality = Table(
     **_CLUSTERED,
 )
 
+model = Table(
+    "model",
+    metadata,
+    _key("hash"),
+    Column("kind", Text, nullable=False),
+    Column("added_ms", Ms, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("body", Json, nullable=False, comment="a scoring.training.card.ModelFile"),
+    **_CLUSTERED,
+)
+
+model_use = Table(
+    "model_use",
+    metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False, comment="scorecard: the hand scorecard"),
+    Column("at_ms", Ms, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("forced", Boolean, nullable=False, comment="although it was not shown to be better"),
+    **_CLUSTERED,
+)
+
 projection = Table(
     "projection",
     metadata,

@@ -16,7 +16,7 @@ from console.text import plain
 if TYPE_CHECKING:
     from events.types import ModelTables
     from governance.settings_types import Settings
-    from scoring.training.learn import ModelFile
+    from scoring.training.card import ModelFile
     from scoring.training.rows import History
 
 MODEL, CARD_TEXT, CARD_PAGE = "model.json", "card.md", "card.html"

@@ -9,8 +9,7 @@ from markupsafe import Markup
 
 from console.backtest import plots
 from console.text import plain
-from scoring.training.learn import Card
-from scoring.training.measure import Compared, Figures
+from scoring.training.card import Card, Compared, Figures
 
 _FOLDERS = (Path(__file__).parent, Path(plots.__file__).parent)
 KIND_WORDS = {

@@ -2,74 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-from msgspec import Struct
 from msgspec.structs import replace
 
 from events.times import DAY_MS, format_ms
 from events.types import ModelTables
 from scoring.model import check, hash_of
 from scoring.tables import PROVEN_DEALS
+from scoring.training.card import FORMAT, Card, Compared, HeldOut, ModelFile, Verdict
 from scoring.training.errors import TrainingError
 from scoring.training.fit import export, fit
-from scoring.training.measure import LEAST_DEALS, Compared, Group, compare, groups, spread
+from scoring.training.measure import LEAST_DEALS, compare, groups, spread
 from scoring.training.rows import History, Known
 
-FORMAT = 1
 HELD_OUT = 0.3
 """The figures come from the weeks in which the last 30 % of the closed deals closed."""
 REFERENCE_DAYS = 90
 """What features were like, for the population stability index, is taken from so many last days."""
-Verdict = Literal["better", "worse", "not matured"]
-
-
-class HeldOut(Struct, frozen=True, kw_only=True):
-    """What a model of the same kind, that learned only from before ``since``, would have said from there on.
-
-    ``closed_deals``: deals open at a snapshot there whose end is known. ``verdict``: against the scorecard, by
-    log-loss on "lost in 14 days" and "lost": worse when they lose together, or one by more than its standard error;
-    "not matured" when too few deals have ended to tell.
-    """
-
-    since: str
-    learned_from: int
-    closed_deals: int
-    verdict: Verdict
-    why: str
-    targets: list[Compared]
-    groups: list[Group]
-
-
-class Card(Struct, frozen=True, kw_only=True):
-    """What a model is, what it learned from, how good it was, and what it can't."""
-
-    hash: str
-    kind: str
-    kinds: dict[str, str]
-    made_from: str
-    made_until: str
-    deals: int
-    won_deals: int
-    lost_deals: int
-    open_deals: int
-    rows: int
-    currencies: list[str]
-    features: list[str]
-    entries: int
-    held_out: HeldOut
-    limits: list[str]
-    reference: dict[str, list[float]]
-
-
-class ModelFile(Struct, frozen=True, kw_only=True):
-    """A model and its card as ``tripline deals train`` writes them."""
-
-    format: int
-    hash: str
-    tables: ModelTables
-    card: Card
 
 
 def learn(history: History, hand: ModelTables) -> ModelFile:

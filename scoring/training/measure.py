@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec import Struct
-
 from events.types import ModelTables
 from scoring.backtest import figures
 from scoring.backtest.log import Bools, Floats
 from scoring.backtest.tables import Bins, chance
+from scoring.training.card import Compared, Figures, Group
 from scoring.training.fit import bins_of, tables_of
 from scoring.training.grid import KIND
 from scoring.training.rows import History, Known
@@ -19,38 +18,6 @@ LEAST_DEALS = 20
 """Closed deals, of both outcomes, that a figure about a group needs; fewer say nothing."""
 MOST_GROUPS = 12
 _FLOOR = 1e-6
-
-
-class Figures(Struct, frozen=True, kw_only=True):
-    """Of one target. ``se``: standard error of the difference of log-losses, with deals as clusters."""
-
-    rows: int
-    deals: int
-    base_rate: float
-    auc: float | None
-    brier: float
-    calibration_error: float
-    log_loss: float
-
-
-class Compared(Struct, frozen=True, kw_only=True):
-    """A target by the model and by the scorecard on the same rows. ``gain``: log-loss less, in nats a row; ``gain_se``
-    its standard error, with deals as clusters. ``reliability``: of the model, ten bins."""
-
-    target: str
-    model: Figures
-    scorecard: Figures
-    gain: float
-    gain_se: float
-    reliability: list[dict[str, float]]
-
-
-class Group(Struct, frozen=True, kw_only=True):
-    """The model's figures for the rows of one segment, owner or stage; target: lost."""
-
-    of: str
-    name: str
-    figures: Figures
 
 
 class Chances(NamedTuple):

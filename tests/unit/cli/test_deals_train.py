@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from console.cli.deals_train import train
 from events.codec import encode
 from scoring.model import hash_of
-from scoring.training.learn import ModelFile
+from scoring.training.card import ModelFile
 from tests.unit.scoring.sales import sales
 
 

@@ -1,0 +1,91 @@
+"""A model's card, and the file that holds both: plain data, read where nothing is learned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from events.types import ModelTables
+
+FORMAT = 1
+Verdict = Literal["better", "worse", "not matured"]
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """Of one target. ``se``: standard error of the difference of log-losses, with deals as clusters."""
+
+    rows: int
+    deals: int
+    base_rate: float
+    auc: float | None
+    brier: float
+    calibration_error: float
+    log_loss: float
+
+
+class Compared(Struct, frozen=True, kw_only=True):
+    """A target by the model and by the scorecard on the same rows. ``gain``: log-loss less, in nats a row; ``gain_se``
+    its standard error, with deals as clusters. ``reliability``: of the model, ten bins."""
+
+    target: str
+    model: Figures
+    scorecard: Figures
+    gain: float
+    gain_se: float
+    reliability: list[dict[str, float]]
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """The model's figures for the rows of one segment, owner or stage; target: lost."""
+
+    of: str
+    name: str
+    figures: Figures
+
+
+class HeldOut(Struct, frozen=True, kw_only=True):
+    """What a model of the same kind, that learned only from before ``since``, would have said from there on.
+
+    ``closed_deals``: deals open at a snapshot there whose end is known. ``verdict``: against the scorecard, by
+    log-loss on "lost in 14 days" and "lost": worse when they lose together, or one by more than its standard error;
+    "not matured" when too few deals have ended to tell.
+    """
+
+    since: str
+    learned_from: int
+    closed_deals: int
+    verdict: Verdict
+    why: str
+    targets: list[Compared]
+    groups: list[Group]
+
+
+class Card(Struct, frozen=True, kw_only=True):
+    """What a model is, what it learned from, how good it was, and what it can't."""
+
+    hash: str
+    kind: str
+    kinds: dict[str, str]
+    made_from: str
+    made_until: str
+    deals: int
+    won_deals: int
+    lost_deals: int
+    open_deals: int
+    rows: int
+    currencies: list[str]
+    features: list[str]
+    entries: int
+    held_out: HeldOut
+    limits: list[str]
+    reference: dict[str, list[float]]
+
+
+class ModelFile(Struct, frozen=True, kw_only=True):
+    """A model and its card as ``tripline deals train`` writes them."""
+
+    format: int
+    hash: str
+    tables: ModelTables
+    card: Card
