@@ -218,6 +218,36 @@ finding = Table(
     Index(None, "at_ms"),
 )
 
+widening = Table(
+    "widening",
+    metadata,
+    _key("id"),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="mute or expected"),
+    Column("state", Text, nullable=False, comment="waiting, agreed, ended"),
+    Column("asked_ms", Ms, nullable=False),
+    Column("until_ms", Ms, nullable=False),
+    Column("body", Json, nullable=False, comment="a governance.widening.Widening"),
+    Index(None, "key", "until_ms"),
+    Index(None, "until_ms"),
+    comment="what takes two people and ends by itself; nothing is taken out",
+    **_CLUSTERED,
+)
+
+finding_verdict = Table(
+    "finding_verdict",
+    metadata,
+    _key("finding_id"),
+    Column("verdict", Text, primary_key=True, comment="wrong or expected"),
+    Column("key", Text, nullable=False),
+    Column("detector", Text, nullable=False),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Index(None, "at_ms"),
+    **_CLUSTERED,
+)
+
 gate_decision = Table(
     "gate_decision",
     metadata,
