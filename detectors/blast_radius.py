@@ -83,10 +83,11 @@ class BlastRadius:
 
     Stops: more records or recipients in one operation than allowed (50 by default); an action that cannot be undone
     and that the agent never declared (reassigning owners, contracts, discounts, merges, call recordings, a first
-    message to somebody, any action name that the catalogue does not know). Holds for a person: more distinct
-    records or people in 10 minutes or 24 hours than allowed; at twice that it stops. Tells: more than five records
-    in one operation or distinct in 10 minutes, and every external communication, each kind at most every 10 minutes;
-    distinct ones again within an hour, or before they were down at five, only when they have doubled.
+    message to somebody that no person approved at the gate, any action name that the catalogue does not know). Holds
+    for a person: more distinct records or people in 10 minutes or 24 hours than allowed; at twice that it stops.
+    Tells: more than five records in one operation or distinct in 10 minutes, and every external communication, each
+    kind at most every 10 minutes; distinct ones again within an hour, or before they were down at five, only when
+    they have doubled.
 
     Limits: an agent without limits of its own gets generous ones (5,000 records in 10 minutes, 20,000 a day, 200
     and 1,000 people), so that a nightly batch of some thousand records passes. Distinct ids are exact for the last
@@ -243,7 +244,8 @@ def _undeclared(action: Action, limits: Limits) -> str:
         return f"{name} is no action that Tripline knows, so it counts as one that cannot be undone"
     if not kind.is_reversible:
         return f"{name} cannot be undone"
-    if action.is_external and action.data.first_contact is True and FIRST_CONTACT not in declared:
+    is_approved = action.phase == "attempt" and bool(action.data.reviewed_by)  # the gate says so, not the agent
+    if action.is_external and action.data.first_contact is True and FIRST_CONTACT not in declared and not is_approved:
         return f"{name} is a first message to somebody, which cannot be undone"
     return ""
 

@@ -312,6 +312,7 @@ class Admission(Struct, frozen=True, kw_only=True, gc=False):
     request_id: OptText = UNSET
     changes: dict[str, FieldChanges] | UnsetType = UNSET
     policy: OptText = UNSET
+    reviewed_by: OptText = UNSET
 
 
 class PortfolioScore(Struct, frozen=True, kw_only=True, gc=False):

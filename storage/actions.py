@@ -231,7 +231,7 @@ class ActionRows:
                 _text(data.changes) if data.changes else None,
                 "admitted", None, data.records, data.recipients, data.external, data.authorized_by or None,
                 _text(data.trigger) if data.trigger else None,
-                None, data.decision_id, None, None, event.source, event.id,
+                data.reviewed_by or None, data.decision_id, None, None, event.source, event.id,
             )
         )  # fmt: skip
         self._open[data.decision_id] = (key, at_ms, offset)

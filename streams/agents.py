@@ -373,6 +373,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             first_contact=said.first_contact,
             authorized_by=said.authorized_by,
             decision_id=said.decision_id,
+            reviewed_by=said.reviewed_by,
         )
         if len(body.pending) >= _MAX_PENDING:
             del body.pending[next(iter(body.pending))]

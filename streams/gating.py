@@ -247,6 +247,7 @@ def admission(
             request_id=request.request_id if request.request_id is not None else UNSET,
             changes=request.changes or UNSET,
             policy=decision.policy or UNSET,
+            reviewed_by=decision.approved_by or UNSET,
         ),
     )
 

@@ -58,12 +58,13 @@
   // --- forms whose button waits until everything required is filled in ---
   function guard() {
     document.querySelectorAll("form[data-guarded]").forEach(function (form) {
-      var button = form.querySelector("button[type=submit]");
-      function check() { button.disabled = !form.checkValidity() || !form.reason.value.trim(); }
+      var buttons = form.querySelectorAll("button[type=submit]");
+      function disable(isOff) { buttons.forEach(function (button) { button.disabled = isOff; }); }
+      function check() { disable(!form.checkValidity() || !form.reason.value.trim()); }
       if (!form.dataset.isGuarded) {
         form.dataset.isGuarded = "yes";
         form.addEventListener("input", check);
-        form.addEventListener("submit", function () { setTimeout(function () { button.disabled = true; }, 0); });
+        form.addEventListener("submit", function () { setTimeout(function () { disable(true); }, 0); });
       }
       check();
     });
@@ -91,7 +92,7 @@
   });
 
   // --- keys ---
-  var pages = { o: "/", a: "/agents", d: "/deals", f: "/findings" }, waiting = 0;
+  var pages = { o: "/", a: "/agents", d: "/deals", p: "/approvals", f: "/findings" }, waiting = 0;
   function rows() { return Array.from(document.querySelectorAll("a.name")); }
   function move(by) {
     var all = rows(), at = all.indexOf(document.activeElement);

@@ -10,12 +10,13 @@ from litestar.static_files import create_static_files_router
 
 from console.errors import Refused
 from console.services import Services
-from console.web import export, forms, outlook, pages
+from console.web import approvals, export, forms, outlook, pages
 from console.web.render import STATIC
 
 route_handlers: list[Any] = [
     *pages.ROUTES,
     *forms.ROUTES,
+    *approvals.ROUTES,
     *export.ROUTES,
     *outlook.ROUTES,
     create_static_files_router(

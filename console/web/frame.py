@@ -12,7 +12,7 @@ from console.web.look import Demo, Engine, Frame, engine_of, who_of, zone_of
 from console.web.words import Clock
 
 _Request = Request[Any, Any, Any]
-_PAGE_OF_PART = {"/parts/overview": "/", "/parts/agents": "/agents"}
+_PAGE_OF_PART = {"/parts/overview": "/", "/parts/agents": "/agents", "/parts/approvals": "/approvals"}
 
 
 def frame_of(request: _Request, section: str) -> Frame:

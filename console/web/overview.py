@@ -11,6 +11,9 @@ from console.text import plain
 from console.web import words as w
 from console.web.charts import sparkline, up_to_stop
 from console.web.look import Engine, Frame, joined, owner_of, person_name
+from events.catalogue import kind_of
+from governance.approvals import Approval
+from governance.words import DOING
 from storage.read.types import AgentRow, DealRow, Overview, TopDeals
 
 SHOWN_AGENTS = 8
@@ -279,6 +282,7 @@ def todos(rows: Sequence[AgentRow], data: Overview, frame: Frame) -> list[Todo]:
                 [("End it …", "/release-all", False)],
             )
         )
+    items += _approval_todos(data, frame)
     for row in rows:
         item = _stop_todo(row, clock)
         if item is not None:
@@ -293,6 +297,31 @@ def todos(rows: Sequence[AgentRow], data: Overview, frame: Frame) -> list[Todo]:
         title = f"{w.many(data.dead_letters_24h, 'record')} could not be read in 24 h"
         text = "They are kept and can be sent again: tripline dead-letters list."
         items.append(Todo("mail", title, text, "", "", []))
+    return items
+
+
+def _approval_todos(data: Overview, frame: Frame) -> list[Todo]:
+    """What waits for an approval, by deadline; several of one agent and action together."""
+    together: dict[tuple[str, str], list[Approval]] = {}
+    for one in data.approvals:
+        together.setdefault((one.agent_id, one.request.action), []).append(one)
+    items: list[Todo] = []
+    for (agent_id, action), several in together.items():
+        first, clock = several[0], frame.clock
+        doing = DOING.get(action, plain(action, 60))
+        many = len(several) > 1
+        title = f"Approve: {plain(agent_id, 60)} wants to {doing}"
+        text = _sentence(first.held[:1].upper() + first.held[1:])
+        items.append(
+            Todo(
+                "mail" if kind_of(action).is_external else "page",
+                f"{title}, {w.number(len(several))} requests" if many else title,
+                text,
+                w.span(max(first.expires_ms - clock.now_ms, 0)),
+                clock.time(first.expires_ms),
+                [("See them" if many else "Look at it", "/approvals" if many else f"/approvals/{first.id}", not items)],
+            )
+        )
     return items
 
 

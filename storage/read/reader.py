@@ -66,6 +66,7 @@ class Reader:
                 _deals.top_deals(connection, self.tenant, manager_id, monday_ms),
                 _findings.dead_letters_since(connection, self.tenant, now_ms - DAY_MS),
                 _findings.warnings_since(connection, self.tenant, now_ms - DAY_MS),
+                _approvals.listed(connection, self.tenant, now_ms, is_open=True, agent_id=None, limit=200),
             )
 
     def agents(self, now_ms: int) -> list[AgentRow]:

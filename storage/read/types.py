@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from events.types import ActionError, Finding, ModelInfo, Reason, Trigger
+from governance.approvals import Approval
 
 
 class Bin(Struct, frozen=True, gc=False):
@@ -203,6 +204,7 @@ class Overview(Struct, frozen=True):
     top: TopDeals
     dead_letters_24h: int
     warnings_24h: int
+    approvals: list[Approval] = []
 
 
 class AgentPage(Struct, frozen=True):

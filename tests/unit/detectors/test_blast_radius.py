@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec import structs
 
 from detectors.base import Action, Evidence
 from detectors.blast_radius import BlastRadius, BlastState, Config, Limits
@@ -69,6 +70,13 @@ def test_a_first_message_to_somebody_needs_a_declaration() -> None:
     assert [said.wanted for said in judge(mail, config=Config(irreversible=["first_contact"]))] == ["notify"]
     known = act(START, "email.send", recipient_ids=["c1"], first_contact=False)
     assert [said.wanted for said in judge(known)] == ["notify"]
+
+
+def test_a_first_message_that_a_person_approved_at_the_gate_stops_nobody_and_an_agents_word_is_not_that() -> None:
+    mail = act(START, "email.send", recipient_ids=["c1"], first_contact=True, reviewed_by="maya")
+    admitted = structs.replace(mail, phase="attempt")
+    assert [said.wanted for said in judge(admitted)] == ["notify"]
+    assert [said.wanted for said in judge(mail)] == ["suspend"]
 
 
 def test_every_kind_of_notice_comes_once_in_ten_minutes() -> None:
