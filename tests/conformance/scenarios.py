@@ -132,6 +132,27 @@ def writing_blindly() -> Iterator[Action]:
         yield act(START_MS + number * MINUTE_MS, number, record_ids=[f"006X{number}"])
 
 
+def writing_to_a_new_object() -> Iterator[Action]:
+    """Ten days of updates of one field of opportunities, then contracts are changed."""
+    for number in range(480):
+        at_ms, record = START_MS + number * HOUR_MS // 2, f"006A{number % 40}"
+        changes = {record: {"StageName": ("Proposal", "Negotiation")}}
+        yield act(at_ms, number, record_ids=[record], changes=changes, owner_id=f"user:{number % 3}")
+    for number in range(480, 490):
+        at_ms, record = START_MS + number * HOUR_MS // 2, f"800C{number}"
+        yield act(at_ms, number, object="Contract", record_ids=[record], changes={record: {"Amount": (100, 1)}})
+
+
+def plausible_nonsense() -> Iterator[Action]:
+    """Twenty days of amounts that move by a tenth, then four wrong ones an hour, among right ones."""
+    rng = random.Random(12)
+    for number in range(1_200):
+        at_ms, record = START_MS + number * HOUR_MS // 2, f"006A{number}"
+        before = rng.randrange(10_000, 60_000)
+        after = before * (rng.choice([3, 5]) if number >= 960 and number % 2 else rng.uniform(0.96, 1.04))
+        yield act(at_ms, number, record_ids=[record], changes={record: {"Amount": (f"{before}.00", f"{after:.2f}")}})
+
+
 @cache
 def configs() -> dict[str, Any]:
     """What a detector must be given to have an opinion: a library of good runs."""
@@ -147,5 +168,7 @@ CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "unlike_good_run": a_run_that_only_deletes,
     "write_without_read": writing_blindly,
     "record_loop": flipping_one_record,
+    "unexpected_change": writing_to_a_new_object,
+    "value_shift": plausible_nonsense,
 }
 """What each detector must stop; a detector without an entry fails the suite."""

@@ -1,0 +1,347 @@
+"""Holds an agent whose values in a field are unlike those that it wrote there before, at whatever speed."""
+
+from __future__ import annotations
+
+from array import array
+from math import exp, log
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from xxhash import xxh3_64_intdigest
+
+from detectors.base import Action, Evidence, Shared, Wanted
+from detectors.value_codes import ASPECTS, changes_of, codes_of
+
+DAY_MS = 86_400_000
+WARM_UP_DAYS = 7
+MOST_FIELDS = 20
+SLOTS = 20
+TOTAL, USED, NEW, REST, KEYS = range(5)
+"""A table's places: changes counted, slots used, how many were new, how many found no slot; then keys, then counts."""
+WIDTH = KEYS + 2 * SLOTS
+FORGET_AT = 2_000
+KNOWN_AT = 60
+"""With fewer changes of a field there is no opinion on it, and nothing counts as new."""
+_POWERS = (0.1, 0.3, 0.5, 0.7)
+_STAKES = (1.0, 0.1)
+"""Bet everything at each change, and a tenth: for values that are all wrong, and for wrong ones among right ones."""
+_MOST_EVIDENCE = 200.0
+_OPEN = 20
+_FROZEN_AT = 3.0
+_MOST_NAME_CHARS = 60
+_MOST_ID_CHARS = 120
+
+_packer = msgspec.msgpack.Encoder()
+
+
+class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Options of the value-shift detector."""
+
+    tell_odds: Annotated[float, Meta(ge=1, description="Evidence from which strange values in a field are told.")] = 1e4
+    hold_odds: Annotated[float, Meta(ge=1, description="Evidence from which the agent's writes are held.")] = 1e7
+    least_strange: Annotated[
+        int,
+        Meta(ge=1, le=1_000, description="Strange changes of a field at least before it holds; half as many to tell."),
+    ] = 8
+    chance_factor: Annotated[
+        float, Meta(ge=1, description="Rare values may come so many times as often as in the past.")
+    ] = 2.0
+
+
+class FieldState:
+    """One field: three tables of what its changes looked like, and the present evidence that they no longer do.
+
+    ``tables`` holds WIDTH numbers for each aspect; ``evidence`` one logarithm for each aspect and stake; ``strange``
+    the strange changes of each aspect in the present evidence.
+    """
+
+    __slots__ = ("evidence", "is_held", "next_told", "strange", "tables", "where")
+
+    def __init__(self) -> None:
+        self.tables = array("q", bytes(8 * WIDTH * len(ASPECTS)))
+        self.clear()
+
+    def clear(self) -> None:
+        """No evidence at present."""
+        self.evidence = array("d", bytes(8 * len(ASPECTS) * len(_STAKES)))
+        self.strange = [0] * len(ASPECTS)
+        self.next_told = [0] * len(ASPECTS)
+        self.is_held = False
+        self.where: list[list[str]] = []
+
+
+class ValueState:
+    """One agent: its fields by digest, the one that was new last at the end."""
+
+    __slots__ = ("fields", "first_ms")
+
+    def __init__(self) -> None:
+        self.first_ms = 0
+        self.fields: dict[int, FieldState] = {}
+
+
+class ValueShift:
+    """Each changed field against what the agent itself wrote there before.
+
+    Catches: plausible nonsense at ordinary speed: blanks, another form (length, letters, digits, dates), values that
+    the field rarely or never got, numbers of another size, numbers and dates that move by other steps than usual, stage
+    jumps. Each change is three symbols: form, value (a word; a number's size; a date's distance from today), and step
+    (ratio, days, from which value to which). A symbol's p is the share of the field's past changes whose symbol was
+    as rare or rarer, times ``chance_factor`` (a conformal p-value with a composite null); it bets the mean of
+    k·p^(k-1) over k = .1, .3, .5, .7, once everything and once a tenth at each change, each never below one; the mean
+    of the two is the evidence (CUSUM of e-values). It tells at ``tell_odds`` and holds at ``hold_odds``.
+
+    Cannot: see wrong values that look as its right ones do (a wrong name, a wrong amount of the usual size), wrong
+    values in a field whose right ones are all different (free text, but for its form), or in one that it wrote fewer
+    than 60 times; judge more than 8 changes of one action, or more than 20 fields (hardly known ones make room). It
+    compares with the
+    agent's own past only: values by people are in another topic, and peers' profiles are no records of the input
+    partition yet, so an agent that is wrong from its first day on is never told. In its first seven days it only tells.
+
+    Learning: while there is evidence in a field, its strange changes are not learnt. Who stays below that writes at
+    most some 2 strange values in a hundred (what the small stake loses on the others it wins on them), which then
+    become usual.
+
+    Parameters: see ``Config``.
+
+    Reference: Vovk, Gammerman, Shafer, "Algorithmic Learning in a Random World" (2005) for conformal bets; Shin,
+    Ramdas, Rinaldo, "E-detectors" (2023, arXiv 2203.03532).
+    """
+
+    name: ClassVar[str] = "value_shift"
+    state_version: ClassVar[int] = 1
+    judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
+    is_hard: ClassVar[bool] = True
+    is_on_by_default: ClassVar[bool] = False
+    asks_at_most: ClassVar[Wanted] = "hold"
+    max_state_bytes: ClassVar[int] = 24_576
+    Config: ClassVar[type[Struct]] = Config
+
+    def __init__(self, config: Any = None, shared: Shared | None = None) -> None:
+        self.config: Config = config if config is not None else Config()
+
+    def new_state(self, agent_id: str) -> ValueState:
+        """The state of an agent never seen before."""
+        return ValueState()
+
+    def observe(self, action: Action, state: ValueState) -> Evidence | None:
+        """Take one write in; an opinion when the changes of one of its fields have been strange for some time."""
+        if not state.first_ms:
+            state.first_ms = action.at_ms
+        if action.data.outcome != "ok" or not action.kind.is_write:
+            return None
+        strongest: Evidence | None = None
+        today, of = action.at_ms // DAY_MS, action.data.object
+        for name, before, after in changes_of(action.data):
+            field = _field_of(state, xxh3_64_intdigest(f"{of}\x1f{name}".encode("utf-8", "surrogatepass")))
+            if field is None:
+                continue
+            codes = codes_of(before, after, today)
+            for aspect in range(len(ASPECTS)):
+                if self._weigh(action, field, aspect, codes[aspect]):
+                    said = self._judge(action, state, field, aspect, name)
+                    if said is not None and (strongest is None or said.wanted == "hold"):
+                        strongest = said
+        return strongest
+
+    def _weigh(self, action: Action, field: FieldState, aspect: int, code: int) -> bool:
+        """Bet on one symbol, then learn it; whether it is strange."""
+        tables, base = field.tables, aspect * WIDTH
+        total = tables[base + TOTAL]
+        rarer, at = _rarer(tables, base, code)
+        is_strange = False
+        if total >= KNOWN_AT:
+            p = min(1.0, self.config.chance_factor * (rarer + 1.0) / (total + 1.0))
+            e_value = 0.0
+            for power in _POWERS:
+                e_value += power * p ** (power - 1.0)
+            e_value /= len(_POWERS)
+            is_strange = e_value > 1.0
+            self._bet(field, aspect, e_value, is_strange)
+            if is_strange and max(field.evidence[2 * aspect], field.evidence[2 * aspect + 1]) >= _FROZEN_AT:
+                return True
+        _learn(tables, base, code, at)
+        return is_strange
+
+    def _bet(self, field: FieldState, aspect: int, e_value: float, is_strange: bool) -> None:
+        evidence, most = field.evidence, 0.0
+        for index, stake in enumerate(_STAKES):
+            place = len(_STAKES) * aspect + index
+            now = evidence[place] + log(1.0 - stake + stake * e_value)
+            evidence[place] = min(max(now, 0.0), _MOST_EVIDENCE)
+            most = max(most, evidence[place])
+        if is_strange:
+            field.strange[aspect] += 1
+        elif most == 0.0 and field.strange[aspect]:
+            field.strange[aspect] = field.next_told[aspect] = 0
+            field.is_held = field.is_held and any(evidence)
+
+    def _judge(self, action: Action, state: ValueState, field: FieldState, aspect: int, name: str) -> Evidence | None:
+        config, strange = self.config, field.strange[aspect]
+        logs = field.evidence[len(_STAKES) * aspect : len(_STAKES) * (aspect + 1)]
+        odds = sum(map(exp, logs)) / len(_STAKES)
+        said = None
+        is_first_week = action.at_ms - state.first_ms < WARM_UP_DAYS * DAY_MS
+        is_held = odds >= config.hold_odds and strange >= config.least_strange and not is_first_week
+        is_told = odds >= config.tell_odds and 2 * strange >= config.least_strange
+        is_more = is_held and not field.is_held
+        if is_told and (is_more or strange >= field.next_told[aspect]):
+            said = _evidence(action, field, aspect, name, "hold" if is_held else "notify", odds, config)
+            field.next_told[aspect], field.is_held = 2 * strange, field.is_held or is_held
+        if len(action.source) + len(action.event_id) <= _MOST_ID_CHARS:
+            field.where = [*field.where[-1:], [action.source, action.event_id]]
+        return said
+
+    # --- the rest of the protocol --------------------------------------------------------------------------------
+
+    def stopped(self, state: ValueState, at_ms: int) -> None:
+        """The agent was stopped: its evidence is answered."""
+        for field in state.fields.values():
+            field.clear()
+
+    def released(self, state: ValueState, at_ms: int) -> None:
+        """A person released it: its evidence starts afresh."""
+        for field in state.fields.values():
+            field.clear()
+
+    def dump(self, state: ValueState) -> bytes:
+        """The state as bytes."""
+        fields = [
+            (
+                digest,
+                [_table(field.tables, aspect * WIDTH) for aspect in range(len(ASPECTS))],
+                list(field.evidence),
+                field.strange,
+                field.next_told,
+                field.is_held,
+                field.where,
+            )
+            for digest, field in state.fields.items()
+        ]
+        return _packer.encode((state.first_ms, fields))
+
+    def load(self, agent_id: str, blob: bytes, version: int) -> ValueState:
+        """The state from its bytes."""
+        if version != self.state_version:
+            raise ValueError(f"value_shift reads state version {self.state_version}, not {version}")
+        state = ValueState()
+        state.first_ms, fields = msgspec.msgpack.decode(blob)
+        for digest, tables, evidence, strange, next_told, is_held, where in fields:
+            field = state.fields[digest] = FieldState()
+            for aspect, (heads, keys, counts) in enumerate(tables):
+                base = aspect * WIDTH
+                for at, value in enumerate(heads):
+                    field.tables[base + at] = value
+                for at, (key, count) in enumerate(zip(keys, counts, strict=True)):
+                    field.tables[base + KEYS + at] = key
+                    field.tables[base + KEYS + SLOTS + at] = count
+            field.evidence = array("d", evidence)
+            field.strange, field.next_told, field.is_held, field.where = strange, next_told, is_held, where
+        return state
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+def _field_of(state: ValueState, digest: int) -> FieldState | None:
+    """The field's profile; where all places are taken, the least written one goes if it is hardly known."""
+    fields = state.fields
+    field = fields.get(digest)
+    if field is None:
+        if len(fields) >= MOST_FIELDS:
+            least = min(fields, key=lambda one: fields[one].tables[TOTAL])
+            if fields[least].tables[TOTAL] >= KNOWN_AT:
+                return None
+            del fields[least]
+        field = fields[digest] = FieldState()
+    return field
+
+
+def _rarer(tables: array[int], base: int, code: int) -> tuple[int, int]:
+    """How many past changes had a symbol as rare as this one or rarer, and its slot (SLOTS: the rest; -1: new)."""
+    used, rest, new = tables[base + USED], tables[base + REST], tables[base + NEW]
+    keys, counts = base + KEYS, base + KEYS + SLOTS
+    at = -1
+    for slot in range(used):
+        if tables[keys + slot] == code:
+            at = slot
+            break
+    if at < 0:
+        if used < SLOTS:
+            return new, -1
+        count, at = rest, SLOTS
+    else:
+        count = tables[counts + at]
+    rarer = rest if rest <= count else 0
+    for slot in range(used):
+        if tables[counts + slot] <= count:
+            rarer += tables[counts + slot]
+    return (rarer if rarer > new else new), at
+
+
+def _learn(tables: array[int], base: int, code: int, at: int) -> None:
+    if at == SLOTS:
+        tables[base + REST] += 1
+    elif at >= 0:
+        tables[base + KEYS + SLOTS + at] += 1
+    else:
+        used = tables[base + USED]
+        tables[base + KEYS + used] = code
+        tables[base + KEYS + SLOTS + used] = 1
+        tables[base + USED] = used + 1
+        tables[base + NEW] += tables[base + TOTAL] >= KNOWN_AT
+    tables[base + TOTAL] += 1
+    if tables[base + TOTAL] >= FORGET_AT:
+        _forget(tables, base)
+
+
+def _forget(tables: array[int], base: int) -> None:
+    """Halve all counts; what is left with none makes room, but not where symbols are many: there they stay the rest."""
+    keys, counts = base + KEYS, base + KEYS + SLOTS
+    is_open = _OPEN * tables[base + REST] >= tables[base + TOTAL]
+    kept = [
+        (tables[keys + slot], tables[counts + slot] // 2)
+        for slot in range(tables[base + USED])
+        if is_open or tables[counts + slot] >= 2
+    ]
+    for slot in range(SLOTS):
+        tables[keys + slot], tables[counts + slot] = kept[slot] if slot < len(kept) else (0, 0)
+    tables[base + USED] = len(kept)
+    tables[base + NEW] //= 2
+    tables[base + REST] //= 2
+    tables[base + TOTAL] = tables[base + REST] + sum(count for _, count in kept)
+
+
+def _table(tables: array[int], base: int) -> tuple[list[int], list[int], list[int]]:
+    used, keys = tables[base + USED], base + KEYS
+    return list(tables[base:keys]), list(tables[keys : keys + used]), list(tables[keys + SLOTS : keys + SLOTS + used])
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+_WHAT = {
+    "form": "of another form than it ever wrote there, or blank",
+    "value": "that it hardly ever wrote there",
+    "step": "that moved by unusual steps",
+}
+
+
+def _evidence(
+    action: Action, field: FieldState, aspect: int, name: str, wanted: Wanted, odds: float, config: Config
+) -> Evidence:
+    of, strange, total = action.data.object, field.strange[aspect], field.tables[aspect * WIDTH + TOTAL]
+    what = f"{of[:_MOST_NAME_CHARS]} {name[:_MOST_NAME_CHARS]}" if isinstance(of, str) else name[:_MOST_NAME_CHARS]
+    return Evidence(
+        wanted=wanted,
+        severity="critical" if wanted == "hold" else "warning",
+        summary=f"{strange} values of {what} {_WHAT[ASPECTS[aspect]]}, compared with its last {total} changes of it",
+        observed=float(f"{min(odds, 1e15):.4g}"),
+        expected=1.0,
+        limit=config.hold_odds if wanted == "hold" else config.tell_odds,
+        unit=f"odds against chance of the {ASPECTS[aspect]} of the field's new values",
+        would_clear="usual values in this field, or a person's release",
+        events=(*((source, one) for source, one in field.where), (action.source, action.event_id)),
+        topic=f"{what[:40]} {ASPECTS[aspect]}",
+        details={"strange": strange, "compared_with": total, "field": name[:_MOST_NAME_CHARS]},
+    )
