@@ -1,0 +1,28 @@
+"""Models of deals: those that were added, and which scored when."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import select
+
+from scoring.training.card import ModelFile
+from storage import tables as t
+from storage.models import StoredModel, Use
+from storage.read.reader import Reader
+from storage.read.store import reading
+
+_decode = msgspec.json.Decoder(ModelFile).decode
+MOST = 200
+
+
+def known_models(reader: Reader) -> tuple[list[StoredModel], list[Use]]:
+    """The models, the newest first, and their uses, the last one first."""
+    with reading(reader.engine) as connection:
+        found = connection.execute(select(t.model).order_by(t.model.c.added_ms.desc(), t.model.c.hash).limit(MOST))
+        kept = [StoredModel(file=_decode(row.body), added_ms=row.added_ms, by=row.by_id) for row in found]
+        rows = connection.execute(select(t.model_use).order_by(t.model_use.c.version.desc()).limit(MOST))
+        uses = [
+            Use(version=row.version, hash=row.hash, at_ms=row.at_ms, by=row.by_id, reason=row.reason, forced=row.forced)
+            for row in rows
+        ]
+    return kept, uses

@@ -1,0 +1,180 @@
+"""A model is promoted over HTTP on a running engine: it scores at once, after a restart, and in a replay of the log."""
+
+from __future__ import annotations
+
+import filecmp
+from contextlib import ExitStack
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from argon2 import PasswordHasher
+from litestar.testing import TestClient
+from msgspec.structs import replace
+
+from console.app import create_app, wall_ms
+from console.auth import AuthStore
+from console.cli.deals_train import read_history
+from events.times import DAY_MS
+from events.types import Event
+from governance.settings import Settings, parse_settings
+from scoring.model import hash_of
+from scoring.stages import Process
+from scoring.training.card import Card, HeldOut, ModelFile
+from scoring.training.grid import grid
+from scoring.training.learn import learn
+from storage.people import open_people
+from storage.read import Reader
+from storage.store import Store
+from streams.replay import replay
+from streams.standalone.clock import ManualClock
+from streams.standalone.runtime import Runtime
+from tests.unit.scoring.models import invented
+from tests.unit.scoring.sales import sales
+
+PASSWORD = "correct horse battery"
+BASE = "https://127.0.0.1:8787"
+AUTH = ("maya", PASSWORD)
+ENTRIES = sales(36, days=40)
+MIDDLE = len(ENTRIES) // 2
+
+
+def model_file(seed: int, verdict: Any) -> ModelFile:
+    tables = invented(seed)
+    held = HeldOut(
+        since="2026-03-02T08:00:00Z", learned_from=90, closed_deals=30, verdict=verdict, why="as it is", targets=[],
+        groups=[],
+    )  # fmt: skip
+    card = Card(
+        hash=hash_of(tables), kind=tables.kind, kinds={}, made_from="2026-01-01T00:00:00Z",
+        made_until="2026-03-01T00:00:00Z", deals=100, won_deals=50, lost_deals=40, open_deals=10, rows=500,
+        currencies=["EUR"], features=[], entries=1, held_out=held, limits=[], reference={},
+    )  # fmt: skip
+    return ModelFile(format=1, hash=card.hash, tables=tables, card=card)
+
+
+def settings_of(folder: Path) -> Settings:
+    return parse_settings(None, {}, {"server.data_dir": str(folder)})
+
+
+class Live:
+    """A runtime with its HTTP interface, fed with the first entries of a log, on the log's own clock."""
+
+    def __init__(self, folder: Path, clock: ManualClock) -> None:
+        self.settings = settings_of(folder)
+        self.clock = clock
+        self.runtime = Runtime(self.settings, clock=clock, with_ticker=False)
+        self.runtime.start()
+        auth = AuthStore(open_people(folder / "people.db"), wall_ms, PasswordHasher(1, 8, 1))
+        if not auth.list_users():
+            auth.add_user("maya", "operator", PASSWORD)
+        self.reader = Reader.open(self.runtime.store.path)
+        app = create_app(self.runtime, self.settings, self.reader, auth)
+        self._open = ExitStack()
+        self.client = self._open.enter_context(TestClient(app, base_url=BASE, raise_server_exceptions=False))
+
+    def feed(self, entries: list[Any]) -> None:
+        """A delivery a day, behind a tick."""
+        for day, some in groupby(entries, lambda one: one[1] // DAY_MS):
+            self.clock.move(max(0, (day + 1) * DAY_MS - self.clock.now_ms()))
+            self.runtime.tick().result(10)
+            given: list[tuple[bytes, Event]] = [(b"", event) for _, _, event in some]
+            self.runtime.ingest(given, may_wait=True).result(10)
+
+    def post(self, path: str, body: Any) -> Any:
+        return self.client.post(
+            path, content=msgspec.json.encode(body), headers={"content-type": "application/json"}, auth=AUTH
+        )
+
+    def kinds(self) -> set[str]:
+        link = self.runtime.store.connect()
+        try:
+            rows = link.execute("SELECT model FROM deal WHERE is_open").fetchall()
+        finally:
+            link.close()
+        return {msgspec.json.decode(body)["kind"] for (body,) in rows}
+
+    def close(self) -> None:
+        self._open.close()
+        self.reader.close()
+        self.runtime.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    data = tmp_path / "data"
+    data.mkdir()
+    return data
+
+
+def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: Path, tmp_path: Path) -> None:
+    clock = ManualClock(ENTRIES[0][1])
+    live = Live(folder, clock)
+    try:
+        live.feed(ENTRIES[:MIDDLE])
+        better, worse = model_file(1, "better"), model_file(2, "worse")
+        changed = replace(better, tables=worse.tables)
+        assert live.post("/v1/deals/models", changed).status_code == 400
+        for file in (better, worse):
+            assert live.post("/v1/deals/models", file).json() == {"hash": file.hash, "is_new": True}
+        refused = live.post("/v1/deals/models/promote", {"model": worse.hash, "reason": "try it"})
+        assert (refused.status_code, refused.json()["error"]) == (409, "not_better")
+        assert live.post("/v1/deals/models/promote", {"model": "abcdef12", "reason": "x"}).status_code == 404
+        assert live.kinds() == {"scorecard"}
+        told = live.post("/v1/deals/models/promote", {"model": better.hash[:10], "reason": "better here"})
+        assert told.json()["version"] == 1, told.text
+        assert live.kinds() == {"boosted"}
+        listed = live.client.get("/v1/deals/models").json()
+        assert {one["hash"]: one["state"] for one in listed["models"]} == {
+            better.hash: "active",
+            worse.hash: "candidate",
+        }
+        live.feed(ENTRIES[MIDDLE : MIDDLE + 60])
+    finally:
+        live.close()
+    live = Live(folder, clock)
+    try:
+        live.feed(ENTRIES[MIDDLE + 60 : MIDDLE + 120])
+        assert live.kinds() == {"boosted"}
+        forced = live.post("/v1/deals/models/promote", {"model": worse.hash, "reason": "drill", "force": True})
+        assert forced.json()["forced"] is True
+        back = live.post("/v1/deals/models/promote", {"back": True, "reason": "enough"})
+        assert (back.json()["hash"], back.json()["version"]) == (better.hash, 3)
+        live.feed(ENTRIES[MIDDLE + 120 :])
+        live.runtime.dump(tmp_path / "dump")
+        said = _risks_said(live.runtime.store)
+    finally:
+        live.close()
+    logs = sorted((tmp_path / "dump").glob("*.jsonl"))
+    for name in ("one", "two"):
+        replay(logs, settings_of(folder), tmp_path / name)
+    again = [
+        msgspec.json.decode(line)["data"] for line in (tmp_path / "one" / "deal_risk.jsonl").read_bytes().splitlines()
+    ]
+    assert [(one["deal_id"], one["offset"], one["p_lost"]) for one in again] == said
+    assert {one["model"]["version"] for one in again if one["model"]["kind"] == "boosted"} == {1, 2, 3}
+    assert filecmp.cmp(tmp_path / "one" / "deal_risk.jsonl", tmp_path / "two" / "deal_risk.jsonl", shallow=False)
+
+
+def _risks_said(store: Store) -> list[tuple[str, int, float]]:
+    link = store.connect()
+    try:
+        rows = link.execute('SELECT key, "offset", p_lost FROM deal_score ORDER BY "offset", key').fetchall()
+    finally:
+        link.close()
+    return [(key.partition("/")[2], offset, p_lost) for key, offset, p_lost in rows]
+
+
+def test_the_store_and_its_dump_teach_the_same_model(folder: Path, tmp_path: Path) -> None:
+    live = Live(folder, ManualClock(ENTRIES[0][1]))
+    try:
+        live.feed(ENTRIES)
+        live.runtime.dump(tmp_path / "dump")
+        hand = grid(Process(), 14)
+        from_store = learn(read_history(live.settings, (), None), hand)
+        from_dump = learn(read_history(live.settings, (tmp_path / "dump" / "crm.events.jsonl",), None), hand)
+        assert from_store == from_dump
+    finally:
+        live.close()
