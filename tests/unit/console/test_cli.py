@@ -24,7 +24,7 @@ TOML = """
 [agents.dealbot]
 owner = "sam"
 level = 3
-actions = ["record.*"]
+actions = ["record.*", "email.send"]
 """
 
 
@@ -268,3 +268,22 @@ def test_schemas_are_exported(tmp_path: Path) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert "tripline.agent.action.v1.schema.json" in names
     assert "tripline.agent.action.v1" in json.loads(tripline("schema", "export", "--json").stdout)
+
+
+def test_what_waits_for_a_person_is_listed_and_shown_and_not_answered_here(served: dict[str, Any]) -> None:
+    check = {
+        "agent_id": "dealbot", "action": "email.send", "object": "Email", "record_ids": ["m-1"],
+        "recipient_ids": ["new@example.com"], "changes": {"m-1": {"Subject": ["Hello", "Re: \u202e\x1b[31mred"]}},
+    }  # fmt: skip
+    held = httpx.post(served["url"] + "/v1/gate/check", json=check).json()
+    url = {"TRIPLINE_URL": served["url"]}
+    listed = json.loads(tripline("approvals", "list", "--json", env=url).output)
+    assert [row["id"] for row in listed["approvals"]] == [held["approval_id"]]
+    assert "first message to" in tripline("approvals", "list", env=url).output
+    shown = tripline("approvals", "show", held["approval_id"], env=url)
+    assert shown.exit_code == 0
+    assert "\x1b" not in shown.output
+    assert "\u202e" not in shown.output
+    assert f"/approvals/{held['approval_id']}" in shown.output
+    assert tripline("approvals", "show", "none", env=url).exit_code == 3
+    assert tripline("approvals", "approve", held["approval_id"], env=url).exit_code == 2
