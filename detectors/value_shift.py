@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from xxhash import xxh3_64_intdigest
 
 from detectors.base import Action, Evidence, Shared, Wanted
-from detectors.value_codes import ASPECTS, changes_of, codes_of
+from events.value_codes import ASPECTS, changes_of, codes_of
 
 DAY_MS = 86_400_000
 WARM_UP_DAYS = 7
