@@ -11,9 +11,11 @@ from console.cli.common import Server, print_json, print_table, server_options
 
 LAZY: dict[str, tuple[str, str]] = {
     "train": ("console.cli.deals_train", "Learn a model of deals from the log."),
+    "health": ("console.cli.deals_health", "How the model that scores is doing, and what has moved."),
     "models": ("console.cli.deals_models", "The models of deals, and which of them scores."),
     "promote": ("console.cli.deals_models", "Have a model score deals, or the one before it again."),
     "forecast": ("console.cli.deals_forecast", "What will be won to the quarter's end, with an 80 % interval."),
+    "quality": ("console.cli.deals_quality", "How sound the CRM's data is, of all, each team and each owner."),
     "backtest": ("console.cli.deals_backtest", "How good deal risk would have been on a log of the past."),
     "forecast-backtest": (
         "console.cli.deals_forecast_backtest",

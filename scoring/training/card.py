@@ -82,6 +82,36 @@ class Card(Struct, frozen=True, kw_only=True):
     reference: dict[str, list[float]]
 
 
+class Week(Struct, frozen=True, kw_only=True):
+    """One week's rows by what came within 14 days."""
+
+    at: str
+    model: Figures
+    scorecard_log_loss: float
+
+
+class Drift(Struct, frozen=True, kw_only=True):
+    """How far a feature has moved: its population stability index over the model's bins."""
+
+    feature: str
+    stability: float
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How a model did from ``since`` to ``until``, by labels that have matured. ``alerts``: what needs somebody."""
+
+    model: str
+    since: str
+    until: str
+    closed_deals: int
+    verdict: Verdict
+    why: str
+    targets: list[Compared]
+    weeks: list[Week]
+    drift: list[Drift]
+    alerts: list[str]
+
+
 class ModelFile(Struct, frozen=True, kw_only=True):
     """A model and its card as ``tripline deals train`` writes them."""
 

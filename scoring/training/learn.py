@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from msgspec.structs import replace
 
 from events.times import DAY_MS, format_ms
 from events.types import ModelTables
@@ -54,7 +53,7 @@ def judge(
     ended = known.is_ended & (known.frame.at_ms >= since_ms)
     closed = len(np.unique(known.frame.case[ended]))
     targets = compare(model, hand, known, since_ms)
-    verdict, why = _verdict(targets, closed)
+    verdict, why = verdict_of(targets, closed)
     return HeldOut(
         since=format_ms(since_ms),
         learned_from=learned_from,
@@ -74,7 +73,8 @@ def cut_of(history: History, known: Known) -> int:
     return int(later[0]) if len(later) else history.until_ms
 
 
-def _verdict(targets: list[Compared], closed: int) -> tuple[Verdict, str]:
+def verdict_of(targets: list[Compared], closed: int) -> tuple[Verdict, str]:
+    """What figures on held-out rows say of a model, and why; ``closed``: how many of their deals have ended."""
     if closed < LEAST_DEALS:
         return "not matured", f"{closed} held-out deals have ended; {LEAST_DEALS} are needed to tell"
     judged = [one for one in targets if one.target != "slips"]
@@ -140,10 +140,3 @@ def _limits(known: Known, history: History, held_out: HeldOut) -> list[str]:
 
 def _day(at_ms: int) -> str:
     return format_ms(at_ms)[:10]
-
-
-def proposal(file: ModelFile, tables: ModelTables, held_out: HeldOut) -> ModelFile:
-    """Another model with the card of the one that it was made from."""
-    made = replace(tables, is_proven=held_out.verdict == "better")
-    card = replace(file.card, hash=hash_of(made), kind=made.kind, held_out=held_out)
-    return ModelFile(format=FORMAT, hash=card.hash, tables=made, card=card)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+
 from events.types import ModelTables
 from scoring.backtest import figures
 from scoring.backtest.log import Bools, Floats

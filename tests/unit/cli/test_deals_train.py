@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from console.cli.deals_health import health
 from console.cli.deals_train import train
 from events.codec import encode
 from scoring.model import hash_of
-from scoring.training.card import ModelFile
+from scoring.training.card import Health, ModelFile
 from tests.unit.scoring.sales import sales
 
 
@@ -52,3 +53,23 @@ def test_without_a_log_and_without_a_store_it_says_where_it_looked(tmp_path: Pat
     told = run("--data-dir", tmp_path / "nowhere", "--out", tmp_path / "m")
     assert told.exit_code == 1
     assert "is not there: name log files with --log" in told.output
+
+
+def test_health_tells_of_a_model_by_labels_that_came_after_it(log: Path, tmp_path: Path) -> None:
+    assert run("--log", log, "--until", "2026-07-01", "--out", tmp_path / "m").exit_code == 0
+    args = ["--model", str(tmp_path / "m" / "model.json"), "--log", str(log), "--out", str(tmp_path / "p"), "--json"]
+    told = CliRunner().invoke(health, args)
+    assert told.exit_code in (0, 1)
+    found = msgspec.json.decode(told.output.partition("\nNo ")[0], type=Health)
+    assert found.since == "2026-07-01T00:00:00Z"
+    assert told.exit_code == (1 if found.alerts else 0)
+    assert found.targets[0].model.deals == found.closed_deals
+
+
+def test_health_refuses_a_file_that_was_changed(log: Path, tmp_path: Path) -> None:
+    assert run("--log", log, "--out", tmp_path / "m").exit_code == 0
+    path = tmp_path / "m" / "model.json"
+    path.write_text(path.read_text().replace('"lost_base": -', '"lost_base": -1'))
+    told = CliRunner().invoke(health, ["--model", str(path), "--log", str(log)])
+    assert told.exit_code == 1
+    assert "hash" in told.output

@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from events.times import parse_ms
 from events.types import ModelTables
 from governance.settings import Deals
 from scoring.backtest import train
-from scoring.model import learned
+from scoring.model import hash_of, learned
 from scoring.scorecard import Scorecard
 from scoring.stages import Process
 from scoring.state import Status, copy
 from scoring.training import fit as fits
+from scoring.training.card import ModelFile
 from scoring.training.errors import TrainingError
 from scoring.training.fit import Learned, bins_of, export, fit, platt, tables_of
 from scoring.training.grid import grid
+from scoring.training.health import health, recalibrated
 from scoring.training.learn import cut_of, judge, learn
 from scoring.training.measure import chances, compare, figures_of, stability
 from scoring.training.rows import Collector, History, Known
@@ -284,3 +287,56 @@ def _centred_base() -> float:
         for at in range(len(HAND.features))
     ]
     return float(hand.base + sum(table[0, cell] for table, cell in zip(hand.points, usual, strict=True)))
+
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def file(whole: History) -> ModelFile:
+    """A model of the first part of the log."""
+    cut_ms = int(np.unique(whole.at_ms)[13])
+    return learn(history([entry for entry in ENTRIES if entry[1] < cut_ms], cut_ms), HAND)
+
+
+def since_of(file: ModelFile) -> int:
+    return parse_ms(file.card.made_until)
+
+
+def test_a_healthy_model_is_better_than_the_scorecard_on_labels_that_matured(whole: History, file: ModelFile) -> None:
+    found = health(file, HAND, whole, since_of(file))
+    assert (found.verdict, found.model) == ("better", file.hash)
+    assert sum(week.model.rows for week in found.weeks) == found.targets[1].model.rows
+    assert {one.feature for one in found.drift} == {one.name for one in HAND.features}
+    assert found.drift == sorted(found.drift, key=lambda one: (-one.stability, one.feature))
+
+
+def test_a_model_whose_world_has_turned_around_alerts(whole: History, file: ModelFile) -> None:
+    turned = [
+        [(at_ms, status if status == Status.OPEN else Status.WON + Status.LOST - status) for at_ms, status in one]
+        for one in whole.changes
+    ]
+    found = health(file, HAND, whole._replace(changes=turned), since_of(file))
+    assert found.verdict == "worse"
+    assert any("worse than the scorecard" in alert for alert in found.alerts)
+
+
+def test_a_model_that_says_too_much_gets_a_recalibration_that_helps_later_rows(whole: History, file: ModelFile) -> None:
+    too_high = replace(file.tables, lost_base=file.tables.lost_base + 700, soon_base=file.tables.soon_base + 700)
+    spoilt = replace(file, tables=too_high, hash=hash_of(too_high), card=replace(file.card, hash=hash_of(too_high)))
+    found = recalibrated(spoilt, HAND, whole, since_of(file))
+    assert found is not None
+    known = whole.known_at(whole.until_ms)
+    before, after = (
+        {one.target: one.model for one in compare(one.tables, HAND, known, since_of(file))} for one in (spoilt, found)
+    )
+    for target in ("lost", "lost in 14 days"):
+        assert after[target].calibration_error < before[target].calibration_error / 2
+        assert after[target].auc == pytest.approx(before[target].auc, abs=0.01)
+    assert found.hash == hash_of(found.tables) == found.card.hash
+
+
+def test_without_labels_since_nothing_is_said_and_nothing_proposed(whole: History, file: ModelFile) -> None:
+    found = health(file, HAND, whole, whole.until_ms)
+    assert (found.verdict, found.targets, found.weeks) == ("not matured", [], [])
+    assert recalibrated(file, HAND, whole, whole.until_ms) is None
