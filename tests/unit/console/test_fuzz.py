@@ -18,7 +18,7 @@ from tests.unit.console.samples import BATCH, LINES, ONE, action
 Client = TestClient[Litestar]
 TYPES = [ONE, BATCH, LINES, {"content-type": "application/json"}, {"content-type": ""}, {"content-type": ";;"}]
 CHECK = {"agent_id": "dealbot", "action": "record.update", "record_ids": ["1"], "changes": {"1": {"a": [1, 2]}}}
-relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 values = st.recursive(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
+from events import schema as made
 from events.codec import EVENT_TYPES
-from events.schema import export, schemas
+from events.schema import export
+
+schemas = cache(made.schemas)
 
 
 def test_there_is_one_file_for_each_event_type_and_each_is_json() -> None:
