@@ -123,6 +123,7 @@ def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: 
         assert (refused.status_code, refused.json()["error"]) == (409, "not_better")
         assert live.post("/v1/deals/models/promote", {"model": "abcdef12", "reason": "x"}).status_code == 404
         assert live.kinds() == {"scorecard"}
+        assert "The hand scorecard, from the beginning" in live.client.get("/deals/model").text
         told = live.post("/v1/deals/models/promote", {"model": better.hash[:10], "reason": "better here"})
         assert told.json()["version"] == 1, told.text
         assert live.kinds() == {"boosted"}
@@ -131,6 +132,10 @@ def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: 
             better.hash: "active",
             worse.hash: "candidate",
         }
+        page = live.client.get("/deals/model").text
+        assert f"What scores deals: {better.hash[:12]}" in page
+        assert "better here" in page
+        assert worse.hash[:12] in page
         live.feed(ENTRIES[MIDDLE : MIDDLE + 60])
     finally:
         live.close()
