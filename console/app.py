@@ -14,7 +14,20 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ExceptionHandlersMap
 
-from console.api import approvals, control, dead_letters, events, forecast, gate, health, login, models, queries, stream
+from console.api import (
+    approvals,
+    control,
+    dead_letters,
+    events,
+    forecast,
+    gate,
+    health,
+    login,
+    models,
+    quality,
+    queries,
+    stream,
+)
 from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
 from console.failures import refusal_of
@@ -133,7 +146,7 @@ def wall_ms() -> int:
 
 
 def _api_routes() -> list[Any]:
-    modules = (events, gate, control, approvals, queries, forecast, models, dead_letters, health, stream, login)
+    modules = (events, gate, control, approvals, queries, forecast, quality, models, dead_letters, health, stream, login)
     return [route for module in modules for route in module.ROUTES]
 
 

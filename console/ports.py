@@ -12,6 +12,7 @@ from governance.control import ControlRequest, Decision
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
 from streams.leasing import Leased, Reported
+from storage.quality import QualityRow
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
 
@@ -89,6 +90,9 @@ class Runtime(Protocol):
 
     def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
         """Mark dead letters as re-driven."""
+
+    def keep_quality(self, rows: Sequence[QualityRow]) -> Future[None]:
+        """Store a day's scores of the CRM's data."""
 
     def mailbox(self, hand_over: HandOver) -> Mailbox:
         """Where answers to ``ask`` go; one for each event loop."""

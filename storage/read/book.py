@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 from msgspec import Struct
 from sqlalchemy import Connection, select
 
@@ -29,6 +31,21 @@ class BookDeal(Struct, frozen=True, kw_only=True, gc=False):
     is_proven: bool
     first_ms: int
     at_ms: int
+    account: str = ""
+    close_text: str = ""
+
+    @property
+    def close_date(self) -> date | None:
+        """The close date that was told, None where it is none."""
+        try:
+            return date.fromisoformat(self.close_text)
+        except ValueError:
+            return None
+
+    @property
+    def closed_day(self) -> date:
+        """The day (UTC) of what was told last."""
+        return datetime.fromtimestamp(self.at_ms / 1000, UTC).date()
 
 
 class _Model(Struct):
@@ -46,7 +63,7 @@ def _book(connection: Connection, tenant: str) -> list[BookDeal]:
     first = select(s.c.at_ms).where(s.c.key == d.c.key).order_by(s.c.at_ms).limit(1).correlate(d).scalar_subquery()
     columns = (
         d.c.deal_id, d.c.manager_id, d.c.owner_id, d.c.stage, d.c.is_open, d.c.amount_minor, d.c.currency, d.c.p_lost,
-        d.c.p_won_by, d.c.model, d.c.at_ms, first.label("first_ms"),
+        d.c.p_won_by, d.c.model, d.c.at_ms, d.c.account, d.c.close_date, first.label("first_ms"),
     )  # fmt: skip
     query = select(*columns).where(d.c.tenant == tenant).order_by(d.c.deal_id)
     return [
@@ -63,6 +80,8 @@ def _book(connection: Connection, tenant: str) -> list[BookDeal]:
             is_proven=rows.parse(row.model, _Model, _Model()).proven,
             first_ms=row.first_ms if row.first_ms is not None else row.at_ms,
             at_ms=row.at_ms,
+            account=row.account or "",
+            close_text=row.close_date or "",
         )
         for row in connection.execute(query)
     ]

@@ -33,6 +33,8 @@ from governance.lease_types import LeaseAsk, What
 from governance.ports import Clock
 from governance.settings import Settings
 from storage import projections
+from storage.quality import QualityRow
+from storage.quality import keep as keep_quality
 from storage.store import Store
 from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
@@ -214,6 +216,10 @@ class Runtime:
     def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
         """Mark dead letters as re-driven."""
         return self.call(lambda round_: projections.settle_dead_letters(round_.core.link, ids, round_.now_ms))
+
+    def keep_quality(self, rows: Sequence[QualityRow]) -> Future[None]:
+        """Store a day's scores of the CRM's data."""
+        return self.call(lambda round_: keep_quality(round_.core.link, rows))
 
     # --- the gate -----------------------------------------------------------------------------------------------
 

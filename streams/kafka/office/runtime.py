@@ -23,6 +23,8 @@ from governance.lease_types import LeaseAsk, What
 from governance.settings import Settings
 from storage import approvals, projections
 from storage.postgres import PgLink, PgStore
+from storage.quality import QualityRow
+from storage.quality import keep as keep_quality
 from streams import approving
 from streams.gating import DecisionIds
 from streams.kafka.office.contacts import Contacts
@@ -188,6 +190,10 @@ class OfficeRuntime:
     def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
         """Mark dead letters as re-driven."""
         return self._call(lambda link: projections.settle_dead_letters(link, ids, self.now_ms()))
+
+    def keep_quality(self, rows: Sequence[QualityRow]) -> Future[None]:
+        """Store a day's scores of the CRM's data."""
+        return self._call(lambda link: keep_quality(link, rows))
 
     # --- the gate -----------------------------------------------------------------------------------------------
 

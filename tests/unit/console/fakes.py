@@ -64,6 +64,10 @@ class FakeRuntime:
         self.settled.extend(ids)
         return done()
 
+    def keep_quality(self, rows: Any) -> Future[None]:
+        self.kept = list(rows)
+        return done()
+
     def mailbox(self, hand_over: HandOver) -> Mailbox:
         return Mailbox(hand_over)
 
