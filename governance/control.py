@@ -15,17 +15,22 @@ The rules:
    A throttle asked for meanwhile is only recorded: a releasing agent's writes wait already, which is tighter.
 5. Only throttling ends by itself (``expire``).
 6. "Stop all" takes one person, ending it takes two. It ends at once: a trip meanwhile has the agent's own row.
+7. Who trips again waits: after the second trip of 30 days nobody releases for 10 minutes, and for three times as long
+   with each more, at most a day. A person who stops it meanwhile does not shorten that.
+8. A release may be watched: then the agent is throttled for a while before it is active, and what a detector asks for
+   meanwhile counts double, a throttle as a hold, a hold as a suspension (``is_watched``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from events.times import HOUR_MS, MINUTE_MS, format_ms
+from events.times import DAY_MS, HOUR_MS, MINUTE_MS, format_ms
 from events.types import By, Control
 
 State = Literal["active", "throttled", "held", "suspended", "releasing"]
@@ -36,6 +41,11 @@ STATE_RANK: dict[str, int] = {"active": 0, "throttled": 1, "held": 2, "releasing
 STALE_MS = 24 * HOUR_MS
 THROTTLE_MS = 30 * MINUTE_MS
 """How long a throttle lasts when its request names no end."""
+TRIPS_MS = 30 * DAY_MS
+"""Over so long trips are counted."""
+_FIRST_WAIT_MS, _WAIT_FACTOR, _LONGEST_WAIT_MS = 10 * MINUTE_MS, 3, DAY_MS
+_DOUBLED: dict[Asked, Asked] = {"throttled": "held", "held": "suspended"}
+_STOPPED = frozenset({"held", "suspended"})
 WANTED_STATE: dict[str, Asked] = {"throttle": "throttled", "hold": "held", "suspend": "suspended"}
 """The state that a finding's ``action_taken`` asks for; "none" and "notify" ask for nothing."""
 
@@ -47,6 +57,8 @@ class Why(StrEnum):
     EXTENDED = "throttle_extended"
     RELEASING = "releasing"
     RELEASED = "released"
+    WATCHED = "released_watched"
+    TOO_SOON = "too_soon"
     EXPIRED = "throttle_expired"
     ALREADY_AS_TIGHT = "already_as_tight"
     BEFORE_LAST_RELEASE = "before_last_release"
@@ -66,6 +78,8 @@ SENTENCES: dict[Why, str] = {
     Why.EXTENDED: "It stays throttled for longer.",
     Why.RELEASING: "Release accepted; it is active once everything it did before has been judged.",
     Why.RELEASED: "It is active again.",
+    Why.WATCHED: "It works again, throttled and watched for a while.",
+    Why.TOO_SOON: "It was stopped more than once in 30 days, so it has to wait.",
     Why.EXPIRED: "The throttle has ended.",
     Why.ALREADY_AS_TIGHT: "It is stopped at least as tightly already.",
     Why.BEFORE_LAST_RELEASE: "Recorded only: this was seen before a person last released the agent.",
@@ -79,7 +93,9 @@ SENTENCES: dict[Why, str] = {
     Why.NOT_THE_OWNER: "The agent's owner cannot release it; ask somebody else.",
     Why.NEEDS_TWO: "Ending a stop of all agents takes two different people.",
 }
-_REFUSED = frozenset({Why.ONLY_A_PERSON, Why.REASON_MISSING, Why.CONFLICT, Why.NOT_THE_OWNER, Why.NEEDS_TWO})
+_REFUSED = frozenset(
+    {Why.ONLY_A_PERSON, Why.REASON_MISSING, Why.CONFLICT, Why.NOT_THE_OWNER, Why.NEEDS_TWO, Why.TOO_SOON}
+)
 
 
 class ControlRow(Struct, frozen=True, kw_only=True):
@@ -116,16 +132,30 @@ class ControlRequest(Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
 
 
+class Trips(Struct, frozen=True):
+    """How often a detector stopped an agent in the last 30 days, this time included, and when it last did."""
+
+    count: int = 0
+    last_ms: int = 0
+
+    @property
+    def release_from_ms(self) -> int:
+        """Before this nobody releases it."""
+        return self.last_ms + wait_ms(self.count)
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """What was decided: the row as it is now, whether it changed, and why.
 
-    ``recorded_only``: the request is kept as history and changed nothing.
+    ``recorded_only``: the request is kept as history and changed nothing. ``from_ms``: when it was asked too soon,
+    from when on it can be asked.
     """
 
     row: ControlRow
     changed: bool
     recorded_only: bool
     why: Why
+    from_ms: int | None = None
 
     @property
     def is_refused(self) -> bool:
@@ -135,7 +165,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """The reason in words for a person."""
-        return SENTENCES[self.why]
+        said = SENTENCES[self.why]
+        return said if self.from_ms is None else f"{said} It can be released from {format_ms(self.from_ms)} on."
 
 
 def decide(
@@ -145,15 +176,17 @@ def decide(
     *,
     owner: str = "",
     stale_ms: int = STALE_MS,
+    trips: Trips = Trips(),  # noqa: B008 - frozen
 ) -> Decision:
     """Apply a request to the row; see the module's rules.
 
     Parameters: ``row`` None for an agent never controlled. ``now_ms`` is log time. ``owner`` is who answers for the
-    agent and so may not release it. ``stale_ms``: a detector's request older than this is recorded only.
+    agent and so may not release it. ``stale_ms``: a detector's request older than this is recorded only. ``trips``
+    of the agent: a release needs them.
     """
     row = row if row is not None else first_row(request.key, request.agent_id)
     if request.wanted == "active":
-        return _release(row, request, now_ms, owner)
+        return _release(row, request, now_ms, owner, trips)
     if is_stop_all(row.key) and request.by.kind != "human":
         return _no(row, Why.ONLY_A_PERSON)
     if request.by.kind == "detector":
@@ -161,20 +194,65 @@ def decide(
             return _no(row, Why.TOO_OLD)
         if request.basis_epoch < row.last_release_epoch:
             return _no(row, Why.BEFORE_LAST_RELEASE)
+        if is_watched(row, now_ms):
+            request = replace(request, wanted=_DOUBLED.get(request.wanted, request.wanted))
     return _tighten(row, request, now_ms)
 
 
-def confirm_release(row: ControlRow, epoch: int, now_ms: int) -> Decision:
+def confirm_release(row: ControlRow, epoch: int, now_ms: int, *, watch_ms: int = 0) -> Decision:
     """The engine has judged all that lies before the release of this epoch: the agent is active.
 
     A confirmation of another epoch than the row's is of a release that a trip has overtaken, and changes nothing.
+    ``watch_ms``: it is throttled and watched for so long first.
     """
     if row.state != "releasing" or row.epoch != epoch:
         return _no(row, Why.NOTHING_DUE)
-    active = replace(
-        row, state="active", epoch=row.epoch + 1, last_release_epoch=row.epoch, at_ms=now_ms, expires_ms=None
+    released = replace(
+        row,
+        state="throttled" if watch_ms else "active",
+        epoch=row.epoch + 1,
+        last_release_epoch=row.epoch,
+        at_ms=now_ms,
+        expires_ms=now_ms + watch_ms if watch_ms else None,
     )
-    return _yes(active, Why.RELEASED)
+    return _yes(released, Why.WATCHED if watch_ms else Why.RELEASED)
+
+
+def is_watched(row: ControlRow, now_ms: int) -> bool:
+    """Whether the row is what a watched release left, and its time is not over; nothing has changed it since."""
+    return (
+        row.state == "throttled"
+        and row.epoch == row.last_release_epoch + 1
+        and row.expires_ms is not None
+        and now_ms < row.expires_ms
+    )
+
+
+def wait_ms(trips: int) -> int:
+    """How long after its last trip an agent can't be released that tripped so often in 30 days."""
+    if trips < 2:
+        return 0
+    wait = _FIRST_WAIT_MS
+    for _ in range(min(trips - 2, 10)):
+        wait *= _WAIT_FACTOR
+    return min(_LONGEST_WAIT_MS, wait)
+
+
+def trips_in(changes: Iterable[tuple[str, str, int]], now_ms: int) -> Trips:
+    """The trips in an agent's history: (state, kind of decider, when) of each change, the oldest first.
+
+    A detector's stop is a trip where it stops what was not stopped: a hold that becomes a suspension is one trip, and
+    so is what overtakes a release.
+    """
+    count = last_ms = 0
+    was_stopped = False
+    for state, by_kind, at_ms in changes:
+        is_stopped = state in _STOPPED
+        if is_stopped and by_kind == "detector" and at_ms > now_ms - TRIPS_MS:
+            count += not was_stopped
+            last_ms = at_ms
+        was_stopped = is_stopped or state == "releasing"
+    return Trips(count, last_ms)
 
 
 def expire(row: ControlRow, now_ms: int) -> Decision:
@@ -272,10 +350,12 @@ def _tighten(row: ControlRow, request: ControlRequest, now_ms: int) -> Decision:
     return _yes(tightened, why)
 
 
-def _release(row: ControlRow, request: ControlRequest, now_ms: int, owner: str) -> Decision:
+def _release(row: ControlRow, request: ControlRequest, now_ms: int, owner: str, trips: Trips) -> Decision:
     refusal = _refusal(row, request, owner)
     if refusal is not None:
         return _no(row, refusal)
+    if row.state in _STOPPED and now_ms < trips.release_from_ms and not is_stop_all(row.key):
+        return replace(_no(row, Why.TOO_SOON), from_ms=trips.release_from_ms)
     ends_at_once = is_stop_all(row.key)
     released = replace(
         row,

@@ -204,6 +204,22 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "this long. A policy's `expires_minutes` counts where it is less.",
         ),
     ] = 30
+    watch: Annotated[
+        Literal["repeated", "always", "never"],
+        Meta(
+            description="After which releases an agent is throttled and watched before it is active: those after its "
+            "second trip in 30 days and later ones, or all, or none."
+        ),
+    ] = "repeated"
+    watch_minutes: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_080,
+            description="How long it is watched; a detector's request counts double then: a throttle as a hold, a "
+            "hold as a suspension.",
+        ),
+    ] = 30
 
 
 class LeaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -308,8 +324,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kinds: Annotated[
         list[NotificationKind],
         Meta(
-            description="`control` stops and releases, `approval` what waits for one, `finding` warnings, `bulk` many records, "
-            "`external` messages sent out, `alert` deals, `fault` Tripline's own troubles."
+            description="`control` stops and releases, `approval` what waits for one, `finding` warnings, "
+            "`bulk` many records, `external` messages sent out, `alert` deals, `fault` Tripline's own troubles."
         ),
     ] = field(default_factory=lambda: list(get_args(NotificationKind)))
     fallback_of: Annotated[

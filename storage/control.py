@@ -16,6 +16,9 @@ from storage.tables import control
 _COLUMNS = [column.name for column in control.columns]
 _SELECT = f"SELECT {quoted(_COLUMNS)} FROM control"  # noqa: S608 - names are our own
 _UPSERT = upsert(control)
+_CHANGES = (
+    "SELECT state, by_kind, decided_ms FROM control_history WHERE key = ? AND changed AND decided_ms > ? ORDER BY seq"
+)
 _OUTBOX = ("id", "kind", "key", "at_ms", "created_ms", "body", "next_try_ms")
 _PUT = f"INSERT INTO outbox ({quoted(_OUTBOX)}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"  # noqa: S608
 
@@ -99,6 +102,11 @@ def remember(link: Link, request: ControlRequest, decision: Decision, decided_ms
             request.key,
         ),
     )
+
+
+def changes_since(link: Link, key: str, at_ms: int) -> list[tuple[str, str, int]]:
+    """The changes of a row after a time, the oldest first: state, what sort of decider, when it was decided."""
+    return link.execute(_CHANGES, (key, at_ms)).fetchall()
 
 
 def put(link: Link, id_: str, kind: str, key: str, at_ms: int, now_ms: int, event: object) -> None:

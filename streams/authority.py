@@ -9,17 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from events.times import HOUR_MS
+from events.times import HOUR_MS, MINUTE_MS
 from events.types import By, ControlEvent, Event, FindingEvent, Release, ReleaseEvent
 from governance.control import (
+    TRIPS_MS,
     WANTED_STATE,
     ControlRequest,
     ControlRow,
     Decision,
+    Trips,
     confirm_release,
     control_of,
     decide,
     expire,
+    trips_in,
 )
 from governance.settings import Settings
 from storage import control as control_store
@@ -120,6 +123,7 @@ class Authority(ABC):
             self.now_ms,
             owner=self.owner_of(request.agent_id),
             stale_ms=self.stale_ms,
+            trips=self.trips_of(request.key) if request.wanted == "active" else Trips(),
         )
         control_store.remember(self.link, request, decision, self.now_ms)
         if not decision.changed:
@@ -131,6 +135,16 @@ class Authority(ABC):
         self._release(row)
         return Decision(row=self.row_of(row.key) or row, changed=True, recorded_only=False, why=decision.why)
 
+    def trips_of(self, key: str) -> Trips:
+        """How often detectors stopped an agent in the last 30 days."""
+        return trips_in(control_store.changes_since(self.link, key, self.now_ms - TRIPS_MS), self.now_ms)
+
+    def _watch_ms(self, key: str) -> int:
+        """How long the release of this row is watched."""
+        gate = self.settings.gate
+        is_due = gate.watch == "always" or (gate.watch == "repeated" and self.trips_of(key).count > 1)
+        return gate.watch_minutes * MINUTE_MS if is_due else 0
+
     def owner_of(self, agent_id: str) -> str:
         """Who answers for an agent, as far as the settings say."""
         known = self.settings.agents.get(agent_id)
@@ -141,7 +155,9 @@ class Authority(ABC):
         row = self.row_of(key)
         if row is None:
             return
-        confirmed = confirm_release(row, epoch, self.now_ms)
+        if row.state != "releasing" or row.epoch != epoch:
+            return
+        confirmed = confirm_release(row, epoch, self.now_ms, watch_ms=self._watch_ms(key))
         if confirmed.changed:
             self._apply_alone(confirmed)
 

@@ -15,10 +15,12 @@ from governance.control import (
     ControlRequest,
     ControlRow,
     Decision,
+    Trips,
     confirm_release,
     decide,
     effective,
     expire,
+    is_watched,
     newest,
 )
 
@@ -149,6 +151,37 @@ class Authority(RuleBasedStateMachine):
         decision = self.accept("agent", confirm_release(row, row.epoch, self.now))
         assert decision.row.state == "active"
         self.released_at["agent"] = row.epoch
+
+    @precondition(lambda self: self.state("agent") == "releasing")
+    @rule(minutes=st.integers(1, 60))
+    def engine_confirms_a_release_that_is_watched(self, minutes: int) -> None:
+        row = self.rows["agent"]
+        assert row is not None
+        decision = self.accept("agent", confirm_release(row, row.epoch, self.now, watch_ms=minutes * MINUTE))
+        assert (decision.row.state, decision.row.expires_ms) == ("throttled", self.now + minutes * MINUTE)
+        assert is_watched(decision.row, self.now)
+        self.released_at["agent"] = row.epoch
+
+    @precondition(lambda self: self.rows["agent"] is not None and is_watched(self.rows["agent"], self.now))
+    @rule(wanted=tightening)
+    def what_is_seen_under_watch_counts_double(self, wanted: Wanted) -> None:
+        decision = self.ask("agent", By("detector", "rate"), wanted, self.epoch("agent"))
+        assert decision.row.state == {"throttled": "held", "held": "suspended", "suspended": "suspended"}[wanted]
+        assert not is_watched(decision.row, self.now)
+
+    @rule(count=st.integers(2, 40), minutes=st.integers(0, 2_000))
+    def a_release_too_soon_after_trips_changes_nothing(self, count: int, minutes: int) -> None:
+        before, last_ms = self.state("agent"), self.now - minutes * MINUTE
+        request = ControlRequest(
+            key=KEYS["agent"], agent_id="bot", wanted="active", basis_epoch=self.epoch("agent"),
+            by=By("human", "maya"), reason="safe now", at_ms=self.now,
+        )  # fmt: skip
+        decision = decide(self.rows["agent"], request, self.now, owner="owner", trips=Trips(count, last_ms))
+        longest = min(1440, 10 * 3 ** (count - 2))
+        if before in ("held", "suspended"):
+            assert decision.changed == (minutes >= longest)
+        if not decision.changed:
+            self.accept("agent", decision)
 
     @precondition(lambda self: self.releases_begun)
     @rule()

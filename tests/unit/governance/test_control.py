@@ -10,13 +10,17 @@ from governance.control import (
     ControlRequest,
     ControlRow,
     Decision,
+    Trips,
     Why,
     confirm_release,
     control_of,
     decide,
     effective,
     expire,
+    is_watched,
     newest,
+    trips_in,
+    wait_ms,
 )
 
 HOUR = 3_600_000
@@ -274,3 +278,59 @@ def test_the_row_becomes_the_event_of_the_wire_contract() -> None:
 def test_every_reason_has_its_sentence() -> None:
     for why in Why:
         assert Decision(row=row(), changed=False, recorded_only=True, why=why).sentence.endswith(".")
+
+
+# --- watched releases, and waiting after repeated trips ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trips", "minutes"), [(0, 0), (1, 0), (2, 10), (3, 30), (4, 90), (5, 270), (7, 1440), (99, 1440)]
+)
+def test_who_trips_again_waits_longer_each_time(trips: int, minutes: int) -> None:
+    assert wait_ms(trips) == minutes * 60_000
+
+
+def test_a_release_is_refused_until_the_wait_is_over_and_says_from_when_on() -> None:
+    row_, trips = row("suspended"), Trips(2, NOW)
+    early = decide(row_, ask("active", by=MAYA, reason="ok"), NOW + 10 * 60_000 - 1, trips=trips)
+    assert (early.why, early.is_refused, early.changed) == (Why.TOO_SOON, True, False)
+    assert early.sentence.endswith("It can be released from 2026-03-02T09:30:00Z on.")
+    assert decide(row_, ask("active", by=MAYA, reason="ok"), NOW + 10 * 60_000, trips=trips).changed
+    assert decide(row("throttled"), ask("active", by=MAYA, reason="ok"), NOW, trips=trips).changed
+
+
+def test_trips_are_stops_by_detectors_of_what_was_not_stopped() -> None:
+    day = 86_400_000
+    days = (
+        (31, "suspended", RATE), (30, "releasing", MAYA), (29, "active", MAYA),
+        (9, "throttled", RATE), (8, "held", RATE), (7, "suspended", RATE), (7, "suspended", MAYA),
+        (6, "releasing", MAYA), (5, "suspended", RATE), (4, "releasing", MAYA), (4, "active", MAYA),
+        (3, "suspended", MAYA), (2, "releasing", MAYA), (2, "active", MAYA),
+        (1, "suspended", RATE), (0, "suspended", MAYA),
+    )  # fmt: skip
+    history = [(state, by.kind, NOW - ago * day) for ago, state, by in days]
+    assert trips_in(history, NOW) == Trips(2, NOW - day)
+    assert trips_in([], NOW) == Trips(0, 0)
+
+
+def test_a_watched_release_is_a_throttle_that_ends_and_in_which_evidence_counts_double() -> None:
+    released = confirm_release(row("releasing", epoch=7), 7, NOW, watch_ms=60_000)
+    assert (released.why, released.row.state, released.row.expires_ms) == (Why.WATCHED, "throttled", NOW + 60_000)
+    assert is_watched(released.row, NOW + 59_999)
+    assert not is_watched(released.row, NOW + 60_000)
+    asked = {
+        wanted: decide(released.row, ask(wanted, basis=8), NOW).row.state
+        for wanted in ("throttled", "held", "suspended")
+    }
+    assert asked == {"throttled": "held", "held": "suspended", "suspended": "suspended"}
+    by_person = decide(released.row, ask("held", by=MAYA), NOW)
+    assert by_person.row.state == "held"
+    assert expire(released.row, NOW + 60_000).row.state == "active"
+    assert decide(released.row, ask("throttled", basis=6), NOW).why is Why.BEFORE_LAST_RELEASE
+
+
+def test_a_throttle_of_its_own_is_no_watch() -> None:
+    active = confirm_release(row("releasing", epoch=7), 7, NOW).row
+    throttled = decide(active, ask("throttled", basis=8), NOW).row
+    assert not is_watched(throttled, NOW)
+    assert decide(throttled, ask("held", basis=9), NOW).row.state == "held"
