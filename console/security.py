@@ -239,7 +239,7 @@ def access(method: str, path: str, caller: Caller) -> None:
         return _need_scope(caller, "read")
     if path == "/v1/events":
         return _need_scope(caller, "ingest")
-    if path == "/v1/gate/check":
+    if path in ("/v1/gate/check", "/v1/leases") or path.startswith("/v1/leases/"):
         return _need_scope(caller, "gate")
     if caller.token is not None:
         raise forbidden("only_a_person", "an API token can't do this: only a person who is logged in can")

@@ -60,7 +60,8 @@ def grant(
     policy: Policy | None = None,
 ) -> Lease | Refusal:
     """A new lease, or why there is none. ``budgets``: the agent's, which are ``view``'s counters. ``others``: how many
-    leases of the agent are open. ``blind``: see ``blindness``."""
+    leases of the agent were not given back and have not ended; their holders may not have heard that they are over.
+    ``blind``: see ``blindness``."""
     refusal = _not_leased(ask, settings)
     if refusal is None and others >= settings.leases.most_open:
         refusal = Refusal(rule="too_many", reason=f"{others} leases of this agent are open; at most so many may be")

@@ -155,9 +155,9 @@ class Budgets:
 
     def _aside(self, budget: BudgetName, window_ms: int, now_ms: int) -> int:
         oldest_ms = now_ms - window_ms
-        return sum([
-            one.records for one in self.set_aside.values() if one.budget == budget and one.until_ms > oldest_ms
-        ])
+        return sum(
+            [one.records for one in self.set_aside.values() if one.budget == budget and one.until_ms > oldest_ms]
+        )
 
     def admit(self, operation: Operation, now_ms: int) -> None:
         """Debit an admitted operation; times must not go back."""

@@ -122,7 +122,7 @@ class Leasing(ABC):
             budgets,
             self.settings,
             self.now_ms,
-            others=self._open(gating, ask.key),
+            others=len(lease_store.held(self.link, ask.key, self.now_ms)),
             blind=gating.blind(self.settings),
             policy=self.policy,
         )
@@ -163,10 +163,6 @@ class Leasing(ABC):
         if lease.actions or lease.renewals or leases.why_over(lease, gating, self.now_ms, self.policy):
             return None, Refusal(rule=Rule.REQUEST_ID, reason=f"{reason}, and its lease was used or is over")
         return lease, None
-
-    def _open(self, gating: Gating, key: str) -> int:
-        held = lease_store.held(self.link, key, self.now_ms)
-        return sum(1 for one in held if not leases.why_over(one, gating, self.now_ms, self.policy))
 
     def _debit(self, lease: Lease, reported: Reported) -> Lease:
         """Admit what was admitted: it happened, whether it was the holder's right or not."""

@@ -12,17 +12,21 @@ What the gate does not allow raises before the block runs: ``Denied``, ``Held`` 
 """
 
 from tripline_client.client import Act, AsyncAct, AsyncTripline, Tripline
-from tripline_client.errors import BadRequest, Denied, Held, NotAllowed, TriplineError, Unavailable
+from tripline_client.errors import BadRequest, Denied, Held, LeaseOver, NotAllowed, TriplineError, Unavailable
+from tripline_client.keeping import AsyncLease, Lease
 from tripline_client.messages import Decision
 
 __all__ = [
     "Act",
     "AsyncAct",
+    "AsyncLease",
     "AsyncTripline",
     "BadRequest",
     "Decision",
     "Denied",
     "Held",
+    "Lease",
+    "LeaseOver",
     "NotAllowed",
     "Tripline",
     "TriplineError",

@@ -34,3 +34,7 @@ class Unavailable(TriplineError):
 
 class BadRequest(TriplineError):
     """The gate does not understand the request: a mistake of the caller, named with its field."""
+
+
+class LeaseOver(TriplineError):
+    """The lease under which it was admitted has ended before it began: don't do it."""
