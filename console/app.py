@@ -16,6 +16,7 @@ from litestar.types import ExceptionHandlersMap
 
 from console.api import (
     approvals,
+    budget,
     control,
     dead_letters,
     events,
@@ -27,6 +28,7 @@ from console.api import (
     quality,
     queries,
     stream,
+    widenings,
 )
 from console.auth import AuthStore, Identifier, Throttle
 from console.errors import Refused
@@ -147,7 +149,7 @@ def wall_ms() -> int:
 
 def _api_routes() -> list[Any]:
     modules = (events, gate, control, approvals, queries, forecast, quality, models, dead_letters, health, stream, login)
-    return [route for module in modules for route in module.ROUTES]
+    return [route for module in (*modules, budget, widenings) for route in module.ROUTES]
 
 
 def _page_routes(services: Services) -> list[Any]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from events.types import Event
 from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
-from streams.leasing import Leased, Reported
 from storage.quality import QualityRow
+from streams.authority import Authority
+from streams.leasing import Leased, Reported
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
+
+T = TypeVar("T")
 
 
 class Status(Protocol):
@@ -99,6 +102,9 @@ class Runtime(Protocol):
 
     def ask(self, request: GateRequest, box: Mailbox, token: Any) -> None:
         """Decide whether an agent may do something; the admission is durable when the answer comes to the box."""
+
+    def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
+        """Decide something about an agent in one transaction."""
 
     def answer_approval(self, given: Answer) -> Future[Verdict | None]:
         """A person's answer to an approval; None when there is none of this id."""

@@ -22,6 +22,8 @@ from detectors.base import Detector, Mode, Shared
 ENTRY_POINT_GROUP = "tripline.detectors"
 DEFAULT_MODE: Mode = "enforce"
 MODES: tuple[Mode, ...] = get_args(Mode)
+OF_EVERY_DETECTOR = ("mode", "is_enabled", "agents", "roles")
+"""What a detector's table may hold beside its own options; the last two are tables of modes."""
 _NEEDED = ("name", "state_version", "judges", "is_hard", "max_state_bytes", "Config")
 _METHODS = ("new_state", "observe", "dump", "load")
 
@@ -82,7 +84,7 @@ def build(settings: DetectorSettings | Mapping[str, Any], shared: Shared) -> lis
         _mode_of(name, options, cls)
         if not _is_enabled(name, options, cls):
             continue
-        config = parse_config(cls, {k: v for k, v in options.items() if k not in ("mode", "is_enabled")})
+        config = parse_config(cls, {k: v for k, v in options.items() if k not in OF_EVERY_DETECTOR})
         with_agents = getattr(cls, "with_agents", None)
         if with_agents is not None and agents:
             config = with_agents(config, agents)
@@ -94,6 +96,35 @@ def modes(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, Mode]:
     """Each detector's mode; where the settings say nothing, its own ``default_mode``, or ``enforce``."""
     tables, _ = _tables(settings)
     return {name: _mode_of(name, tables.get(name, {}), cls) for name, cls in discover().items()}
+
+
+def own_modes(settings: DetectorSettings | Mapping[str, Any]) -> dict[str, dict[str, Mode]]:
+    """By agent, the modes of detectors that are set for it, or else for its role.
+
+    ``[detectors.NAME.agents]`` and ``[detectors.NAME.roles]`` hold a mode by agent's id and by the agents' ``role``.
+    Raises DetectorSettingsError.
+    """
+    tables, agents = _tables(settings)
+    found: dict[str, dict[str, Mode]] = {}
+    for name, table in tables.items():
+        of_agents, of_roles = _mode_table(name, table, "agents"), _mode_table(name, table, "roles")
+        for agent_id, agent in agents.items():
+            mode = of_roles.get(getattr(agent, "role", ""))
+            if mode is not None:
+                found.setdefault(agent_id, {})[name] = mode
+        for agent_id, mode in of_agents.items():
+            found.setdefault(agent_id, {})[name] = mode
+    return found
+
+
+def _mode_table(name: str, table: Mapping[str, Any], key: str) -> dict[str, Mode]:
+    given = table.get(key, {})
+    if not isinstance(given, Mapping):
+        raise DetectorSettingsError(f"detectors.{name}.{key}", "must be a table of modes by name")
+    for of, mode in given.items():
+        if mode not in MODES:
+            raise DetectorSettingsError(f"detectors.{name}.{key}.{of}", f"{mode!r} is none of {', '.join(MODES)}")
+    return dict(given)
 
 
 class Judged(Struct, frozen=True):

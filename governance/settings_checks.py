@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from detectors.discovery import MODES, DetectorSettingsError, discover, parse_config
+from detectors.discovery import MODES, OF_EVERY_DETECTOR, DetectorSettingsError, discover, own_modes, parse_config
 from events.catalogue import CATALOGUE
 from governance.settings_errors import suggest
 from governance.settings_types import AgentSettings, Kafka, Settings, StoreSettings
@@ -13,7 +14,6 @@ from governance.settings_types import AgentSettings, Kafka, Settings, StoreSetti
 Path = tuple[str, ...]
 Found = Iterator[tuple[Path, str]]
 
-OF_EVERY_DETECTOR = ("mode", "is_enabled")
 FIRST_CONTACT = "first_contact"
 """In an agent's ``irreversible``: it may write to people whom nobody wrote to before."""
 
@@ -25,6 +25,7 @@ def cross_check(settings: Settings) -> Found:
     yield from _targets(settings)
     yield from _stages(settings)
     yield from _detectors(settings)
+    yield from _shares(settings)
     yield from _crm_users(settings)
     yield from _zone(("deals", "time_zone"), settings.deals.time_zone)
     yield from _kafka(settings.kafka)
@@ -153,8 +154,33 @@ def _detectors(settings: Settings) -> Found:
             yield (*path, "is_enabled"), "must be true or false"
         try:
             parse_config(known[name], {key: value for key, value in table.items() if key not in OF_EVERY_DETECTOR})
+            own_modes({name: table})
         except DetectorSettingsError as problem:
             yield tuple(problem.path.split(".")), problem.problem
+            continue
+        yield from _mode_names(settings, path, table)
+
+
+def _mode_names(settings: Settings, path: Path, table: dict[str, Any]) -> Found:
+    """A mode for an agent or a role that nobody has would silently do nothing."""
+    known = {"agents": set(settings.agents), "roles": {agent.role for agent in settings.agents.values() if agent.role}}
+    for key, names in known.items():
+        for of in table.get(key, {}):
+            if of not in names and (key == "roles" or settings.gate.unknown_agents == "deny"):
+                yield (
+                    (*path, key, of),
+                    f"no agent {'has this role' if key == 'roles' else 'is called so'}" + _also(of, names),
+                )
+
+
+def _shares(settings: Settings) -> Found:
+    shares = settings.budget.shares
+    known = discover() if shares else {}
+    for name in shares:
+        if name not in known:
+            yield ("budget", "shares", name), f"no detector is called {name!r}" + _also(name, set(known))
+    if sum(shares.values()) > 1.0 + 1e-9:
+        yield ("budget", "shares"), f"add up to {sum(shares.values()):g}; all shares together are at most 1"
 
 
 def _crm_users(settings: Settings) -> Found:

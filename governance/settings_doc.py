@@ -49,7 +49,8 @@ def settings_markdown() -> str:
 _DETECTORS = """## `[detectors.NAME]`
 
 One table a detector: `mode` is `shadow` (says nothing), `warn` (tells people) or `enforce` (also asks for a stop); the
-other names are the detector's own options, described in its file under `detectors/`.
+other names are the detector's own options, described in its file under `detectors/`. `[detectors.NAME.agents]` and
+`[detectors.NAME.roles]` hold a mode for an agent's id, or for all agents with a `role`; the agent's own goes first.
 """
 
 

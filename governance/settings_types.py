@@ -244,6 +244,19 @@ class LeaseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     most_open: Annotated[int, Meta(ge=1, le=100, description="Leases that one agent may have at a time.")] = 8
 
 
+class StopBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often detectors may stop an agent that does no wrong, and how that is shared out."""
+
+    false_stops_per_agent_month: Annotated[
+        float, Meta(gt=0, le=1, description="Stops called wrong by a person that are accepted, per agent and month.")
+    ] = 0.01
+    shares: Annotated[
+        dict[str, Annotated[float, Meta(ge=0, le=1)]],
+        Meta(description="Share of it by detector; what is left goes to the others that enforce, in equal parts."),
+    ] = {}
+    window_days: Annotated[int, Meta(ge=1, le=3_650, description="The ledger looks back over so many days.")] = 90
+
+
 class PolicySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The autonomy policy, see policy.md. It only takes away from what `[agents.NAME]` and `[gate]` allow."""
 
@@ -452,11 +465,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     engine: Annotated[Engine, Meta(description="Time, state and back-pressure.")] = Engine()
     detectors: Annotated[
         dict[str, dict[str, Any]],
-        Meta(description="One table a detector: `mode` (`shadow`, `warn`, `enforce`) and the detector's own options."),
+        Meta(
+            description="One table a detector: `mode` (`shadow`, `warn`, `enforce`), `agents` and `roles` (modes of "
+            "some), and the detector's own options."
+        ),
     ] = {}
     agents: Annotated[dict[str, AgentSettings], Meta(description="One table an agent.")] = {}
     people: Annotated[dict[str, Person], Meta(description="One table a person.")] = {}
     gate: Annotated[GateSettings, Meta(description="What the gate does with the unnamed.")] = GateSettings()
+    budget: Annotated[StopBudget, Meta(description="The budget of false stops.")] = StopBudget()
     leases: Annotated[LeaseSettings, Meta(description="Leases of the gate.")] = LeaseSettings()
     policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()

@@ -11,13 +11,14 @@ from msgspec import Struct, field
 from detectors.base import Action, Evidence
 from streams.common_cause import Heard as HeardCount
 from streams.common_cause import Memory
+from streams.lenience import Lenience
 from streams.verdict import Heard
 
 
 class AgentBody:
     """What the stage keeps of one agent: the detectors' states and where its control stands."""
 
-    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "pending", "states")
+    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "lenience", "pending", "states")
 
     def __init__(self, states: list[Any]) -> None:
         self.states = states
@@ -26,6 +27,7 @@ class AgentBody:
         self.heard = Heard()
         self.last_ms = 0
         self.pending: dict[str, None] = {}
+        self.lenience: tuple[Lenience, ...] = ()
         self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
 
 
@@ -39,6 +41,7 @@ class Blob(Struct, array_like=True):
     last_ms: int
     pending: list[str]
     common: Memory = field(default_factory=Memory)
+    lenience: tuple[Lenience, ...] = ()
 
 
 class Glance(Struct, array_like=True):

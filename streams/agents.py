@@ -20,8 +20,10 @@ from events.types import (
     ControlEvent,
     Failing,
     FailingEvent,
+    FeedbackEvent,
     FindingEvent,
     LogEvent,
+    MuteEvent,
     PolicyEvent,
     Profile,
     ProfileEvent,
@@ -36,8 +38,9 @@ from streams.common_cause import Heard as HeardCount
 from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import KeyBlob, Keyed, KeyedStage
+from streams.lenience import lenient, rule_of, with_rule
 from streams.records import Entry, Output, Partition
-from streams.verdict import Heard, asked, finding
+from streams.verdict import Heard, allowed, asked, finding
 
 BACKLOG_MS = 300_000
 """An effect longer before knowledge time than this is backlog: it may warn, never suspend."""
@@ -48,17 +51,26 @@ _pack = msgspec.msgpack.Encoder()
 
 
 class AgentsStage(KeyedStage[AgentBody]):
-    """Judges agents' actions. Parameters: the partition, the detectors in a fixed order, and each one's mode."""
+    """Judges agents' actions. Parameters: the partition, the detectors in a fixed order, and each one's mode.
+
+    ``own_modes``: by agent, the modes in which detectors judge it that differ from those.
+    """
 
     name = "agents"
     topic = "agent.actions"
 
     def __init__(
-        self, partition: Partition, detectors: Sequence[Detector], modes: Mapping[str, Mode], shared: Shared
+        self,
+        partition: Partition,
+        detectors: Sequence[Detector],
+        modes: Mapping[str, Mode],
+        shared: Shared,
+        own_modes: Mapping[str, Mapping[str, Mode]] | None = None,
     ) -> None:
         super().__init__(partition)
         self.detectors = tuple(detectors)
         self.modes = {detector.name: modes.get(detector.name, "enforce") for detector in detectors}
+        self.own_modes = own_modes or {}
         self.shared = shared
         self.policy = 0
         self.quarter = 0
@@ -173,8 +185,11 @@ class AgentsStage(KeyedStage[AgentBody]):
         body, detector = keyed.body, self.detectors[index].name
         if evidence.cause is not None and self._is_excused(offset, action, keyed, index, evidence.cause, out):
             return
-        mode = self.modes[detector]
+        mode = self._mode(detector, keyed.key)
         taken = asked(evidence, mode, is_backlog=action.is_backlog)
+        if body.lenience:
+            taken, by = lenient(body.lenience, detector, evidence, action.at_ms, taken)
+            evidence = evidence if by is None else allowed(evidence, by)
         rank = WANTED_RANK[taken]
         if not body.heard.is_news(detector, evidence.topic, rank, action.at_ms):
             return
@@ -225,6 +240,10 @@ class AgentsStage(KeyedStage[AgentBody]):
         )
         said = envelope(FindingEvent, self.partition.engine_id, finding_id, at_ms, key, data)
         out.append(Output("finding", finding_id, key, at_ms, said))
+
+    def _mode(self, detector: str, key: str) -> Mode:
+        own = self.own_modes.get(split_key(key)[1]) if self.own_modes else None
+        return self.modes[detector] if own is None else own.get(detector, self.modes[detector])
 
     # --- what is nobody's fault ---------------------------------------------------------------------------------
 
@@ -338,7 +357,7 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     def key_of(self, event: Any) -> str | None:
         """The agent of an admission, a control decision or a release; a CRM change has nothing to judge yet."""
-        if isinstance(event, AdmissionEvent | ControlEvent | ReleaseEvent):
+        if isinstance(event, AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent):
             return make_key(tenant_of(event), event.data.agent_id)
         return None
 
@@ -347,6 +366,11 @@ class AgentsStage(KeyedStage[AgentBody]):
         body = keyed.body
         if isinstance(event, AdmissionEvent):
             self._admission(offset, at_ms, event, keyed, out)
+            return
+        if isinstance(event, MuteEvent | FeedbackEvent):
+            rule = rule_of(at_ms, event.data)
+            if rule is not None:
+                body.lenience = with_rule(body.lenience, rule, at_ms)
             return
         body.epoch = max(body.epoch, event.data.epoch)
         if isinstance(event, ReleaseEvent) or event.data.state == "active":
@@ -465,6 +489,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             body.last_ms,
             list(body.pending),
             self.common.memory,
+            body.lenience,
         )
         return _pack.encode(blob)
 
@@ -484,6 +509,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.disabled, body.epoch, body.last_ms = kept.disabled, kept.epoch, kept.last_ms
         body.heard = Heard(kept.said)
         body.pending = dict.fromkeys(kept.pending)
+        body.lenience = kept.lenience
         self._wire(body)
         return body
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from events.times import HOUR_MS, MINUTE_MS
-from events.types import By, ControlEvent, Event, FindingEvent, Release, ReleaseEvent
+from events.types import By, ControlEvent, Event, FeedbackEvent, FindingEvent, MuteEvent, Release, ReleaseEvent
 from governance.control import (
     TRIPS_MS,
     WANTED_STATE,
@@ -58,7 +58,7 @@ class Authority(ABC):
         """Remember a row that was written."""
 
     @abstractmethod
-    def say(self, key: str, event: ControlEvent | ReleaseEvent) -> int | None:
+    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> int | None:
         """Put an event into the agent's input partition; its offset where that is known already."""
 
     @abstractmethod

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from detectors.base import Shared
-from detectors.discovery import build, modes
+from detectors.discovery import build, modes, own_modes
 from governance.settings import Settings
 from streams.agents import AgentsStage
 from streams.deals import DealsStage
@@ -39,7 +39,7 @@ def topology(
     read = {topic: Partition(engine_id, topic, topic_id, index) for topic, topic_id in ids.items()}
     shared = Shared()
     return Topology(
-        agents=AgentsStage(read[ACTIONS], build(settings, shared), modes(settings), shared),
+        agents=AgentsStage(read[ACTIONS], build(settings, shared), modes(settings), shared, own_modes(settings)),
         deals=DealsStage(read[CRM], settings.deals),
         portfolio=PortfolioStage(read[PORTFOLIO], settings.deals),
     )

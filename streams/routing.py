@@ -10,7 +10,9 @@ from events.types import (
     ChangeEvent,
     ControlEvent,
     Event,
+    FeedbackEvent,
     MarkerEvent,
+    MuteEvent,
     ReleaseEvent,
     ScoreEvent,
 )
@@ -31,6 +33,8 @@ _BY_KIND: dict[type[Event], tuple[str, ...]] = {
     AdmissionEvent: _ACTIONS,
     ReleaseEvent: _ACTIONS,
     ControlEvent: _ACTIONS,
+    MuteEvent: _ACTIONS,
+    FeedbackEvent: _ACTIONS,
     ScoreEvent: _PORTFOLIO,
     MarkerEvent: _PORTFOLIO,
 }

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from detectors.base import WANTED_RANK, Evidence, Mode, Wanted
 from events.times import format_ms
 from events.types import EvidenceData, Finding
+from streams.lenience import Lenience
 
 QUIET_MS = {0: 600_000, 1: 600_000, 2: 600_000, 3: 3_600_000, 4: 7_200_000}
 """How long the same opinion on the same matter stays unsaid, by rank of what it asks (suspend: 2 h)."""
@@ -23,6 +26,12 @@ def asked(evidence: Evidence, mode: Mode, *, is_backlog: bool) -> Wanted:
     if mode == "warn" or is_backlog:
         return _NAMES[min(WANTED_RANK[evidence.wanted], 1)]
     return evidence.wanted
+
+
+def allowed(evidence: Evidence, by: Lenience) -> Evidence:
+    """The same evidence, saying that people allowed it and until when."""
+    how = "muted_until" if by.ceiling is None else "expected_until"
+    return replace(evidence, details={**evidence.details, how: format_ms(by.until_ms)})
 
 
 class Heard:

@@ -97,7 +97,7 @@ _Request = Request[Any, Any, Any]
 async def suspend(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     """Stop an agent: the gate refuses everything of it from now on. Takes a person with the role operator."""
     person = operator(request)
-    body = await _read(request, SuspendBody, _SUSPEND)
+    body = await read_form(request, SuspendBody, _SUSPEND)
     services = services_of(request)
     decision = await ask(services, agent_id, "suspended", person, body.reason)
     return answer(request, decision, f"/agents/{quote(agent_id, safe='')}")
@@ -113,7 +113,7 @@ async def suspend(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
 async def release(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     """Let a stopped agent go on, once all it did before is judged. 409 with the current epoch when it is stale."""
     person = operator(request)
-    body = await _read(request, ReleaseBody, _RELEASE)
+    body = await read_form(request, ReleaseBody, _RELEASE)
     services = services_of(request)
     decision = await ask(services, agent_id, "active", person, body.reason, epoch=body.epoch)
     return answer(request, decision, f"/agents/{quote(agent_id, safe='')}")
@@ -129,7 +129,7 @@ async def release(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
 async def stop_all(request: _Request) -> Response[Any]:
     """Stop every agent at once. One person can; ending it takes two."""
     person = operator(request)
-    body = await _read(request, SuspendBody, _SUSPEND)
+    body = await read_form(request, SuspendBody, _SUSPEND)
     decision = await ask(services_of(request), ALL, "suspended", person, body.reason)
     return answer(request, decision, "/")
 
@@ -144,13 +144,13 @@ async def stop_all(request: _Request) -> Response[Any]:
 async def release_all(request: _Request) -> Response[Any]:
     """The first person's request waits ten minutes for another person, who confirms it."""
     person = operator(request)
-    body = await _read(request, ReleaseAllBody, _RELEASE_ALL)
+    body = await read_form(request, ReleaseAllBody, _RELEASE_ALL)
     services = services_of(request)
     if not body.confirm:
         if not body.reason.strip() or body.epoch is None:
             raise bad_request("say why (reason) and which epoch you saw (epoch)", "epoch" if body.reason else "reason")
         services.two.ask(person.name, body.reason, body.epoch)
-        return _to_page(request, "/") or Response(await _stop_all_state(services), status_code=202)
+        return to_page(request, "/") or Response(await _stop_all_state(services), status_code=202)
     pending = services.two.confirm(body.confirm, person.name)
     if pending is None:
         raise forbidden("needs_two", "no request of another person waits under this number; ask for one again")
@@ -215,7 +215,7 @@ async def ask(
 
 def answer(request: _Request, decision: Decision, page: str) -> Response[Any]:
     """The decision as JSON, or for a page's form the way back to the page."""
-    return _to_page(request, page) or Response(
+    return to_page(request, page) or Response(
         ControlAnswer(
             agent_id=decision.row.agent_id,
             state=decision.row.state,
@@ -246,7 +246,8 @@ async def _stop_all_state(services: Services) -> StopAllState:
     )
 
 
-async def _read(request: _Request, model: type[T], decoder: msgspec.json.Decoder[T]) -> T:
+async def read_form(request: _Request, model: type[T], decoder: msgspec.json.Decoder[T]) -> T:
+    """A body, as JSON or as a page's form. Raises Refused."""
     body, content_type = await request.body(), request.headers.get("content-type", "")
     if not content_type.startswith(FORM):
         return read_json(body, content_type, decoder)
@@ -257,7 +258,8 @@ async def _read(request: _Request, model: type[T], decoder: msgspec.json.Decoder
         raise bad_request(f"the form: {problem}") from None
 
 
-def _to_page(request: _Request, page: str) -> Response[Any] | None:
+def to_page(request: _Request, page: str) -> Response[Any] | None:
+    """The way back to a page, for a page's form; None for a program."""
     if "hx-request" in request.headers:
         return Response(b"", status_code=204, headers={"HX-Redirect": page})
     if request.headers.get("content-type", "").startswith(FORM):

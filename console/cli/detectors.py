@@ -22,6 +22,7 @@ from console.cli.common import (
     settings_options,
 )
 from console.cli.detectors_library import library
+from console.cli.detectors_people import COMMANDS
 from console.text import plain
 from events.times import DAY_MS, parse_ms
 
@@ -51,21 +52,27 @@ def detectors() -> None:
 
 
 detectors.add_command(library)
+for _command in COMMANDS:
+    detectors.add_command(_command)
 
 
 @detectors.command("list", epilog="\b\nExample:\n  tripline detectors list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def list_(as_json: bool, config: str | None, data_dir: str | None) -> None:
-    """Every detector, its mode, and what it catches."""
+    """Every detector, its mode, its share of the budget of false stops, and what it catches."""
     from detectors.discovery import discover, modes
+    from governance.stop_budget import shares_of
 
     settings = load_settings(config, {"server.data_dir": data_dir})
     running, by_name = _judged(settings), modes(settings)
+    shares = shares_of(settings.budget, [name for name, judged in running.items() if judged.mode == "enforce"])
     rows = [
         {
             "detector": name,
             "mode": by_name[name] if name in running else "off",
+            "own_modes": {key: settings.detectors.get(name, {}).get(key, {}) for key in ("agents", "roles")},
+            "budget": shares.get(name, 0.0) * settings.budget.false_stops_per_agent_month,
             "judges": cls.judges,
             "acts": "at once" if cls.is_hard else "after learning",
             "state_bytes": cls.max_state_bytes,
@@ -77,13 +84,21 @@ def list_(as_json: bool, config: str | None, data_dir: str | None) -> None:
         print_json(rows)
         return
     print_table(
-        ("detector", "mode", "judges", "acts", "state, at most", "catches"),
+        ("detector", "mode", "budget a month", "judges", "acts", "state, at most", "catches"),
         [
-            (row["detector"], row["mode"], row["judges"], row["acts"], f"{row['state_bytes']:,} B", row["catches"])
+            (
+                row["detector"],
+                _mode_in_words(row),
+                f"{row['budget']:.4f}",
+                row["judges"],
+                row["acts"],
+                f"{row['state_bytes']:,} B",
+                row["catches"],
+            )
             for row in rows
         ],
         "No detector.",
-        right=("state, at most",),
+        right=("budget a month", "state, at most"),
     )
 
 
@@ -116,10 +131,14 @@ def show(name: str, as_json: bool, config: str | None, data_dir: str | None) -> 
 Examples:
   tripline detectors mode record_loop warn
   tripline detectors mode record_loop enforce --report report/report.json
+  tripline detectors mode action_rate warn --agent enrich-bot
+  tripline detectors mode action_rate shadow --role "enriches accounts"
 """
 )
 @click.argument("name")
 @click.argument("mode", type=click.Choice(list(MODES)))
+@click.option("--agent", "agent_id", help="Only for this agent.")
+@click.option("--role", help="Only for agents with this `role`; what is set for an agent itself goes first.")
 @click.option(
     "--report",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -128,26 +147,28 @@ Examples:
 @click.option(
     "--config", envvar="TRIPLINE_CONFIG", type=click.Path(dir_okay=False), help="The settings file to change."
 )
-def mode(name: str, mode: str, report: Path | None, config: str | None) -> None:
+def mode(name: str, mode: str, agent_id: str | None, role: str | None, report: Path | None, config: str | None) -> None:
     """Write a detector's mode into the settings file; it holds from the next start of the engine.
 
     A step up to enforce needs the report of a recent replay (tripline replay --enforce NAME --report) in which this
     detector enforced with the options that it has now. The report's figures are printed; whether its stops were right
     is for you to say. Exit code 4: refused.
     """
-    from detectors.discovery import modes
-
     _class_of(name)
     path = Path(config or DEFAULT_FILE)
     settings = load_settings(str(path) if path.exists() else None)
-    was = modes(settings)[name]
+    if agent_id and role:
+        raise click.UsageError("give --agent or --role, not both")
+    place = ("agents", agent_id) if agent_id else ("roles", role) if role else None
+    was = _mode_at(settings, name, place)
     if mode == "enforce" and was != "enforce":
         _check_report(name, _judged(settings).get(name), report)
-    _write_mode(path, name, mode)
-    now = modes(load_settings(str(path)))[name]
+    _write_mode(path, name, mode, place)
+    now = _mode_at(load_settings(str(path)), name, place)
     if now != mode:
         raise Failed(f"{path} now says {mode}, but a TRIPLINE_ variable says {now}: change that")
-    click.echo(f"{name}: {was} → {mode}, in {path}. It holds from the next start of the engine.")
+    of = f" for {plain(place[1], 80)}" if place else ""
+    click.echo(f"{name}{of}: {was} → {mode}, in {path}. It holds from the next start of the engine.")
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -169,6 +190,11 @@ def _judged(settings: Any) -> dict[str, Judged]:
         return judged_with(settings)
     except DetectorSettingsError as problem:
         raise Failed(str(problem)) from None
+
+
+def _mode_in_words(row: dict[str, Any]) -> str:
+    others = sum(len(table) for table in row["own_modes"].values())
+    return f"{row['mode']}, {others} set apart" if others else str(row["mode"])
 
 
 def _first_line(cls: type[Detector]) -> str:
@@ -244,7 +270,15 @@ def _read(path: Path) -> Report:
         raise Failed(f"{path} is no report.json of tripline replay --report: {problem}") from None
 
 
-def _write_mode(path: Path, name: str, mode: str) -> None:
+def _mode_at(settings: Any, name: str, place: tuple[str, str] | None) -> str:
+    """A detector's mode, or the one of an agent or a role where the settings have one."""
+    from detectors.discovery import modes
+
+    own = settings.detectors.get(name, {}).get(place[0], {}).get(place[1]) if place else None
+    return str(own or modes(settings)[name])
+
+
+def _write_mode(path: Path, name: str, mode: str, place: tuple[str, str] | None) -> None:
     """Change one value of a TOML file, which keeps its comments and order; whole or not at all."""
     import tomlkit
 
@@ -254,7 +288,10 @@ def _write_mode(path: Path, name: str, mode: str) -> None:
     tables: Any = document["detectors"]
     if name not in tables:
         tables[name] = tomlkit.table()
-    tables[name]["mode"] = mode
+    if place is None:
+        tables[name]["mode"] = mode
+    else:
+        tables[name].setdefault(place[0], tomlkit.table())[place[1]] = mode
     descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         out.write(tomlkit.dumps(document))

@@ -187,6 +187,8 @@ def _known(names: frozenset[str], option: str) -> frozenset[str]:
 
 
 def _settings(config: Path | None, enforce: str) -> Settings:
+    from msgspec.structs import replace
+
     from detectors.discovery import DetectorSettingsError, discover
     from governance.settings import SettingsError, parse_settings
 
@@ -194,9 +196,14 @@ def _settings(config: Path | None, enforce: str) -> Settings:
     overrides = {f"detectors.{name}.mode": "enforce" for name in names}
     try:
         text = None if config is None else config.read_text(encoding="utf-8")
-        return parse_settings(text, os.environ, overrides, where=str(config or "tripline.toml"))
+        settings = parse_settings(text, os.environ, overrides, where=str(config or "tripline.toml"))
     except (SettingsError, DetectorSettingsError, UnicodeDecodeError) as problem:
         raise click.ClickException(str(problem)) from None
+    tables = {
+        name: {key: value for key, value in table.items() if name not in names or key not in ("agents", "roles")}
+        for name, table in settings.detectors.items()
+    }
+    return replace(settings, detectors=tables)  # modes of agents and roles are overruled as well
 
 
 def _say(result: ReplayResult, out: Path, took_secs: float) -> None:

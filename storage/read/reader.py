@@ -10,6 +10,7 @@ from events.times import DAY_MS, HOUR_MS
 from events.types import DEFAULT_TENANT
 from governance.approvals import Approval
 from governance.lease_types import Lease
+from governance.widening import Widening
 from storage import tables as t
 from storage.read import actions as _actions
 from storage.read import agents as _agents
@@ -17,6 +18,7 @@ from storage.read import approvals as _approvals
 from storage.read import deals as _deals
 from storage.read import findings as _findings
 from storage.read import leases as _leases
+from storage.read import widenings as _widenings
 from storage.read.approvals import ApprovalCounts, ApprovalStep
 from storage.read.store import open_engine, reading
 from storage.read.types import (
@@ -34,6 +36,7 @@ from storage.read.types import (
     ScorePoint,
     TopDeals,
 )
+from storage.read.widenings import Ledger
 
 
 class Reader:
@@ -141,6 +144,21 @@ class Reader:
         """How many wait for an answer, and since when."""
         with reading(self.engine) as connection:
             return _approvals.counts(connection, now_ms)
+
+    def widenings(self, agent_id: str | None, now_ms: int, *, with_over: bool = False) -> list[Widening]:
+        """Mutes and expectations, the newest first; those that wait or hold, or all."""
+        with reading(self.engine) as connection:
+            return _widenings.widenings(connection, self.tenant, agent_id, now_ms, with_over=with_over)
+
+    def verdicts(self, finding_ids: list[str]) -> dict[str, str]:
+        """What people said of these findings: wrong or expected."""
+        with reading(self.engine) as connection:
+            return _widenings.verdicts(connection, finding_ids)
+
+    def stop_ledger(self, since_ms: int, now_ms: int) -> Ledger:
+        """Stops by detector that were acted on, and those called wrong; how long agents were seen."""
+        with reading(self.engine) as connection:
+            return _widenings.ledger(connection, self.tenant, since_ms, now_ms)
 
     def actions(
         self,

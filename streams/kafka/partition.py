@@ -7,7 +7,17 @@ from functools import lru_cache
 from kafka.partitioner.default import murmur2
 from msgspec import UNSET
 
-from events.types import ActionEvent, ActivityEvent, AdmissionEvent, ChangeEvent, ControlEvent, Event, ReleaseEvent
+from events.types import (
+    ActionEvent,
+    ActivityEvent,
+    AdmissionEvent,
+    ChangeEvent,
+    ControlEvent,
+    Event,
+    FeedbackEvent,
+    MuteEvent,
+    ReleaseEvent,
+)
 from events.types import tenant_of as _tenant_of
 from streams.envelopes import make_key
 from streams.routing import ACTIONS
@@ -23,7 +33,7 @@ def record_key(topic: str, event: Event) -> str:
 
 def _name(topic: str, event: Event) -> str | None:
     if topic == ACTIONS:
-        if isinstance(event, ActionEvent | AdmissionEvent | ControlEvent | ReleaseEvent):
+        if isinstance(event, ActionEvent | AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent):
             return event.data.agent_id
         if isinstance(event, ChangeEvent) and event.data.actor is not UNSET:
             return event.data.actor.id

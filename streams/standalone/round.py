@@ -11,7 +11,7 @@ from typing import Any
 
 from events import codec
 from events.times import format_ms
-from events.types import ActivityEvent, ControlEvent, LogEvent, ReleaseEvent
+from events.types import ActivityEvent, ControlEvent, FeedbackEvent, LogEvent, MuteEvent, ReleaseEvent
 from governance.control import ControlRow
 from storage import approvals, log, projections
 from storage import gate as gate_store
@@ -144,7 +144,7 @@ class Round(Authority):
         """Remember a row that was written."""
         self.core.control[row.key] = row
 
-    def say(self, key: str, event: ControlEvent | ReleaseEvent) -> int:
+    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> int:
         """Put an event into the agents' input partition; its offset."""
         return self.append(ACTIONS, event)
 

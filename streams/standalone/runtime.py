@@ -36,6 +36,7 @@ from storage import projections
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
 from storage.store import Store
+from streams.authority import Authority
 from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
 from streams.policies import PolicyInForce
@@ -273,6 +274,12 @@ class Runtime:
     def answer_approval(self, given: Answer) -> Future[Verdict | None]:
         """A person approves, edits or refuses; durable when it comes. None: there is no such approval."""
         job: Call[Verdict | None] = Call(lambda round_: answer_approval(round_, given, self.policies.policy))
+        self._writer.put(self._writer.control, job)
+        return job.future
+
+    def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
+        """Decide something about an agent in one transaction, before anything else that waits."""
+        job: Call[T] = Call(function)
         self._writer.put(self._writer.control, job)
         return job.future
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from events.codec import encode
-from events.types import MAIN_ENGINE, ControlEvent, ReleaseEvent
+from events.types import MAIN_ENGINE, ControlEvent, FeedbackEvent, MuteEvent, ReleaseEvent
 from governance.control import ControlRow
 from governance.settings import Settings
 from storage import control as control_store
@@ -68,7 +68,7 @@ class OfficeRound(Authority):
         """Remember a row that was written."""
         self._rows[row.key] = row
 
-    def say(self, key: str, event: ControlEvent | ReleaseEvent) -> None:
+    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> None:
         """Publish into the agent's input partition; decisions to those who follow them as well."""
         body = encode(event)
         self.publish("decision", ACTIONS, key, event.id, body)

@@ -26,6 +26,7 @@ from storage.postgres import PgLink, PgStore
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
 from streams import approving
+from streams.authority import Authority
 from streams.gating import DecisionIds
 from streams.kafka.office.contacts import Contacts
 from streams.kafka.office.engine import EngineWatch
@@ -243,6 +244,10 @@ class OfficeRuntime:
         """Ask the authority; what it decided is durable and obeyed by every gate when the future is done."""
         return self._call(lambda link: self._control(link, request))
 
+    def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
+        """Decide something about an agent in one transaction that holds it; what follows is published."""
+        return self._call(lambda link: self._decide(link, key, function))
+
     def answer_approval(self, given: Answer) -> Future[Verdict | None]:
         """A person approves, edits or refuses; durable when it comes. None: there is no such approval."""
         return self._call(lambda link: self._answer(link, given))
@@ -299,6 +304,14 @@ class OfficeRuntime:
         round_.commit()
         self._decided(round_.changes())
         return decision
+
+    def _decide(self, link: PgLink, key: str, function: Callable[[Authority], T]) -> T:
+        round_ = OfficeRound(link, self.settings)
+        round_.begin((key,))
+        made = function(round_)
+        round_.commit()
+        self._decided(round_.changes())
+        return made
 
     def _answer(self, link: PgLink, given: Answer) -> Verdict | None:
         found = approvals.find(link, given.approval_id)

@@ -54,6 +54,10 @@ class FakeRuntime:
             self.taken[key] = raw
         return done(results)
 
+    def decide(self, key: str, function: Any) -> Future[Any]:
+        """There is no store behind it: nothing has this id."""
+        return done(None)
+
     def dead_letter(
         self, raw: bytes, reason: str, message: str, origin: Any = None, agent_id: str | None = None
     ) -> Future[int]:
