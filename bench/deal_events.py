@@ -1,11 +1,13 @@
 """How many deal events a core judges per second: decode, de-duplicate, features, score, reasons, outputs.
 
-    python -m bench.deal_events [--deals 20000] [--days 2] [--rate 5] [--events 200000]
+    python -m bench.deal_events [--deals 20000] [--days 2] [--rate 5] [--events 200000] [--model model.json]
 
 The log is invented with a fixed seed: ``--deals`` open deals, each with about ``--rate`` activities a working day in
 bursts, now and then a change; ticks where the stages ask for one, as ``tripline replay`` lays them out. CPU time of
-one process is reported. Few deals over many days (``--deals 500 --days 60 --rate 0.5``) is a sparse stream, where
-time alone moves most scores and a tick stands between any two records.
+one process is reported, and what a full re-score of a deal takes (every feature, and the probabilities where they are
+not remembered; the best of some rounds). ``--model`` scores by a model of ``tripline deals train``. Few deals over many
+days (``--deals 500 --days 60 --rate 0.5``) is a sparse stream, where time alone moves most scores and a tick stands
+between any two records.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -30,6 +33,9 @@ from events.types import (
     Participant,
 )
 from governance.settings import Deals
+from scoring.training.card import ModelFile
+from storage.models import Use
+from streams.deal_promotion import record_of
 from streams.deals import DealsStage
 from streams.portfolio import PortfolioStage
 from streams.records import Output, Partition
@@ -104,7 +110,7 @@ def lines(deals: int, days: float, rate: float, events: int, seed: int = 7) -> l
 class Driver:
     """Lays ticks where they matter, feeds the portfolio, counts outputs."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Path | None) -> None:
         settings = Deals()
         self.deals = DealsStage(Partition("bench", "crm.events", "crm.events"), settings)
         self.portfolio = PortfolioStage(Partition("bench", "portfolio", "portfolio"), settings)
@@ -112,6 +118,11 @@ class Driver:
         self.counts: Counter[str] = Counter()
         self.ticks = 0
         self.published: list[Output] = []
+        if model is not None:
+            file = msgspec.json.decode(model.read_bytes(), type=ModelFile)
+            use = Use(version=1, hash=file.hash, at_ms=START_MS, by="bench", reason="bench")
+            self.give([(0, START_MS, record_of(use, file, "bench"))])
+            self.offset = 1
 
     def give(self, entries: list) -> None:
         outputs = self.deals.process(entries)
@@ -153,21 +164,39 @@ class Driver:
         return count
 
 
+def rescore_secs(stage: DealsStage) -> float:
+    """Seconds of CPU for one full judging of an open deal, an hour later each time, so that bins and sums change."""
+    states = [keyed.body.state for keyed in stage.keys.values() if keyed.body.state.is_open][:5_000]
+    rounds = max(1, 50_000 // max(len(states), 1))
+    best = 1.0
+    for hour in range(1, rounds + 1):
+        for state in states:
+            state.has_new_facts = True
+        at_ms = stage.stream_ms + hour * 3_600_000
+        begin = time.process_time()
+        for state in states:
+            stage.card.judge(state, at_ms)
+        best = min(best, (time.process_time() - begin) / max(len(states), 1))
+    return best
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--deals", type=int, default=20_000)
     parser.add_argument("--days", type=float, default=2.0)
     parser.add_argument("--rate", type=float, default=5.0, help="activities a day and deal")
     parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--model", type=Path, help="a model of tripline deals train")
     args = parser.parse_args()
     items = lines(args.deals, args.days, args.rate, args.events)
     gc.collect()
     gc.freeze()
     gc.disable()
-    driver = Driver()
+    driver = Driver(args.model)
     begin = time.process_time()
     count = driver.run(iter(items))
     judged = time.process_time() - begin
+    rescored = rescore_secs(driver.deals)
     begin = time.process_time()
     for _, line in items:
         decode_input(line)
@@ -178,6 +207,7 @@ def main() -> None:
     encoded = time.process_time() - begin
     print(f"{count} events, {dict(driver.counts)}, {driver.ticks} ticks")
     print(f"{count / judged:,.0f} events/s of CPU, decode to outputs: {judged / count * 1e6:.2f} µs an event")
+    print(f"a full re-score: {rescored * 1e6:.2f} µs")
     print(
         f"of which decoding {decoded / count * 1e6:.2f} µs; encoding what is published: +{encoded / count * 1e6:.2f} µs"
     )
