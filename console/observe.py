@@ -62,5 +62,8 @@ class Observer:
         try:
             metrics.deals.set_all(deals_by_band(self._reader))
             metrics.oldest_unsent.set(oldest_unsent_ms(self._reader) / 1000)
+            approvals = self._reader.approval_counts(self._runtime.now_ms())
+            metrics.approvals_waiting.set(approvals.waiting)
+            metrics.oldest_approval.set(approvals.oldest_ms / 1000)
         except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))

@@ -73,6 +73,7 @@ class Metrics(Registry):
             "alert": self.alerts,
             "dead_letter": self.dead_letters,
             "fault": self.detector_faults,
+            "approval": self.approvals,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -147,6 +148,20 @@ class Metrics(Registry):
         self.gate_errors = CounterBy(
             self._counter("gate_errors", "Checks that could not be decided and were denied, by kind.", "kind"),
             ("timeout", "busy", "error"),
+        )
+        self.approvals = CounterBy(
+            self._counter(
+                "approvals",
+                "Approvals, by what became of them: asked for; approved, edited or refused by a person; expired "
+                "without an answer; used by the agent, or left unused.",
+                "outcome",
+            ),
+            ("asked", "approved", "edited", "refused", "expired", "used", "unused"),
+        )
+        self.approvals_waiting = self._gauge("approvals_waiting", "Approvals that wait for a person.")
+        self.oldest_approval = self._gauge(
+            "oldest_approval_timestamp_seconds",
+            "When the oldest approval that waits for a person was asked for; 0 = none waits.",
         )
 
     def _count_outputs(self, labels: Labels) -> None:

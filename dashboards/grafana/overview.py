@@ -205,6 +205,23 @@ GATE = Row(
             nothing="none",
         ),
         Chart(
+            title="Waiting for a person",
+            text="Approvals that wait. Unanswered they mean no, after gate.approval_minutes (30).",
+            queries=[Query(f"max by (job) (tripline_approvals_waiting{{{JOB}}})", "{{job}}")],
+            unit="short",
+            draw="steps",
+        ),
+        Chart(
+            title="Approvals",
+            text="What became of approvals: asked for, answered by a person, expired without an answer, used by the "
+            "agent or left unused. Many that expire mean that nobody has time to answer, or that agents ask too much.",
+            queries=[Query(new("tripline_approvals_total", "outcome"), "{{outcome}}")],
+            unit="short",
+            draw="bars",
+            nothing="none",
+            colours={"approved": "green", "edited": "green", "used": "blue", "refused": "red", "expired": "orange"},
+        ),
+        Chart(
             title="Gate latency",
             text="From a check's receipt to its answer, which is durable by then. Agents wait for it. Should stay "
             "below 50 ms (p99); after 2 s a check is denied.",

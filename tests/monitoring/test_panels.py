@@ -185,6 +185,9 @@ def count_console(metrics: Metrics) -> None:
     metrics.ingest_seconds.observe(0.02)
     metrics.gate_seconds.observe(0.3)
     metrics.gate_decisions.add("deny", "not_available")
+    metrics.approvals.add("expired")
+    metrics.approvals_waiting.set(2)
+    metrics.oldest_approval.set(time.time() - 1_000)
     for channel in ("log", "slack"):
         metrics.notified(channel, True, 0.3)
 

@@ -120,7 +120,12 @@ def test_what_waits_is_listed_and_lets_pass_once_when_a_person_approves(
     (waiting,) = client.get("/v1/approvals").json()["approvals"]
     assert (waiting["id"], waiting["state"]) == (held["approval_id"], "pending")
     assert waiting["content"]["recipient_ids"] == CHECK["recipient_ids"]
+    assert "\ntripline_approvals_waiting 1.0\n" in client.get("/metrics").text
     answered = maya.post(held["approval_id"])
+    told = client.get("/metrics").text
+    assert "\ntripline_approvals_waiting 0.0\n" in told
+    assert "\ntripline_oldest_approval_timestamp_seconds 0.0\n" in told
+    assert '\ntripline_approvals_total{outcome="approved"} 1.0\n' in told
     assert (answered.status_code, answered.json()["state"]) == (200, "approved")
     clock.move(1)
     allowed = ask(client)
