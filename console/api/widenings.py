@@ -26,7 +26,7 @@ from streams.authority import Authority
 from streams.widening import Expect, new_id
 
 STATUS_OF = {Why.NOT_WAITING: 409, Why.SAME_PERSON: 403, Why.OWNER: 403, Why.TOO_MANY: 409}
-FINDINGS_PAGE = "/findings"
+FINDINGS_PAGE, MUTES_PAGE = "/findings", "/mutes"
 T = TypeVar("T")
 _Request = Request[Any, Any, Any]
 
@@ -164,7 +164,7 @@ async def confirm(request: _Request, widening_id: FromPath[str]) -> Response[Any
     person = operator(request)
     services = services_of(request)
     decided = await decide(services, widening_id, lambda at: widening.confirm(at, widening_id, person.name))
-    return _answer(request, services, decided, FINDINGS_PAGE)
+    return _answer(request, services, decided, MUTES_PAGE)
 
 
 @post(
@@ -180,7 +180,7 @@ async def end(request: _Request, widening_id: FromPath[str]) -> Response[Any]:
     body = await read_form(request, EndBody, _END)
     services = services_of(request)
     decided = await decide(services, widening_id, lambda at: widening.end(at, widening_id, person.name, body.reason))
-    return _answer(request, services, decided, FINDINGS_PAGE)
+    return _answer(request, services, decided, MUTES_PAGE)
 
 
 @post(
@@ -208,7 +208,7 @@ async def verdict(request: _Request, finding_id: FromPath[str]) -> Response[Any]
     wanted = Expect(finding_id=finding_id, by=person.name, reason=body.reason, until_ms=until_ms, factor=body.factor)
     id_ = new_id()
     decided = await decide(services, finding_id, lambda authority: widening.expect(authority, wanted, id_))
-    return _answer(request, services, decided, FINDINGS_PAGE, status=202)
+    return _answer(request, services, decided, MUTES_PAGE, status=202)
 
 
 def shown(one: Widening, now_ms: int, message: str = "") -> WideningShown:

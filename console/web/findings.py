@@ -26,6 +26,7 @@ class FindingLine(Struct, frozen=True):
     agent_id: str
     name: str
     status: str
+    id: str
 
 
 def finding_lines(rows: Sequence[FindingRow], frame: Frame) -> list[FindingLine]:
@@ -36,6 +37,7 @@ def finding_lines(rows: Sequence[FindingRow], frame: Frame) -> list[FindingLine]
             agent_id=row.finding.agent_id,
             name="All agents" if row.finding.agent_id == "*" else plain(row.finding.agent_id, 80),
             status=_STATUS.get(row.status, plain(row.status, 40)),
+            id=row.finding.finding_id,
         )
         for row in rows
     ]

@@ -19,6 +19,7 @@ from console.web.frame import frame_of
 from console.web.look import Frame, monday_of
 from console.web.overview import agent_line, deal_line, deals_view, overview_view, sorted_rows
 from console.web.render import page
+from console.web.verdicts import muted_rows
 from console.web.whatif import NOTHING, ask_engine
 from console.web.words import many
 from events.times import DAY_MS
@@ -110,7 +111,9 @@ async def agent_view_of(request: _Request, agent_id: str, frame: Frame) -> Agent
         return [*after.rows, *burst.rows, *before.rows], more
 
     rows, more = await read(deeds)
-    return agent_view(found, rows, more, frame)
+    view = agent_view(found, rows, more, frame)
+    allowed = await read(lambda: services.reader.widenings(agent_id, now_ms))
+    return structs.replace(view, about=[*view.about, *muted_rows(allowed, frame)]) if allowed else view
 
 
 @get("/agents/{agent_id:str}", include_in_schema=False)

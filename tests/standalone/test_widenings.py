@@ -206,6 +206,32 @@ def test_a_wrong_stop_is_counted_against_its_detectors_budget(house: House) -> N
     assert (line["stops"], line["wrong"], line["expected"], line["is_over"]) == (1, 1, 0, True)
 
 
+def test_pages_show_it_and_their_forms_do_the_same(house: House) -> None:
+    def shown(path: str, person: tuple[str, str] = MAYA) -> str:
+        return house.client.get(path, headers={"accept": "text/html"}, auth=person).text
+
+    def sent(path: str, person: tuple[str, str], **fields: str) -> str:
+        answer = house.client.post(path, data=fields, auth=person, follow_redirects=False)
+        assert answer.status_code == 303, answer.text
+        return str(answer.headers["location"])
+
+    house.fail(5)
+    (said,) = house.findings()
+    path = f"/findings/{said.finding_id}"
+    assert path in shown("/findings")
+    assert sent(f"{path}/verdict", MAYA, verdict="wrong", reason="a mistake") == "/findings"
+    assert "People said: wrong" in shown(path)
+    assert sent(f"{path}/verdict", MAYA, verdict="expected", reason="known", days="7") == "/mutes"
+    (asked,) = house.get("/v1/mutes")["mutes"]
+    confirm = f"/mutes/{asked['id']}/confirm"
+    assert confirm not in shown("/mutes")
+    assert confirm in shown("/mutes", JO)
+    assert sent(confirm, JO, csrf_token="x") == "/mutes"
+    assert "Expected until" in shown("/agents/bot")
+    assert sent(f"/mutes/{asked['id']}/end", MAYA, reason="enough") == "/mutes"
+    assert "Expected until" not in shown("/agents/bot")
+
+
 def test_what_was_live_is_replayed_and_a_restart_in_the_middle_changes_nothing(house: House, tmp_path: Path) -> None:
     agreed(house)
     house.fail(3)
