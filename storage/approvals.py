@@ -32,6 +32,7 @@ _WATCHED = "SELECT tenant, record_id FROM approval_record"
 _ABOUT = (
     "SELECT body FROM approval WHERE id IN (SELECT approval_id FROM approval_record WHERE tenant = ? AND record_id = ?)"
 )
+_OLD = f"SELECT id FROM approval WHERE id < ? AND NOT {_OPEN} ORDER BY id LIMIT ?"  # noqa: S608
 _FORGET = "DELETE FROM approval_record WHERE tenant = ? AND approval_id = ? AND record_id = ?"
 _HISTORY = (
     "INSERT INTO approval_history (approval_id, seq, at_ms, state_before, state, by_kind, by_id, why, reason, hash) "
@@ -118,6 +119,13 @@ def records_of(of: Approval) -> list[tuple[str, str]]:
         *of.asked.record_ids, *of.asked.changes, *of.request.record_ids, *of.request.changes,
     )  # fmt: skip
     return [(tenant, each) for each in dict.fromkeys(map(canonical_id, named))]
+
+
+def drop_before(link: Link, prefix: str, most: int = 200) -> None:
+    """Drop some of the oldest approvals that are over, with their history; ``prefix``: their ids begin below it."""
+    found = link.execute(_OLD, (prefix, most)).fetchall()
+    link.executemany("DELETE FROM approval_history WHERE approval_id = ?", found)
+    link.executemany("DELETE FROM approval WHERE id = ?", found)
 
 
 def _watch(link: Link, now: Approval) -> None:

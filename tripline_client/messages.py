@@ -20,7 +20,10 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's answer: ``decision`` is allow, hold or deny; ``reason`` says why, ``rule`` which rule decided."""
+    """The gate's answer: ``decision`` is allow, hold or deny; ``reason`` says why, ``rule`` which rule decided.
+
+    ``approval_id``: the approval that a held operation waits for; asking the same again uses it once a person gave it.
+    """
 
     decision: str
     decision_id: str
@@ -30,6 +33,7 @@ class Decision:
     stanza: str = ""
     policy: str = ""
     policy_rule: str = ""
+    approval_id: str = ""
 
     @property
     def is_allowed(self) -> bool:
@@ -107,6 +111,7 @@ def decision_of(status: int, body: bytes) -> Decision:
         stanza=str(said.get("stanza") or ""),
         policy=str(said.get("policy") or ""),
         policy_rule=str(said.get("policy_rule") or ""),
+        approval_id=str(said.get("approval_id") or ""),
     )
 
 

@@ -22,7 +22,9 @@ import tripline_client
 from console.app import PEOPLE_FILE, create_app, wall_ms
 from console.auth import AuthStore
 from console.server import Server, listen
+from governance.approvals import Answer, Approver
 from governance.settings import parse_settings
+from storage import approvals
 from storage.people import open_people
 from storage.read import Reader
 from streams.standalone.runtime import Runtime
@@ -98,6 +100,21 @@ def test_what_is_not_allowed_is_not_done_and_says_what_would_allow_it(gate: Trip
     with pytest.raises(Held), gate.act("email.send", recipient_ids=["new@example.com"]):
         pytest.fail("it was done")
     assert gate.check("contract.create", record_ids=["c"]).decision == "deny"
+
+
+def test_what_a_person_approved_is_done_once_when_it_is_asked_again(served: Any, gate: Tripline):
+    mail = {"object": "Email", "recipient_ids": ["first@example.com"]}
+    with pytest.raises(Held) as held, gate.act("email.send", **mail):
+        raise AssertionError("it was held")
+    id_ = held.value.decision.approval_id
+    kept = served[1].call(lambda round_: approvals.find(round_.link, id_)).result(10)
+    maya = Approver(name="maya", roles=frozenset({"operator"}))
+    said = Answer(approval_id=id_, says="approve", who=maya, reason="ok", hash=kept.hash, opened_ms=0)
+    served[1].answer_approval(said).result(10)
+    with gate.act("email.send", approval_id=id_, **mail):
+        pass
+    with pytest.raises(Denied, match="used already"), gate.act("email.send", approval_id=id_, **mail):
+        raise AssertionError("it was used before")
 
 
 def test_a_decorated_function_is_asked_for_by_its_arguments(served: Any, gate: Tripline):

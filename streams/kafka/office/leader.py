@@ -114,7 +114,9 @@ class Leader(Background):
         return round_
 
     def _drop_old(self, link: PgLink) -> None:
-        gate_store.drop_before(link, shared.now_ms(link) - self._settings.engine.retention_days * DAY_MS)
+        before_ms = shared.now_ms(link) - self._settings.engine.retention_days * DAY_MS
+        gate_store.drop_before(link, before_ms)
+        approvals.drop_before(link, gate_store.decision_prefix(before_ms))
 
 
 class PgBox:

@@ -82,6 +82,19 @@ def test_each_step_is_in_the_history_also_one_that_changed_nothing(link: Link, o
     ]
 
 
+def test_the_oldest_that_are_over_are_dropped_with_their_history(link: Link, open_one: Any) -> None:
+    for number in (1, 2, 3):
+        made = open_one(number)
+        if number < 3:
+            lapsed = decide(made, Lapse(), NOW + 30 * MINUTE, settings=SETTINGS)
+            approvals.keep(link, lapsed, made.state, ("system", ""), NOW)
+    approvals.drop_before(link, "d-2")
+    approvals.drop_before(link, "d-9", most=1)
+    assert [approvals.find(link, f"d-{number}") is None for number in (1, 2, 3)] == [True, True, False]
+    left = {row[0] for row in link.execute("SELECT approval_id FROM approval_history").fetchall()}
+    assert left == {"d-3"}
+
+
 def test_approvals_given_are_counted_by_person_and_time(link: Link, open_one: Any) -> None:
     for number in range(3):
         made = open_one(number)
