@@ -20,9 +20,7 @@ from console.cli.deals_train import read_history
 from events.times import DAY_MS
 from events.types import Event
 from governance.settings import Settings, parse_settings
-from scoring.model import hash_of
 from scoring.stages import Process
-from scoring.training.card import Card, HeldOut, ModelFile
 from scoring.training.grid import grid
 from scoring.training.learn import learn
 from storage.people import open_people
@@ -31,7 +29,7 @@ from storage.store import Store
 from streams.replay import replay
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
-from tests.unit.scoring.models import invented
+from tests.unit.scoring.models import model_file
 from tests.unit.scoring.sales import sales
 
 PASSWORD = "correct horse battery"
@@ -39,20 +37,6 @@ BASE = "https://127.0.0.1:8787"
 AUTH = ("maya", PASSWORD)
 ENTRIES = sales(36, days=40)
 MIDDLE = len(ENTRIES) // 2
-
-
-def model_file(seed: int, verdict: Any) -> ModelFile:
-    tables = invented(seed)
-    held = HeldOut(
-        since="2026-03-02T08:00:00Z", learned_from=90, closed_deals=30, verdict=verdict, why="as it is", targets=[],
-        groups=[],
-    )  # fmt: skip
-    card = Card(
-        hash=hash_of(tables), kind=tables.kind, kinds={}, made_from="2026-01-01T00:00:00Z",
-        made_until="2026-03-01T00:00:00Z", deals=100, won_deals=50, lost_deals=40, open_deals=10, rows=500,
-        currencies=["EUR"], features=[], entries=1, held_out=held, limits=[], reference={},
-    )  # fmt: skip
-    return ModelFile(format=1, hash=card.hash, tables=tables, card=card)
 
 
 def settings_of(folder: Path) -> Settings:

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from events.codec import decode, encode
-from events.types import ModelTables
+from events.types import ActivityEvent, ChangeEvent, ModelEvent, ModelTables
 from governance.settings import Deals
 from scoring.model import HAND, BadModel, check, hash_of, learned, model_of
 from scoring.outcomes import Closed, Outcomes
@@ -25,8 +25,11 @@ from scoring.training.grid import grid
 from scoring.whatif import what_if
 from streams.deal_models import load_common
 from streams.deals import MODEL_FAULT, DealsStage
+from streams.kafka.partition import partition_of, record_key
+from streams.kafka.worker.lane import Lane
 from streams.records import Entry, Output, Snapshot
 from streams.ticks import tick_event
+from tests.kafka.records import FakeRecord
 from tests.unit.scoring.deals_log import CRM, DAY, PETRA, START_MS, Life, activity, change, event, human, risks
 from tests.unit.scoring.models import invented, record
 
@@ -293,3 +296,29 @@ def test_snapshots_are_made_of_the_same_bytes_for_the_same_log() -> None:
         return sorted(made.snapshot(), key=lambda each: each.key)
 
     assert blobs(one) == blobs(other)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_lane_of_kafka_takes_the_model_in_each_partition_and_says_what_the_stage_says(index: int) -> None:
+    """Records of one partition of two; a save is under way when the model comes, and is ended before it."""
+    partition = replace(CRM, engine_id="main", index=index)
+    mine = [
+        (at_ms, one) for _, at_ms, one in log(7)
+        if (type(one) is not ChangeEvent and type(one) is not ActivityEvent)
+        or partition_of(record_key("crm.events", one), 2) == index
+    ]  # fmt: skip
+    alone, lane = DealsStage(partition, Deals()), Lane(DealsStage(partition, Deals()), partition, 2)
+    wanted = [
+        encode(one.event)
+        for one in alone.process([(offset, at_ms, one) for offset, (at_ms, one) in enumerate(mine)])  # type: ignore[misc]
+        if one.kind == "risk"
+    ]
+    records = [FakeRecord(offset, at_ms, encode(one)) for offset, (at_ms, one) in enumerate(mine)]  # type: ignore[arg-type]
+    where = next(offset for offset, (_, one) in enumerate(mine) if type(one) is ModelEvent)
+    sent = lane.take(records[: where - 3])
+    lane.begin_save()
+    lane.step_save(0)
+    sent += lane.take(records[where - 3 : where + 5])
+    sent += lane.take(records[where + 5 :])
+    assert [one.value for one in sent if one.topic == "deal.risk"] == wanted
+    assert any(b'"boosted"' in value for value in wanted)
