@@ -251,12 +251,13 @@ def bound_hash(request: GateRequest) -> str:
 
 
 def can_be_approved(request: GateRequest, decision: GateDecision, operation: Operation) -> bool:
-    """Whether a held operation waits for an approval, and not for the agent's release.
+    """Whether a held operation waits for an approval, and not for the agent's release; see ``is_exact``."""
+    is_waiting = decision.decision == "hold" and decision.rule in (Rule.FIRST_CONTACT, Rule.POLICY)
+    return is_waiting and is_exact(request, operation)
 
-    What lists not all that it touches has no exact content, so there is nothing that a person could approve.
-    """
-    if decision.decision != "hold" or decision.rule not in (Rule.FIRST_CONTACT, Rule.POLICY):
-        return False
+
+def is_exact(request: GateRequest, operation: Operation) -> bool:
+    """Whether it lists all that it touches; else it has no content that a person could approve."""
     if request.action in _CHANGES_FIELDS and not request.changes.keys() >= set(request.record_ids):
         return False
     return operation.records <= max(1, len(operation.record_ids)) and operation.recipients == len(

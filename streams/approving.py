@@ -33,8 +33,9 @@ from governance.approvals import (
     asked_for,
     bound_hash,
     can_be_approved,
+    is_exact,
 )
-from governance.gate import GateDecision, GateRequest, GateView, Rule, check
+from governance.gate import GateDecision, GateRequest, GateView, Rule, check, operation_of
 from governance.operation import Operation, canonical_id
 from governance.policy import Policy
 from governance.settings import Settings
@@ -85,10 +86,8 @@ def answer(authority: Authority, view: GateView, given: Answer, policy: Policy |
     settings, now_ms = authority.settings, authority.now_ms
     owners = owners_of(settings, policy, found.agent_id)
     verdict = pure.decide(found, given, now_ms, settings=settings, owners=owners)
-    if verdict.approval.hash != found.hash:
-        judged = check(verdict.approval.request, view, settings, now_ms, None, policy, is_approved=True)
-        if judged.decision != "allow":
-            verdict = Verdict(found, Why.EDIT_REFUSED, judged.reason)
+    if verdict.approval.hash != found.hash and (problem := _problem(authority, view, verdict.approval.request, policy)):
+        verdict = Verdict(found, Why.EDIT_REFUSED, problem)
     store.keep(authority.link, verdict, found.state, ("human", given.who.name), now_ms, given.reason.strip())
     if verdict.is_changed:
         authority.changed.add(("approval", found.key))
@@ -142,6 +141,15 @@ def owners_of(settings: Settings, policy: Policy | None, agent_id: str) -> tuple
     return tuple(each for each in named if each)
 
 
+def _problem(authority: Authority, view: GateView, edited: GateRequest, policy: Policy | None) -> str:
+    """Why an edited content can't be approved; "" when it can."""
+    operation = operation_of(edited)
+    if not is_exact(edited, operation):
+        return "it does not list all that it touches"
+    judged = check(edited, view, authority.settings, authority.now_ms, operation, policy, is_approved=True)
+    return "" if judged.decision == "allow" else judged.reason
+
+
 # --- at the gate -------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +198,8 @@ def _use(
             approved_by=found.by,
         )
     if verdict.why is Why.WAITS:
-        return replace(decision, decision="hold", approval_id=found.id, reason=f"on hold: {found.held}")
+        rule = decision.rule if decision.decision == "hold" else Rule.APPROVAL
+        return replace(decision, decision="hold", rule=rule, approval_id=found.id, reason=f"on hold: {found.held}")
     more = verdict.more
     if verdict.why is Why.OTHER_CONTENT:
         if bound_hash(replace(request, record_versions=found.request.record_versions)) == found.hash:

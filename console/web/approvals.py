@@ -315,6 +315,8 @@ def _step(of: ApprovalStep, frame: Frame) -> Step:
 def _bar(of: Approval, frame: Frame, person: Person | None) -> str:
     if person is None:
         return ""
+    if of.changed:
+        return "A record that it concerns was changed since. The agent must look and ask again."
     declared = frame.settings.agents.get(of.agent_id)
     why = barred(frame.settings, of, who(person), (declared.owner,) if declared and declared.owner else ())
     if why is None and of.by_first == person.name:

@@ -171,6 +171,8 @@ def test_an_edit_goes_through_the_gate_and_only_the_edited_content_passes(govern
     outside = say(runtime, id_, edit=Edit(changes={"r1": {"Fax": ("1", "2")}}))
     assert (outside.why, outside.is_changed) == (Why.EDIT_REFUSED, False)
     assert "Lead.fax" in outside.more
+    unlisted = say(runtime, id_, edit=Edit(changes={}))
+    assert (unlisted.why, unlisted.more) == (Why.EDIT_REFUSED, "it does not list all that it touches")
     assert say(runtime, id_, edit=Edit(changes={"r1": {"Phone": ("1", "4")}})).why is Why.EDITED
     asked_again = ask(runtime)
     assert (asked_again.decision, asked_again.rule) == ("deny", "approval")
@@ -179,6 +181,27 @@ def test_an_edit_goes_through_the_gate_and_only_the_edited_content_passes(govern
     assert content.changes == {"r1": {"Phone": ("1", "4")}}
     assert bound_hash(content) == found(runtime, id_).hash
     assert ask(runtime, content, approval_id=id_).decision == "allow"
+
+
+def test_an_approval_that_still_waits_holds_also_what_is_autonomous_by_now(
+    governed: Callable[[], Runtime], policy: Path
+) -> None:
+    runtime = governed()
+    id_ = ask(runtime).approval_id
+    policy.write_text(policy.read_text().replace('one = "approval"', 'one = "autonomous"'))
+    runtime.policies.look()
+    waiting = ask(runtime, approval_id=id_)
+    assert (waiting.decision, waiting.rule) == ("hold", "approval")
+    assert ask(runtime).decision == "allow"
+
+
+def test_a_write_that_the_gate_lets_pass_ends_approvals_about_its_record(governed: Callable[[], Runtime]) -> None:
+    runtime = governed()
+    first, second = ask(runtime), ask(runtime, changes={"r1": {"Phone": ("1", "9")}})
+    say(runtime, first.approval_id)
+    assert ask(runtime).decision == "allow"
+    assert found(runtime, second.approval_id).changed == "bot was let write to it"
+    assert say(runtime, second.approval_id).why is Why.CHANGED
 
 
 def test_it_survives_a_restart_and_its_steps_are_kept(governed: Callable[[], Runtime]) -> None:
