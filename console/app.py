@@ -104,7 +104,7 @@ def make_services(runtime: Runtime, settings: Settings, reader: Reader, auth: Au
         hub=hub,
         two=TwoPeople(wall_ms),
         metrics=metrics,
-        observer=Observer(metrics, runtime, reader, hub),
+        observer=Observer(metrics, runtime, reader, hub, settings),
         limits=Limits(max_event_bytes=settings.server.max_event_bytes, max_body_bytes=settings.server.max_body_bytes),
         cookie=f"tripline_{settings.server.port}",
         is_open=is_open,

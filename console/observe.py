@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 import structlog
 
+from console.ledger import enforcing, ledger_of
 from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
+from governance.settings_types import Settings
 from storage.read import Reader
 from storage.read.counts import deals_by_band, oldest_unsent_ms
 from streams.standalone.types import Changes
@@ -34,11 +36,13 @@ def listener(metrics: Metrics, hub: Hub) -> Callable[[Changes], None]:
 class Observer:
     """Brings the gauges up to date at each scrape."""
 
-    def __init__(self, metrics: Metrics, runtime: Runtime, reader: Reader, hub: Hub) -> None:
+    def __init__(self, metrics: Metrics, runtime: Runtime, reader: Reader, hub: Hub, settings: Settings) -> None:
         self._metrics = metrics
         self._runtime = runtime
         self._reader = reader
         self._hub = hub
+        self._settings = settings
+        self._enforcing: list[str] | None = None
         self._restarts = 0
         self._lock = threading.Lock()
 
@@ -65,5 +69,17 @@ class Observer:
             approvals = self._reader.approval_counts(self._runtime.now_ms())
             metrics.approvals_waiting.set(approvals.waiting)
             metrics.oldest_approval.set(approvals.oldest_ms / 1000)
+            self._look_at_budget(self._runtime.now_ms())
         except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))
+
+    def _look_at_budget(self, now_ms: int) -> None:
+        metrics = self._metrics
+        if self._enforcing is None:
+            self._enforcing = enforcing(self._settings)
+        ledger = ledger_of(self._settings, self._reader, now_ms, self._enforcing)
+        metrics.wrong_stops.set_all({line.detector: line.wrong for line in ledger.detectors})
+        metrics.allowed_stops.set_all({line.detector: line.allowed for line in ledger.detectors})
+        metrics.false_stop_bound.set(ledger.total.upper or 0.0)
+        held = [one.kind for one in self._reader.widenings(None, now_ms) if one.state_at(now_ms) == "agreed"]
+        metrics.widenings.set_all({kind: held.count(kind) for kind in set(held)})

@@ -129,6 +129,28 @@ class Metrics(Registry):
             labels.actors,
         )
         self.stop_all = self._gauge("stop_all", "1 while everything is stopped, else 0.")
+        self.wrong_stops = CounterBy(
+            self._gauge(
+                "stops_called_wrong", "Stops that people called wrong, within the budget's window, by detector.",
+                "detector",
+            ),
+            labels.detectors,
+        )  # fmt: skip
+        self.allowed_stops = CounterBy(
+            self._gauge(
+                "false_stops_allowed", "False stops that the budget allows for the agent-months of its window.",
+                "detector",
+            ),
+            labels.detectors,
+        )  # fmt: skip
+        self.false_stop_bound = self._gauge(
+            "false_stops_upper_bound",
+            "With 95 % confidence no more stops an agent-month were false than this; 0 = nothing was seen.",
+        )
+        self.widenings = CounterBy(
+            self._gauge("widenings", "Mutes and expectations that two people agreed to and that hold now.", "kind"),
+            ("mute", "expected"),
+        )
         wrong = Histogram(
             "tripline_wrong_records_before_stop",
             "Distinct records that an agent wrote in the burst for which a detector stopped it.",

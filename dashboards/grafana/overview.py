@@ -153,6 +153,30 @@ AGENTS = Row(
             limits={20: WARNING, 100: BAD},
         ),
         Chart(
+            title="False stops against the budget",
+            text="Stops that people called wrong, by detector, beside what the budget allows all of them for the "
+            "agent-months of its window. A stop that nobody judged counts as right.",
+            queries=[
+                Query(
+                    f'max by (detector) (tripline_stops_called_wrong{{{JOB}, detector!="other"}}) > 0', "{{detector}}"
+                ),
+                Query(
+                    f"max by (job) (sum by (job, instance) (tripline_false_stops_allowed{{{JOB}}}))",
+                    "allowed ({{job}})",
+                ),
+            ],
+            unit="short",
+            draw="steps",
+        ),
+        Chart(
+            title="Muted and expected",
+            text="Mutes and expectations that hold now. Each took two people and ends by itself; which ones is in the "
+            "console.",
+            queries=[Query(f'max by (kind) (tripline_widenings{{{JOB}, kind!="other"}})', "{{kind}}")],
+            unit="short",
+            draw="steps",
+        ),
+        Chart(
             title="Deals at risk",
             text="Open deals by band of risk.",
             queries=[Query(f'max by (band) (tripline_deals_at_risk{{{JOB}, band!="other"}})', "{{band}}")],

@@ -8,8 +8,11 @@ import sys
 from typing import Any
 
 from events.codec import decode, encode
-from events.times import DAY_MS, HOUR_MS
-from events.types import DeadLetterEvent
+from events.times import DAY_MS, HOUR_MS, format_ms
+from events.types import DeadLetterEvent, MuteEvent
+from governance.widening import Widening
+from streams import widening
+from streams.kafka.partition import partition_of
 from tests.kafka.deciding import Offices, a_finding, by_person, counted, now_ms
 from tests.kafka.working import until
 
@@ -173,3 +176,26 @@ def test_people_and_findings_at_once_at_two_consoles_give_one_row_of_epochs(offi
     assert (published[-1].epoch, published[-1].state) == (row.epoch, row.state)
     history = offices.store().execute("SELECT epoch FROM control_history WHERE changed ORDER BY seq").fetchall()
     assert [epoch for (epoch,) in history] == epochs
+
+
+def test_a_mute_that_two_people_agreed_to_lies_in_its_agents_input(offices: Offices):
+    """Asked for at one console, confirmed at another."""
+    first, second = offices.open(), offices.open()
+    until_ms = now_ms() + HOUR_MS
+    wanted = Widening(
+        id="w-1", kind="mute", key="default/bot", agent_id="bot", detector="action_rate", until_ms=until_ms,
+        reason="an import", by="maya", asked_ms=0,
+    )  # fmt: skip
+    asked = first.decide("default/bot", lambda at: widening.ask(at, wanted)).result(10)
+    again = second.decide("w-1", lambda at: widening.confirm(at, "w-1", "Maya")).result(10)
+    agreed = second.decide("w-1", lambda at: widening.confirm(at, "w-1", "jo")).result(10)
+    assert [one.why for one in (asked, again, agreed)] == ["asked", "same_person", "agreed"]
+
+    def mutes() -> list[Any]:
+        return [one for one in offices.cluster.read("agent.actions") if isinstance(decode(one.value), MuteEvent)]
+
+    counted(1, lambda: len(mutes()), "it lies in the agent's input")
+    (record,) = mutes()
+    assert record.partition == partition_of("default/bot", offices.settings.kafka.partitions)
+    said = decode(record.value).data
+    assert (said.detector, said.until, said.by, said.second) == ("action_rate", format_ms(until_ms), "maya", "jo")

@@ -187,6 +187,8 @@ def count_console(metrics: Metrics) -> None:
     metrics.gate_decisions.add("deny", "not_available")
     metrics.approvals.add("expired")
     metrics.approvals_waiting.set(2)
+    metrics.wrong_stops.set("repeated_errors", value=1)
+    metrics.widenings.set("mute", value=1)
     metrics.oldest_approval.set(time.time() - 1_000)
     for channel in ("log", "slack"):
         metrics.notified(channel, True, 0.3)
