@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 from xxhash import xxh3_64_intdigest
 
-from detectors.base import Action, Evidence, Shared, Wanted
+from detectors.base import Action, Evidence, Mode, Shared, Wanted
 from detectors.rate_words import ordinal
 
 DAY_MS = 86_400_000
@@ -143,7 +143,7 @@ class UnexpectedChange:
     state_version: ClassVar[int] = 1
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
-    is_on_by_default: ClassVar[bool] = False
+    default_mode: ClassVar[Mode] = "warn"
     asks_at_most: ClassVar[Wanted] = "hold"
     max_state_bytes: ClassVar[int] = 24_576
     Config: ClassVar[type[Struct]] = Config

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 from xxhash import xxh3_64_intdigest
 
-from detectors.base import Action, Evidence, Shared, Wanted
+from detectors.base import Action, Evidence, Mode, Shared, Wanted
 from events.value_codes import ASPECTS, changes_of, codes_of
 
 DAY_MS = 86_400_000
@@ -70,6 +70,12 @@ class FieldState:
         self.is_held = False
         self.where: list[list[str]] = []
 
+    def calm_down(self, aspect: int) -> None:
+        """The evidence of one aspect is used up: its strange changes no longer count."""
+        if self.strange[aspect]:
+            self.strange[aspect] = self.next_told[aspect] = 0
+            self.is_held = self.is_held and any(self.evidence)
+
 
 class ValueState:
     """One agent: its fields by digest, the one that was new last at the end."""
@@ -113,7 +119,7 @@ class ValueShift:
     state_version: ClassVar[int] = 1
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
-    is_on_by_default: ClassVar[bool] = False
+    default_mode: ClassVar[Mode] = "warn"
     asks_at_most: ClassVar[Wanted] = "hold"
     max_state_bytes: ClassVar[int] = 24_576
     Config: ClassVar[type[Struct]] = Config
@@ -173,9 +179,8 @@ class ValueShift:
             most = max(most, evidence[place])
         if is_strange:
             field.strange[aspect] += 1
-        elif most == 0.0 and field.strange[aspect]:
-            field.strange[aspect] = field.next_told[aspect] = 0
-            field.is_held = field.is_held and any(evidence)
+        elif most == 0.0:
+            field.calm_down(aspect)
 
     def _judge(self, action: Action, state: ValueState, field: FieldState, aspect: int, name: str) -> Evidence | None:
         config, strange = self.config, field.strange[aspect]

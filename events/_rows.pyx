@@ -86,9 +86,10 @@ for _index in range(FIELDS + 1):
 
 cdef struct Read:
     Span id, source, time, agent_id, action
-    Span object_, decision_id
+    Span object_, decision_id, owner_id
+    Span changes                    # their canonical form; of size 0 where there are none
     Span ids[MAX_IDS]
-    int object_is, decision_is      # 0 not given, 1 null, 2 a text
+    int object_is, decision_is, owner_is      # 0 not given, 1 null, 2 a text
     int ids_count                   # -1 not given
     int64_t records                 # -1 not given
     bint is_external
@@ -185,6 +186,8 @@ cdef int field(Line* line, int at, Read* read, uint8_t* spare) except -1:
             read.object_is, read.object_ = given, span
         elif at == DECISION_ID:
             read.decision_is, read.decision_id = given, span
+        elif at == OWNER_ID:
+            read.owner_is, read.owner_id = given, span
         return 1
     if kind == TEXTS:
         if at == RECORD_IDS:
@@ -232,7 +235,8 @@ cdef int action_data(Line* line, Read* read, uint8_t* scratch, uint8_t* canonica
     cdef Line out
     line.out = scratch
     read.ids_count, read.records, read.is_external = -1, -1, False
-    read.object_is = read.decision_is = 0
+    read.object_is = read.decision_is = read.owner_is = 0
+    read.changes.size = 0
     if not take(line, c'{'):
         return 0
     while True:
@@ -246,6 +250,8 @@ cdef int action_data(Line* line, Read* read, uint8_t* scratch, uint8_t* canonica
         if not field(line, at, read, spare):
             return 0
         sizes[at] = line.out - begins[at]
+        if at == CHANGES_FIELD:
+            read.changes.at, read.changes.size = begins[at], sizes[at]
         count += 1
         if take(line, c'}'):
             break
@@ -338,7 +344,7 @@ cdef inline int digits(const uint8_t* at, int count) noexcept nogil:
 cdef int usual_time(Span span, int64_t* at_ms) noexcept nogil:
     """YYYY-MM-DDTHH:MM:SS[.f[f[f]]]Z as milliseconds; 0 for every other form."""
     cdef const uint8_t* t = span.at
-    cdef int64_t year, month, day, hour, minute, second, fraction = 0, shifted, era, of_era, of_year
+    cdef int64_t year, month, day, hour, minute, second, fraction = 0
     cdef int digits_after = <int>span.size - 21
     if span.size == 20:
         digits_after = 0
@@ -359,14 +365,20 @@ cdef int usual_time(Span span, int64_t* at_ms) noexcept nogil:
         return 0  # a 29th of February is read the careful way
     if not 0 <= hour <= 23 or not 0 <= minute <= 59 or not 0 <= second <= 59:
         return 0
-    # days since 1970 in the proleptic Gregorian calendar, years counted from March
-    shifted = year - (month <= 2)
-    era = shifted // 400
-    of_era = shifted - era * 400
-    of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
-    cdef int64_t days = era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
-    at_ms[0] = ((days * 24 + hour) * 60 + minute) * 60000 + second * 1000 + fraction
+    at_ms[0] = ((days_since_1970(year, month, day) * 24 + hour) * 60 + minute) * 60000 + second * 1000 + fraction
     return 1
+
+
+cdef int64_t days_since_1970(int64_t year, int64_t month, int64_t day) noexcept nogil:
+    """In the proleptic Gregorian calendar, years counted from March. From year 1 on."""
+    cdef int64_t shifted = year - (month <= 2)
+    cdef int64_t era = (shifted if shifted >= 0 else shifted - 399) // 400
+    cdef int64_t of_era = shifted - era * 400
+    cdef int64_t of_year = (153 * (month + (-3 if month > 2 else 9)) + 2) // 5 + day - 1
+    return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
+
+
+include "_values.pxi"
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -398,6 +410,17 @@ cdef class ActionRow:
         """The hashes of its first records' ids, each with its object."""
         return [self._digests[at] for at in range(min(self.ids, MAX_IDS) if self.ids > 0 else 0)]
 
+    @property
+    def codes(self):
+        """Of each change: the hash of its field with its object, form, value (or a day) and step."""
+        cdef int at
+        cdef Cell* cell
+        found = []
+        for at in range(max(self.cells, 0)):
+            cell = &self._cells[at]
+            found.append((cell.field, cell.form, cell.value, cell.step, bool(cell.is_date)))
+        return found
+
 
 cpdef ActionRow row_of(event):
     """The row of an event that was read already; None when a line of it would not be one."""
@@ -416,6 +439,14 @@ cpdef ActionRow row_of(event):
     row.object, row.decision_id, row.is_external = data.object, data.decision_id, data.external is True
     row.time_ms = parse_ms(event.time)
     row.records = -1 if data.records is UNSET else data.records
+    row.has_owner = isinstance(data.owner_id, str)
+    if row.has_owner:
+        row.owner = _xxh3(data.owner_id.encode("utf-8", "surrogatepass"))
+    cdef bytes said
+    row.cells = 0
+    if data.changes is not UNSET:
+        said = canonical(data.changes)
+        cells_of(row, <const uint8_t*>PyBytes_AS_STRING(said))
     listed = data.record_ids
     if listed is UNSET:
         row.ids = -1
@@ -505,6 +536,11 @@ cdef class Scanner:
         row.time_ms, row.records, row.is_external, row.ids = time_ms, read.records, read.is_external, read.ids_count
         row.content_hash = _xxh3(PyBytes_FromStringAndSize(<char*>self._canonical, size))
         row.id_hash = _xxh3(joined(read.source, 0, read.id))
+        row.has_owner, row.cells = read.owner_is == 2, 0
+        if row.has_owner:
+            row.owner = _xxh3(PyBytes_FromStringAndSize(<const char*>read.owner_id.at, read.owner_id.size))
+        if read.changes.size:
+            cells_of(row, read.changes.at)
         for place in range(min(read.ids_count, MAX_IDS)):
             if read.object_is == 2:
                 key = joined(read.object_, 31, read.ids[place])

@@ -2,8 +2,8 @@
 """The calm path of the stage of agents, compiled: rows that give no detector reason to speak.
 
 What is written here is what ``streams.agents``, ``streams.recent``, ``detectors.action_rate``,
-``detectors.blast_radius``, ``detectors.distinct``, ``detectors.record_loop`` and ``detectors.repeated_errors`` do for
-such a row, on the same state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
+``detectors.blast_radius``, ``detectors.distinct``, ``detectors.record_loop``, ``detectors.repeated_errors``,
+``detectors.unexpected_change`` and ``detectors.value_shift`` do for such a row, on the same state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
 ``observe`` is asked. So both ways give the same outputs and the same states, bit for bit; the tests compare them.
 """
 
@@ -12,11 +12,12 @@ from cpython.dict cimport PyDict_DelItem, PyDict_GetItem, PyDict_Next, PyDict_Se
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from cpython.tuple cimport PyTuple_GET_ITEM
+from libc.math cimport log, pow
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from cpython cimport array
 
-from events._rows cimport MAX_IDS, ActionRow, row_of
+from events._rows cimport LEFT, MAX_CELLS, MAX_IDS, ActionRow, Cell, days_code, row_of
 
 from detectors.action_rate import MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
@@ -24,6 +25,9 @@ from detectors.distinct import _HOURS, _MINUTES, DistinctCounter
 from detectors.record_loop import FORGET_AT as LOOP_FORGET_AT
 from detectors.record_loop import DAY_MS, KNOWN_RUNS, MOST_BETWEEN, MOST_RECORDS, SEEN_BITS, LoopState, RecordLoop
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
+from detectors.unexpected_change import ChangeState, UnexpectedChange, _digest
+from detectors.value_shift import _POWERS, _STAKES, FieldState, ValueShift, ValueState
+from detectors import value_shift
 from events.catalogue import CATALOGUE
 from events.types import ActionEvent
 from streams.keyed import Keyed
@@ -75,7 +79,7 @@ cdef extern from *:
     void put "tripline_set"(PyObject* of, Py_ssize_t at, object value) noexcept
 
 cdef enum Part:
-    OTHER, RATE, BLAST, ERRORS, LOOP
+    OTHER, RATE, BLAST, ERRORS, LOOP, CHANGE, VALUES
 
 cdef enum:
     NEW = 0
@@ -137,6 +141,12 @@ cdef struct KindAt:
 cdef struct LoopAt:
     Py_ssize_t day, ends, first_ms, hits, known, others, others_ms, record, run, seen, since_ms, writes
 
+cdef struct ChangeAt:
+    Py_ssize_t counts, fields, first_ms, owners, uses
+
+cdef struct FieldAt:
+    Py_ssize_t evidence, tables
+
 cdef KeyedAt KEYED
 cdef RecentAt RECENT
 cdef RateAt RATES
@@ -144,6 +154,8 @@ cdef BlastAt BLASTS
 cdef DistinctAt DISTINCT
 cdef KindAt KIND
 cdef LoopAt LOOPS
+cdef ChangeAt CHANGES
+cdef FieldAt FIELD
 cdef Py_ssize_t ERROR_KINDS = offset_of(ErrorState, "kinds")
 
 KEYED.body, KEYED.is_dirty = offset_of(Keyed, "body"), offset_of(Keyed, "is_dirty")
@@ -175,6 +187,11 @@ LOOPS.ends, LOOPS.hits = offset_of(LoopState, "ends"), offset_of(LoopState, "hit
 LOOPS.known, LOOPS.record = offset_of(LoopState, "known"), offset_of(LoopState, "record")
 LOOPS.run, LOOPS.since_ms = offset_of(LoopState, "run"), offset_of(LoopState, "since_ms")
 LOOPS.seen, LOOPS.writes = offset_of(LoopState, "seen"), offset_of(LoopState, "writes")
+CHANGES.counts, CHANGES.fields = offset_of(ChangeState, "counts"), offset_of(ChangeState, "fields")
+CHANGES.first_ms, CHANGES.owners = offset_of(ChangeState, "first_ms"), offset_of(ChangeState, "owners")
+CHANGES.uses = offset_of(ChangeState, "uses")
+FIELD.evidence, FIELD.tables = offset_of(FieldState, "evidence"), offset_of(FieldState, "tables")
+cdef Py_ssize_t VALUE_FIELDS = offset_of(ValueState, "fields"), VALUE_FIRST = offset_of(ValueState, "first_ms")
 KIND.cells, KIND.run, KIND.trials = offset_of(Kind, "cells"), offset_of(Kind, "run"), offset_of(Kind, "trials")
 
 
@@ -189,18 +206,23 @@ cdef class Judge:
     cdef int64_t backlog_ms
     cdef list parts
     cdef object rate
-    cdef double step_ms, burst_ms
+    cdef double step_ms, burst_ms, chance_factor
     cdef int64_t slow_times
     cdef BodyAt body
 
     def __init__(self, stage, type body_type, int64_t backlog_ms):
-        known = {ActionRate: RATE, BlastRadius: BLAST, RecordLoop: LOOP, RepeatedErrors: ERRORS}
+        known = {
+            ActionRate: RATE, BlastRadius: BLAST, RecordLoop: LOOP, RepeatedErrors: ERRORS, UnexpectedChange: CHANGE,
+            ValueShift: VALUES,
+        }
         self.stage = stage
         self.backlog_ms = backlog_ms
         self.parts = [known.get(type(detector), OTHER) for detector in stage.detectors]
         for detector in stage.detectors:
             if type(detector) is RecordLoop:
                 self.slow_times = detector.config.slow_times_a_day
+            if type(detector) is ValueShift:
+                self.chance_factor = detector.config.chance_factor
             if type(detector) is ActionRate:
                 self.rate, self.step_ms, self.burst_ms = detector, detector._step_ms, detector._burst_ms
         self.body.calls, self.body.last_ms = offset_of(body_type, "calls"), offset_of(body_type, "last_ms")
@@ -287,6 +309,10 @@ cdef class Judge:
                     is_calm = errors_are_calm(row, state)
                 elif part == LOOP:
                     is_calm = loop_is_calm(row, at_ms, state, self.slow_times)
+                elif part == CHANGE:
+                    is_calm = change_is_calm(row, state)
+                elif part == VALUES:
+                    is_calm = values_are_calm(row, at_ms, state, self.chance_factor)
                 elif part == BLAST:
                     count = blast_radius(row, at_ms, state)
                     is_calm = count == CALM
@@ -503,6 +529,179 @@ cdef bint loop_is_calm(ActionRow row, int64_t at_ms, PyObject* state, int64_t sl
             put(state, LOOPS.others_ms, at_ms)
         others.append(digest)
     return True
+
+
+# --- detectors.unexpected_change -----------------------------------------------------------------------------------------
+
+
+cdef dict use_digests = {}
+"""By action, by object: the digest of their use. Made anew when an agent invents names."""
+
+
+cdef object use_digest(ActionRow row):
+    cdef PyObject* of_action = PyDict_GetItem(use_digests, row.action)
+    cdef PyObject* found
+    if of_action != NULL:
+        found = PyDict_GetItem(<object>of_action, row.object)
+        if found != NULL:
+            return <object>found
+    if of_action == NULL or len(<dict>of_action) >= 256:
+        use_digests[row.action] = {}
+    digest = use_digests[row.action][row.object] = _digest(row.object, row.action)
+    return digest
+
+
+cdef inline bint is_known(object known, object digest) except -1:
+    """Whether a thing was met more than once."""
+    cdef PyObject* met = PyDict_GetItem(known, digest)
+    return met != NULL and <int><object>met == 2
+
+
+cdef bint change_is_calm(ActionRow row, PyObject* state) except -1:
+    """``UnexpectedChange.observe`` of a write to things that were all met more than once."""
+    cdef PyObject* flags = PyDict_GetItem(FLAGS, row.action)
+    cdef int64_t* counts
+    cdef int place
+    if flags == NULL or <int64_t><object>peek(state, CHANGES.first_ms) == 0:
+        return False
+    if <int><object>flags & IS_READ:
+        return True
+    if row.cells == LEFT or not is_known(<object>peek(state, CHANGES.uses), use_digest(row)):
+        return False
+    for place in range(row.cells):
+        if not is_known(<object>peek(state, CHANGES.fields), row._cells[place].field):
+            return False
+    if row.has_owner and not is_known(<object>peek(state, CHANGES.owners), row.owner):
+        return False
+    counts = <int64_t*>(<array.array>peek(state, CHANGES.counts)).data.as_longlongs
+    counts[0] += 1
+    counts[1] += row.cells
+    counts[2] += row.has_owner
+    return True
+
+
+# --- detectors.value_shift -----------------------------------------------------------------------------------------------
+
+cdef enum:
+    ASPECTS = 3
+    STAKES = 2
+
+cdef int VALUE_TOTAL = value_shift.TOTAL, VALUE_USED = value_shift.USED, VALUE_NEW = value_shift.NEW
+cdef int VALUE_REST = value_shift.REST, VALUE_KEYS = value_shift.KEYS
+cdef int VALUE_SLOTS = value_shift.SLOTS, VALUE_WIDTH = value_shift.WIDTH
+cdef int64_t VALUE_KNOWN = value_shift.KNOWN_AT, VALUE_FORGET = value_shift.FORGET_AT
+cdef double POWERS[4]
+cdef double STAKE[STAKES]
+assert len(_POWERS) == 4 and len(_STAKES) == STAKES
+for _place in range(4):
+    POWERS[_place] = _POWERS[_place]
+for _place in range(STAKES):
+    STAKE[_place] = _STAKES[_place]
+cdef double USUAL_P = 0.2
+"""A p-value from which a bet surely loses: the e-value is below one from .163 on."""
+
+cdef struct Weighed:
+    int slot
+    bint is_weighed
+    double e_value
+
+
+cdef bint values_are_calm(ActionRow row, int64_t at_ms, PyObject* state, double chance_factor) except -1:
+    """``ValueShift.observe`` of changes none of which is strange or new: nothing is touched before that is known."""
+    cdef PyObject* flags = PyDict_GetItem(FLAGS, row.action)
+    cdef PyObject* fields[MAX_CELLS]
+    cdef Weighed seen[MAX_CELLS * ASPECTS]
+    cdef int place, before, aspect
+    cdef int64_t code, today = at_ms // DAY
+    cdef Cell* cell
+    if flags == NULL or <int64_t><object>peek(state, VALUE_FIRST) == 0:
+        return False
+    if <int><object>flags & IS_READ or row.cells == 0:
+        return True
+    if row.cells == LEFT:
+        return False
+    for place in range(row.cells):
+        cell = &row._cells[place]
+        fields[place] = PyDict_GetItem(<object>peek(state, VALUE_FIELDS), cell.field)
+        if fields[place] == NULL:
+            return False
+        for before in range(place):
+            if fields[before] == fields[place]:
+                return False
+        for aspect in range(ASPECTS):
+            code = cell.form if aspect == 0 else cell.step if aspect == 2 else cell.value
+            if aspect == 1 and cell.is_date:
+                code = <int64_t>2 << 48 | days_code(cell.value - today)
+            if not weigh(fields[place], aspect, code, chance_factor, &seen[place * ASPECTS + aspect]):
+                return False
+    for place in range(row.cells):
+        for aspect in range(ASPECTS):
+            learn(fields[place], aspect, &seen[place * ASPECTS + aspect])
+    return True
+
+
+cdef bint weigh(PyObject* field, int aspect, int64_t code, double chance_factor, Weighed* seen) except -1:
+    """``_weigh`` up to where anything changes; False when the symbol is strange, has no slot, or counts are halved."""
+    cdef int64_t* table = <int64_t*>(<array.array>peek(field, FIELD.tables)).data.as_longlongs + aspect * VALUE_WIDTH
+    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * STAKES
+    cdef int64_t* keys = table + VALUE_KEYS
+    cdef int64_t* counts = keys + VALUE_SLOTS
+    cdef int64_t total = table[VALUE_TOTAL], rest = table[VALUE_REST], count, rarer
+    cdef int slot, used = <int>table[VALUE_USED], at = -1, place
+    cdef double p
+    if total + 1 >= VALUE_FORGET:
+        return False
+    for slot in range(used):
+        if keys[slot] == code:
+            at = slot
+            break
+    if at < 0:
+        if used < VALUE_SLOTS:
+            return False
+        count, at = rest, VALUE_SLOTS
+    else:
+        count = counts[at]
+    seen.slot, seen.is_weighed = at, False
+    if total < VALUE_KNOWN:
+        return True
+    rarer = rest if rest <= count else 0
+    for slot in range(used):
+        if counts[slot] <= count:
+            rarer += counts[slot]
+    if rarer < table[VALUE_NEW]:
+        rarer = table[VALUE_NEW]
+    p = chance_factor * (rarer + 1.0) / (total + 1.0)
+    if p > 1.0:
+        p = 1.0
+    if p >= USUAL_P and evidence[0] == 0.0 and evidence[1] == 0.0:
+        return True
+    seen.is_weighed, seen.e_value = True, 0.0
+    for place in range(4):
+        seen.e_value += POWERS[place] * pow(p, POWERS[place] - 1.0)
+    seen.e_value /= 4
+    return seen.e_value <= 1.0
+
+
+cdef int learn(PyObject* field, int aspect, Weighed* seen) except -1:
+    """``_bet`` on a symbol that is not strange, and ``_learn``."""
+    cdef int64_t* table = <int64_t*>(<array.array>peek(field, FIELD.tables)).data.as_longlongs + aspect * VALUE_WIDTH
+    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * STAKES
+    cdef double now, most = 0.0
+    cdef int place
+    if seen.is_weighed:
+        for place in range(STAKES):
+            now = evidence[place] + log(1.0 - STAKE[place] + STAKE[place] * seen.e_value)
+            evidence[place] = now if now > 0.0 else 0.0
+            if evidence[place] > most:
+                most = evidence[place]
+        if most == 0.0:
+            (<object>field).calm_down(aspect)
+    if seen.slot == VALUE_SLOTS:
+        table[VALUE_REST] += 1
+    else:
+        table[VALUE_KEYS + VALUE_SLOTS + seen.slot] += 1
+    table[VALUE_TOTAL] += 1
+    return 0
 
 
 # --- detectors.blast_radius and detectors.distinct -----------------------------------------------------------------------

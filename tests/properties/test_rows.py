@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 from events.codec import decode, time_ms
 from events.rows import ROW, event_of, scanner
 from events.types import AgentAction
+from events.value_codes import DATE, Value, changes_of, codes_of
 
 SCANNER = scanner()
 pytestmark = pytest.mark.skipif(SCANNER is None, reason="not compiled: make compile")
@@ -29,6 +30,11 @@ values = st.one_of(
     st.integers(-300, 70_000),
     st.floats(allow_nan=False, allow_infinity=False),
     any_texts,
+    st.dates().map(str),
+    st.from_regex(r"-?[0-9]{1,13}(\.[0-9]{1,4})?", fullmatch=True),
+    st.sampled_from(
+        ["2026-02-31", "2026-03-01T10:00:00Z", "2026-13-01", "0000-01-01", "-0.0", "007", "+49 40 5550", "x" * 65]
+    ),
 )
 changes = st.dictionaries(
     any_texts, st.dictionaries(any_texts, st.tuples(values, values).map(list), max_size=5), max_size=5
@@ -48,6 +54,7 @@ OPTIONAL: dict[str, Any] = {
     "trigger": st.one_of(st.none(), st.fixed_dictionaries({"kind": texts.filter(bool)}, optional={"ref": opt_texts})),
     "error": st.one_of(st.none(), st.fixed_dictionaries({"code": texts})),
     "decision_id": opt_texts,
+    "owner_id": opt_texts,
     "deal_id": opt_texts,
     "tool": opt_texts,
 }
@@ -89,6 +96,13 @@ def shuffled(value: Any, rng: random.Random) -> Any:
     return value
 
 
+def codes(said: AgentAction, name: str, before: Any, after: Any) -> tuple[int, int, int, int, bool]:
+    """A change as a row has it: of a date, the day itself."""
+    new, (form, value, step) = Value(after), codes_of(before, after, 0)
+    digest = xxh3_64_intdigest(f"{said.object}\x1f{name}".encode("utf-8", "surrogatepass"))
+    return digest, form, new.day if new.kind == DATE else value, step, new.kind == DATE
+
+
 def check(line: bytes) -> bool:
     """Whether the line is a row; if so, all that it says must be what the codec reads."""
     assert SCANNER is not None
@@ -110,6 +124,11 @@ def check(line: bytes) -> bool:
     assert row.digests == [
         xxh3_64_intdigest(f"{said.object}\x1f{one}".encode("utf-8", "surrogatepass")) for one in (ids or [])[:8]
     ]
+    assert row.has_owner == isinstance(said.owner_id, str)
+    assert not row.has_owner or row.owner == xxh3_64_intdigest(said.owner_id.encode())
+    assert row.cells == -1 or row.codes == [codes(said, *change) for change in changes_of(said)]
+    count = sum(map(len, said.changes.values())) if said.changes is not msgspec.UNSET else 0
+    assert (row.cells == -1) == (count > 8)
     assert row.records == (-1 if said.records is msgspec.UNSET else said.records)
     assert row.is_external == (said.external is True)
     assert row.id_hash == xxh3_64_intdigest(f"{event.source}\0{event.id}".encode())

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -227,4 +228,64 @@ def test_writes_that_come_back_to_a_record_are_judged_alike(seed: int, sticky: f
     loop = plain.keys[next(iter(plain.keys))].body.states[[d.name for d in plain.detectors].index("record_loop")]
     assert loop.ends > 10
     assert loop.hits > 10 or sticky < 0.5
+    assert run(compiled, as_rows(entries), cuts) == expected
+
+
+def contents(draws: random.Random, number: int) -> dict[str, Any]:
+    """What one write changes: usual things mostly, now and then an odd value, a new field, a new owner."""
+    strange = draws.random() < 0.02
+    record = f"r{draws.randrange(30)}"
+    fields: dict[str, Any] = {}
+    for name in draws.sample(["Stage", "Amount", "CloseDate", "Phone", "Share", "Flag"], draws.choice([1, 1, 2])):
+        before, after = [
+            {
+                "Stage": draws.choice(["Discovery", "Proposal", "Proposal", "Won"]),
+                "Amount": f"{draws.randrange(10_000, 12_000)}.{draws.randrange(100):02d}",
+                "CloseDate": f"2026-0{draws.randrange(3, 9)}-{draws.randrange(10, 29)}",
+                "Phone": f"+49 40 {draws.randrange(10**6)}",
+                "Share": draws.choice([0.25, 1, 0.5, -3]),
+                "Flag": draws.random() < 0.9,
+            }[name]
+            for _ in range(2)
+        ]
+        fields[name] = [before, draws.choice([None, "", "n/a", 10**9, -1.5, "é" * 70]) if strange else after]
+    if draws.random() < 0.004:
+        fields[f"New{number}"] = [{"a": 1}, {"b": [number]}]
+    said: dict[str, Any] = {"record_ids": [record], "changes": {record: fields}}
+    if draws.random() < 0.03:
+        said["changes"] = {f"{record}-{at}": {"Stage": ["Proposal", "Won"], "Share": [1, 0]} for at in range(5)}
+    if draws.random() < 0.7:
+        said["owner_id"] = f"u{number if draws.random() < 0.002 else draws.randrange(3)}"
+    return said
+
+
+@pytest.mark.parametrize(("seed", "cuts"), [(0, []), (2, [700, 1_350])])
+def test_contents_of_writes_are_judged_alike(seed: int, cuts: list[int]):
+    draws = random.Random(seed)
+    at_ms, entries = START_MS, []
+    for number in range(1_500):
+        at_ms += draws.choice([60_000, 600_000, 3_600_000])
+        action = draws.choice(["record.update"] * 12 + ["record.read", "record.create"])
+        if number > 1_300 and draws.random() < 0.5:
+            fields = {"action": "record.delete", "object": "Contract", "record_ids": [f"c{number}"]}
+        else:
+            fields = {"action": action, "object": "Opportunity", **contents(draws, number)}
+        data = {"agent_id": "b", "outcome": "ok", **fields}
+        said = ActionEvent(
+            specversion="1.0",
+            id=f"e{number}",
+            source="/crm",
+            time=format_ms(at_ms),
+            data=msgspec.convert(data, AgentAction),
+        )
+        entries.append((number, at_ms, decode(encode(said))))
+    compiled = topology(parse_settings(), "x").agents
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agents, "Judge", None)
+        plain = topology(parse_settings(), "x").agents
+    expected = run(plain, entries, [])
+    states = plain.keys[next(iter(plain.keys))].body.states
+    by_name = {detector.name: state for detector, state in zip(plain.detectors, states, strict=True)}
+    assert by_name["unexpected_change"].dimensions[0].touches > 0
+    assert any(any(field.strange) for field in by_name["value_shift"].fields.values())
     assert run(compiled, as_rows(entries), cuts) == expected
