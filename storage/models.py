@@ -8,14 +8,18 @@ import msgspec
 from msgspec import Struct
 
 from scoring.model import SCORECARD
-from scoring.training.card import ModelFile
+from scoring.training.card import Health, ModelFile
 from storage.link import Link
-from storage.sql import insert
-from storage.tables import model, model_use
+from storage.sql import insert, upsert
+from storage.tables import meta, model, model_use
 
 State = Literal["candidate", "active", "retired"]
 _ADD = insert(model, or_ignore=True)
 _USE = insert(model_use)
+_KEEP = upsert(meta)
+HEALTH = "deal_health"
+"""The row of ``meta`` that holds what was last found of the model's health."""
+_health = msgspec.json.Decoder(Health).decode
 _decode = msgspec.json.Decoder(ModelFile).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -67,6 +71,16 @@ def uses(link: Link) -> list[Use]:
 def use(link: Link, wanted: Use) -> None:
     """Say that a model scores from here on; inside the caller's transaction, with the record that tells the engine."""
     link.execute(_USE, (wanted.version, wanted.hash, wanted.at_ms, wanted.by, wanted.reason, wanted.forced))
+
+
+def keep_health(link: Link, found: Health) -> None:
+    """Keep what was last found of a model's health; inside the caller's transaction."""
+    link.execute(_KEEP, (HEALTH, msgspec.json.encode(found).decode()))
+
+
+def read_health(body: str) -> Health:
+    """What was found of a model's health, from its row."""
+    return _health(body)
 
 
 def active(found: list[Use]) -> str:

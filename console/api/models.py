@@ -19,10 +19,10 @@ from console.public import public
 from console.services import Services, services_of
 from events.times import format_ms
 from scoring.model import BadModel
-from scoring.training.card import Card, ModelFile
+from scoring.training.card import Card, Health, ModelFile
 from storage import models as stored
 from storage.models import State
-from storage.read.models import known_models
+from storage.read.models import known_models, model_health
 from streams.deal_promotion import NoSuchModel, Promotion, PromotionRefused, check_file, promote
 from streams.routing import CRM
 
@@ -53,9 +53,10 @@ class UseShown(Struct, frozen=True, kw_only=True):
 
 
 class ModelList(Struct, frozen=True, kw_only=True):
-    """``active``: a hash, or "scorecard"; ``uses``: the last one first."""
+    """``active``: a hash, or "scorecard"; ``uses``: the last one first; ``health``: what was last found of a model."""
 
     active: str
+    health: Health | None
     models: list[ModelShown]
     uses: list[UseShown]
 
@@ -77,6 +78,7 @@ class PromoteBody(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 _PROMOTE = msgspec.json.Decoder(PromoteBody)
+_HEALTH = msgspec.json.Decoder(Health)
 _FILE = msgspec.json.Decoder(ModelFile)
 
 
@@ -135,14 +137,29 @@ async def promote_model(request: _Request) -> UseShown:
     return shown(found)
 
 
+@post(
+    "/v1/deals/models/health",
+    status_code=204,
+    operation_class=body_of(Health),
+    tags=["deals"],
+    summary="Keep what was found of a model's health",
+)
+async def keep_health(request: _Request) -> None:
+    """What ``tripline deals health --tell`` found, for page and metrics; it takes the place of what was kept."""
+    operator(request)
+    found = read_json(await request.body(), request.headers.get("content-type", ""), _HEALTH)
+    await _in_round(services_of(request), lambda round_: stored.keep_health(round_.core.link, found))
+
+
 def listed(services: Services) -> ModelList:
     """What the store says of models."""
-    return listing(*known_models(services.reader))
+    return listing(*known_models(services.reader), model_health(services.reader))
 
 
-def listing(found: Sequence[stored.StoredModel], uses: list[stored.Use]) -> ModelList:
+def listing(found: Sequence[stored.StoredModel], uses: list[stored.Use], health: Health | None = None) -> ModelList:
     """Models and uses as they are shown."""
     return ModelList(
+        health=health,
         active=stored.active(uses),
         models=[
             ModelShown(
@@ -181,4 +198,4 @@ async def _in_round(services: Services, work: Callable[[Any], T]) -> T:
         raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; look again") from None
 
 
-ROUTES = [models, add_model, promote_model]
+ROUTES = [models, add_model, promote_model, keep_health]

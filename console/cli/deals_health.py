@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from console.cli.common import PROBLEM, Failed, load_settings, print_json, print_table, settings_options
+from console.cli.common import (
+    DEFAULT_URL,
+    PROBLEM,
+    Failed,
+    load_settings,
+    person_server,
+    print_json,
+    print_table,
+    settings_options,
+)
 from console.cli.deals_train import MOMENT, grid_of, one_core, read_history, write
 from console.text import plain
 
@@ -23,7 +32,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command(
     "health",
-    epilog="\b\nExamples:\n  tripline deals health\n"
+    epilog="\b\nExamples:\n  tripline deals health --tell --user maya\n"
     "  tripline deals health --model model/model.json --log dump/crm.events.jsonl --out proposal\n\n"
     "\b\nExit codes: 0 nothing needs anybody, 1 something does (or it can't be told why not), 2 wrong usage.\n"
     "Run it weekly: what matured since then is looked at anew.",
@@ -34,6 +43,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for a recalibration, if one helps."
 )
+@click.option("--tell", is_flag=True, help="Show it on the server's page and in its metrics; takes a person.")
+@click.option("--user", envvar="TRIPLINE_USER", default="", help="With --tell: who you are.")
+@click.option("--url", envvar="TRIPLINE_URL", default=DEFAULT_URL, show_default=True, help="With --tell: the server.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def health(
@@ -41,6 +53,9 @@ def health(
     logs: tuple[Path, ...],
     since: datetime | None,
     out: Path | None,
+    tell: bool,
+    user: str,
+    url: str,
     as_json: bool,
     config: str | None,
     data_dir: str | None,
@@ -49,6 +64,8 @@ def health(
     since it scores; the population stability of each feature; and a recalibration, where one helps out of time.
     """
     one_core()
+    if tell and not user:
+        raise click.UsageError("--tell takes --user: it is a person who says so")
     from events.times import parse_ms
     from scoring.training.health import health as look
     from scoring.training.health import recalibrated
@@ -64,6 +81,8 @@ def health(
     better = recalibrated(model, hand, history, since_ms) if out is not None else None
     if better is not None and out is not None:
         write(better, out)
+    if tell:
+        person_server(url, user).post("/v1/deals/models/health", msgspec.to_builtins(found))
     if as_json:
         print_json(found)
     else:

@@ -8,6 +8,7 @@ from typing import Any
 from litestar import Request, Response, get
 from markupsafe import Markup, escape
 from msgspec import Struct
+from msgspec.structs import replace
 
 from console.api.models import ModelList, ModelShown, listed
 from console.api.queries import read
@@ -20,11 +21,11 @@ from console.web.render import page
 from events.times import parse_ms
 from scoring.model import SCORECARD
 from scoring.tables import PROVEN_DEALS
-from scoring.training.card import Compared, Figures
+from scoring.training.card import Compared, Figures, Health
 
 _Request = Request[Any, Any, Any]
 SHORT = 12
-SHOWN_USES = 20
+SHOWN_USES, SHOWN_WEEKS, SHOWN_DRIFT = 20, 12, 6
 SIZE, LEFT, BOTTOM = 260, 40, 216
 _TARGETS = {"lost": "Lost in the end", "lost in 14 days": "Lost within 14 days", "slips": "Not won by the close date"}
 
@@ -51,6 +52,15 @@ class Use(Struct, frozen=True):
     forced: bool
 
 
+class HealthView(Struct, frozen=True):
+    """What was last found of this model's health."""
+
+    lead: str
+    alerts: list[str]
+    weeks: list[tuple[str, str, str, str, str]]
+    drift: list[tuple[str, str]]
+
+
 class ModelView(Struct, frozen=True):
     """Everything on the page; ``rows`` is empty for the scorecard."""
 
@@ -63,6 +73,7 @@ class ModelView(Struct, frozen=True):
     limits: list[str]
     others: list[tuple[str, str, str, str]]
     uses: list[Use]
+    health: HealthView | None = None
 
 
 @get("/deals/model", include_in_schema=False)
@@ -92,7 +103,8 @@ def model_view(found: ModelList, frame: Frame) -> ModelView:
     ]
     if active is None:
         return ModelView(_name(SCORECARD), _by_hand(), "", [], [], [], [], others, uses)
-    return _learned(active, others, uses)
+    health = found.health if found.health is not None and found.health.model == active.hash else None
+    return replace(_learned(active, others, uses), health=None if health is None else _health(health))
 
 
 def reliability(one: Compared) -> Markup:
@@ -144,6 +156,19 @@ def _learned(active: ModelShown, others: list[tuple[str, str, str, str]], uses: 
         others=others,
         uses=uses,
     )
+
+
+def _health(found: Health) -> HealthView:
+    return HealthView(
+        lead=f"{found.since[:10]} to {found.until[:10]}: {found.verdict}; {plain(found.why, 600)}.",
+        alerts=[plain(alert, 600) for alert in found.alerts],
+        weeks=[
+            (week.at[:10], f"{week.model.rows:,}", figure(week.model.brier), figure(week.model.log_loss),
+             figure(week.scorecard_log_loss))
+            for week in found.weeks[-SHOWN_WEEKS:]
+        ],
+        drift=[(plain(one.feature, 40), figure(one.stability, 2)) for one in found.drift[:SHOWN_DRIFT]],
+    )  # fmt: skip
 
 
 def _by_hand() -> str:

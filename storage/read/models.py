@@ -5,14 +5,21 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import select
 
-from scoring.training.card import ModelFile
+from scoring.training.card import Health, ModelFile
 from storage import tables as t
-from storage.models import StoredModel, Use
+from storage.models import HEALTH, StoredModel, Use, read_health
 from storage.read.reader import Reader
 from storage.read.store import reading
 
 _decode = msgspec.json.Decoder(ModelFile).decode
 MOST = 200
+
+
+def model_health(reader: Reader) -> Health | None:
+    """What was last found of a model's health; None before anybody looked."""
+    with reading(reader.engine) as connection:
+        row = connection.execute(select(t.meta.c.value).where(t.meta.c.name == HEALTH)).first()
+    return None if row is None else read_health(row.value)
 
 
 def known_models(reader: Reader) -> tuple[list[StoredModel], list[Use]]:

@@ -21,6 +21,7 @@ from events.times import DAY_MS
 from events.types import Event
 from governance.settings import Settings, parse_settings
 from scoring.stages import Process
+from scoring.training.card import Health
 from scoring.training.grid import grid
 from scoring.training.learn import learn
 from storage.people import open_people
@@ -120,6 +121,13 @@ def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: 
         assert f"What scores deals: {better.hash[:12]}" in page
         assert "better here" in page
         assert worse.hash[:12] in page
+        said = Health(
+            model=better.hash, since="2026-03-02T08:00:00Z", until="2026-04-02T08:00:00Z", closed_deals=30,
+            verdict="worse", why="it is", targets=[], weeks=[], drift=[], alerts=["look at it"],
+        )  # fmt: skip
+        assert live.post("/v1/deals/models/health", said).status_code == 204
+        assert live.client.get("/v1/deals/models").json()["health"]["verdict"] == "worse"
+        assert "look at it" in live.client.get("/deals/model").text
         live.feed(ENTRIES[MIDDLE : MIDDLE + 60])
     finally:
         live.close()
