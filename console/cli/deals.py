@@ -16,6 +16,7 @@ LAZY: dict[str, tuple[str, str]] = {
     "promote": ("console.cli.deals_models", "Have a model score deals, or the one before it again."),
     "forecast": ("console.cli.deals_forecast", "What will be won to the quarter's end, with an 80 % interval."),
     "quality": ("console.cli.deals_quality", "How sound the CRM's data is, of all, each team and each owner."),
+    "pipeline": ("console.cli.deals_pipeline", "Whether the pipeline itself goes wrong, from logs of the past."),
     "backtest": ("console.cli.deals_backtest", "How good deal risk would have been on a log of the past."),
     "forecast-backtest": (
         "console.cli.deals_forecast_backtest",

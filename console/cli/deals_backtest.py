@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -16,6 +17,8 @@ from console.text import plain
 
 if TYPE_CHECKING:
     from events.adapters.mapping import Mapping
+    from events.adapters.tables import Row
+    from events.errors import Refusal
     from scoring.backtest.groups import Facts
     from scoring.backtest.reading import Read
     from scoring.backtest.run import Question, Result
@@ -142,8 +145,15 @@ def parse_date(text: str, option: str) -> datetime:
 
 def read_log(path: Path, mapping: Mapping, kind: str, delimiter: str, facts: Facts | None = None) -> Read:
     """An event log; ``facts`` watches its rows. Ends the command (exit code 1) when it can't be read."""
-    from events.adapters.tables import csv_rows, xes_rows
     from scoring.backtest.reading import read
+
+    rows = log_rows(path, kind, delimiter)
+    return read(rows if facts is None else facts.watch(rows), mapping)
+
+
+def log_rows(path: Path, kind: str = "auto", delimiter: str = ",") -> Iterator[Row | Refusal]:
+    """The rows of an event log, CSV or XES. Ends the command (exit code 1) when it can't be read."""
+    from events.adapters.tables import csv_rows, xes_rows
 
     delimiter = delimiter.replace("\\t", "\t")
     if len(delimiter) != 1:
@@ -151,8 +161,7 @@ def read_log(path: Path, mapping: Mapping, kind: str, delimiter: str, facts: Fac
     is_xes = kind == "xes" or (kind == "auto" and ".xes" in path.suffixes)
     try:
         with _open(path) as stream:
-            rows = xes_rows(iter(lambda: stream.read(CHUNK_BYTES), b"")) if is_xes else csv_rows(stream, delimiter)
-            return read(rows if facts is None else facts.watch(rows), mapping)
+            yield from xes_rows(iter(lambda: stream.read(CHUNK_BYTES), b"")) if is_xes else csv_rows(stream, delimiter)
     except (OSError, EOFError, zlib.error) as problem:
         raise Failed(f"{path} can't be read: {problem}") from None
 
