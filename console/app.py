@@ -19,10 +19,12 @@ from console.api import (
     budget,
     control,
     dead_letters,
+    drills,
     events,
     forecast,
     gate,
     health,
+    leases,
     login,
     models,
     quality,
@@ -148,8 +150,8 @@ def wall_ms() -> int:
 
 
 def _api_routes() -> list[Any]:
-    modules = (events, gate, control, approvals, queries, forecast, quality, models, dead_letters, health, stream, login)
-    return [route for module in (*modules, budget, widenings) for route in module.ROUTES]
+    modules = (events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters)
+    return [route for module in (*modules, budget, widenings, health, stream, login) for route in module.ROUTES]
 
 
 def _page_routes(services: Services) -> list[Any]:

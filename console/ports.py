@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from events.types import Event
 from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision
+from governance.drills import DrillResult
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
 from storage.quality import QualityRow
@@ -120,6 +121,9 @@ class Runtime(Protocol):
 
     def override_lease(self, key: str, minutes: int, by: str, reason: str) -> Future[int]:
         """A person lets a blind agent go on; until when."""
+
+    def keep_drill(self, result: DrillResult) -> Future[None]:
+        """Keep what a drill measured."""
 
     def status(self) -> Status:
         """How it is now; cheap."""

@@ -74,6 +74,7 @@ class Metrics(Registry):
             "dead_letter": self.dead_letters,
             "fault": self.detector_faults,
             "approval": self.approvals,
+            "lease": self.leases,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -167,6 +168,24 @@ class Metrics(Registry):
             labels.gate_rules,
         )
         self.gate_seconds = self._histogram("gate_check_seconds", "From a check's receipt to its answer.", SECONDS_GATE)
+        self.leases = CounterBy(
+            self._counter("leases", "Requests for leases and their renewals, by outcome.", "outcome"),
+            ("granted", "refused", "renewed", "not_renewed", "returned"),
+        )
+        self.lease_actions = self._gauge(
+            "lease_actions_outstanding", "Operations that leases still allow, whatever is decided: the bound of a stop."
+        )
+        self.lease_records = self._gauge("lease_records_outstanding", "Records that leases still allow to be touched.")
+        self.last_drill = self._gauge("drill_last_timestamp_seconds", "When the last drill was run; 0 = none was run.")
+        self.drill_admitted = CounterBy(
+            self._gauge(
+                "drill_admitted_after_trip", "Operations admitted after the stop in the last drill's trips.", "figure"
+            ),
+            ("median", "p99", "max"),
+        )
+        self.drill_exceeded = self._gauge(
+            "drill_bound_exceeded_trips", "Trips of the last drill that let through more than promised."
+        )
         self.gate_errors = CounterBy(
             self._counter("gate_errors", "Checks that could not be decided and were denied, by kind.", "kind"),
             ("timeout", "busy", "error"),
@@ -189,6 +208,20 @@ class Metrics(Registry):
     def _count_outputs(self, labels: Labels) -> None:
         self.deal_events_judged = self._counter("deal_events_judged", "CRM events taken into deals' scores.")
         self.deals = CounterBy(self._gauge("deals_at_risk", "Open deals by risk band.", "band"), labels.bands)
+        told = "of the model that scores and of the scorecard, lost within 14 days, as `tripline deals health` told"
+        self.model_log_loss = CounterBy(
+            self._gauge("deal_model_log_loss", f"Log-loss {told}; 0 = nothing was told.", "by"), ("model", "scorecard")
+        )
+        self.model_error = CounterBy(
+            self._gauge("deal_model_calibration_error", f"Calibration error {told}; 0 = nothing was told.", "by"),
+            ("model", "scorecard"),
+        )
+        self.model_drift = self._gauge(
+            "deal_model_drift", "Largest population stability index of a feature; from .25 on deals are others."
+        )
+        self.model_concerns = self._gauge(
+            "deal_model_concerns", "What somebody should look at in the model that scores, as the last look found."
+        )
         self.alerts = CounterBy(self._counter("alerts", "Alerts to managers, by kind.", "kind"), labels.alert_kinds)
         self.notifications = CounterBy(
             self._counter("notifications", "Attempts to notify, by target and outcome.", "channel", "outcome"),

@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "actions": ("console.cli.actions", "What an agent did, and what was refused."),
     "deals": ("console.cli.deals", "The deals to look at."),
     "approvals": ("console.cli.approvals", "What waits for a person: list and show; answering takes the page."),
+    "drill": ("console.cli.drill", "Practise the stop of a rogue agent, and measure what it still gets through."),
     "dead-letters": ("console.cli.dead_letters", "Events that could not be read: list them, try them again."),
     "policy": ("console.cli.policy", "Check, explain, compare and test the autonomy policy."),
     "import": ("console.cli.import_", "Turn other systems' files into events."),

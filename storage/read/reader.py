@@ -9,6 +9,7 @@ from sqlalchemy import Engine, func, select
 from events.times import DAY_MS, HOUR_MS
 from events.types import DEFAULT_TENANT
 from governance.approvals import Approval
+from governance.drills import DrillResult
 from governance.lease_types import Lease
 from governance.widening import Widening
 from storage import tables as t
@@ -16,6 +17,7 @@ from storage.read import actions as _actions
 from storage.read import agents as _agents
 from storage.read import approvals as _approvals
 from storage.read import deals as _deals
+from storage.read import drills as _drills
 from storage.read import findings as _findings
 from storage.read import leases as _leases
 from storage.read import widenings as _widenings
@@ -124,6 +126,11 @@ class Reader:
         """The leases that end last, of one agent or of all."""
         with reading(self.engine) as connection:
             return _leases.newest(connection, self.tenant, agent_id, most)
+
+    def drills(self, most: int) -> list[DrillResult]:
+        """The newest drills."""
+        with reading(self.engine) as connection:
+            return _drills.newest(connection, most)
 
     def living_leases(self, now_ms: int) -> list[Lease]:
         """Leases under which something may still be admitted, as far as their time says."""

@@ -28,11 +28,12 @@ from events.types import (
 )
 from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision, is_stop_all, stop_all_key
+from governance.drills import DrillResult
 from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.ports import Clock
 from governance.settings import Settings
-from storage import projections
+from storage import drills, projections
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
 from storage.store import Store
@@ -257,6 +258,10 @@ class Runtime:
     def override_lease(self, key: str, minutes: int, by: str, reason: str) -> Future[int]:
         """A person lets a blind agent go on; until when."""
         return self._at_gate(lambda round_: leasing.override(round_, key, minutes, by, reason))
+
+    def keep_drill(self, result: DrillResult) -> Future[None]:
+        """Keep what a drill measured."""
+        return self.call(lambda round_: drills.put(round_.link, result))
 
     def _at_gate(self, function: Callable[[Round], T]) -> Future[T]:
         job: Call[T] = Call(function)

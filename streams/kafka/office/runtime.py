@@ -18,10 +18,11 @@ from msgspec import Struct
 from events.types import Event
 from governance.approvals import Answer, Verdict
 from governance.control import ControlRequest, Decision
+from governance.drills import DrillResult
 from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.settings import Settings
-from storage import approvals, projections
+from storage import approvals, drills, projections
 from storage.postgres import PgLink, PgStore
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
@@ -232,6 +233,10 @@ class OfficeRuntime:
         """A person lets a blind agent go on; until when."""
         self._check_open()
         return self._lender.override(key, minutes, by, reason)
+
+    def keep_drill(self, result: DrillResult) -> Future[None]:
+        """Keep what a drill measured."""
+        return self._call(lambda link: drills.put(link, result))
 
     @property
     def _watches_engine(self) -> bool:
