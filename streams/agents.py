@@ -488,7 +488,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             body.heard.said,
             body.last_ms,
             list(body.pending),
-            self.common.memory,
+            self.common.lately(self.stream_ms),
             body.lenience,
         )
         return _pack.encode(blob)

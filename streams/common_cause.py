@@ -172,6 +172,12 @@ class CommonCause:
 
     # --- state --------------------------------------------------------------------------------------------------
 
+    def lately(self, at_ms: int) -> Memory:
+        """For an agent's snapshot: all of it, if the last decision may be newer than the partition's own snapshot."""
+        memory = self.memory
+        last_ms = max(memory.counted_ms, memory.decided[-1].at_ms if memory.decided else -HOUR_MS)
+        return memory if at_ms - last_ms < HOUR_MS else Memory()
+
     def remember(self, memory: Memory) -> None:
         """Take decisions back, from each snapshot there is: the newest holds all the others."""
         if memory.offset > self.memory.offset:
