@@ -24,8 +24,9 @@ FORGET_AT = 2_000
 KNOWN_AT = 60
 """With fewer changes of a field there is no opinion on it, and nothing counts as new."""
 _POWERS = (0.1, 0.3, 0.5, 0.7)
-_STAKES = (1.0, 0.1)
-"""Bet everything at each change, and a tenth: for values that are all wrong, and for wrong ones among right ones."""
+_BETS = 2
+_STAKE, _RARE_P = 0.1, 0.02
+"""The second bet, for wrong values among right ones: a tenth at each change, on a p of at most so much."""
 _MOST_EVIDENCE = 200.0
 _OPEN = 20
 _FROZEN_AT = 3.0
@@ -39,7 +40,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Options of the value-shift detector."""
 
     tell_odds: Annotated[float, Meta(ge=1, description="Evidence from which strange values in a field are told.")] = 1e4
-    hold_odds: Annotated[float, Meta(ge=1, description="Evidence from which the agent's writes are held.")] = 1e7
+    hold_odds: Annotated[float, Meta(ge=1, description="Evidence from which the agent's writes are held.")] = 1e8
     least_strange: Annotated[
         int,
         Meta(ge=1, le=1_000, description="Strange changes of a field at least before it holds; half as many to tell."),
@@ -52,7 +53,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class FieldState:
     """One field: three tables of what its changes looked like, and the present evidence that they no longer do.
 
-    ``tables`` holds WIDTH numbers for each aspect; ``evidence`` one logarithm for each aspect and stake; ``strange``
+    ``tables`` holds WIDTH numbers for each aspect; ``evidence`` one logarithm for each aspect and bet; ``strange``
     the strange changes of each aspect in the present evidence.
     """
 
@@ -64,7 +65,7 @@ class FieldState:
 
     def clear(self) -> None:
         """No evidence at present."""
-        self.evidence = array("d", bytes(8 * len(ASPECTS) * len(_STAKES)))
+        self.evidence = array("d", bytes(8 * len(ASPECTS) * _BETS))
         self.strange = [0] * len(ASPECTS)
         self.next_told = [0] * len(ASPECTS)
         self.is_held = False
@@ -94,9 +95,10 @@ class ValueShift:
     the field rarely or never got, numbers of another size, numbers and dates that move by other steps than usual, stage
     jumps. Each change is three symbols: form, value (a word; a number's size; a date's distance from today), and step
     (ratio, days, from which value to which). A symbol's p is the share of the field's past changes whose symbol was
-    as rare or rarer, times ``chance_factor`` (a conformal p-value with a composite null); it bets the mean of
-    k·p^(k-1) over k = .1, .3, .5, .7, once everything and once a tenth at each change, each never below one; the mean
-    of the two is the evidence (CUSUM of e-values). It tells at ``tell_odds`` and holds at ``hold_odds``.
+    as rare or rarer, times ``chance_factor`` (a conformal p-value with a composite null). Two bets are placed: all on
+    the mean of k·p^(k-1) over k = .1, .3, .5, .7, for values that are all wrong, and a tenth on p <= .02, for wrong
+    ones among right ones; each never below one (CUSUM of e-values); the mean of the two is the evidence. It tells at
+    ``tell_odds`` and holds at ``hold_odds``.
 
     Cannot: see wrong values that look as its right ones do (a wrong name, a wrong amount of the usual size), wrong
     values in a field whose right ones are all different (free text, but for its form), or in one that it wrote fewer
@@ -106,7 +108,7 @@ class ValueShift:
     partition yet, so an agent that is wrong from its first day on is never told. In its first seven days it only tells.
 
     Learning: while there is evidence in a field, its strange changes are not learnt. Who stays below that writes at
-    most some 2 strange values in a hundred (what the small stake loses on the others it wins on them), which then
+    most some 5 strange values in a hundred (what the small bet loses on the others it wins on them), which then
     become usual.
 
     Parameters: see ``Config``.
@@ -164,28 +166,27 @@ class ValueShift:
                 e_value += power * p ** (power - 1.0)
             e_value /= len(_POWERS)
             is_strange = e_value > 1.0
-            self._bet(field, aspect, e_value, is_strange)
+            self._bet(field, aspect, e_value, p <= _RARE_P)
+            if is_strange:
+                field.strange[aspect] += 1
             if is_strange and max(field.evidence[2 * aspect], field.evidence[2 * aspect + 1]) >= _FROZEN_AT:
                 return True
         _learn(tables, base, code, at)
         return is_strange
 
-    def _bet(self, field: FieldState, aspect: int, e_value: float, is_strange: bool) -> None:
-        evidence, most = field.evidence, 0.0
-        for index, stake in enumerate(_STAKES):
-            place = len(_STAKES) * aspect + index
-            now = evidence[place] + log(1.0 - stake + stake * e_value)
-            evidence[place] = min(max(now, 0.0), _MOST_EVIDENCE)
-            most = max(most, evidence[place])
-        if is_strange:
-            field.strange[aspect] += 1
-        elif most == 0.0:
+    def _bet(self, field: FieldState, aspect: int, e_value: float, is_rare: bool) -> None:
+        evidence, place = field.evidence, _BETS * aspect
+        all_in = evidence[place] + log(e_value)
+        a_tenth = evidence[place + 1] + log(1.0 - _STAKE + _STAKE / _RARE_P * is_rare)
+        evidence[place] = min(max(all_in, 0.0), _MOST_EVIDENCE)
+        evidence[place + 1] = min(max(a_tenth, 0.0), _MOST_EVIDENCE)
+        if evidence[place] == 0.0 and evidence[place + 1] == 0.0:
             field.calm_down(aspect)
 
     def _judge(self, action: Action, state: ValueState, field: FieldState, aspect: int, name: str) -> Evidence | None:
         config, strange = self.config, field.strange[aspect]
-        logs = field.evidence[len(_STAKES) * aspect : len(_STAKES) * (aspect + 1)]
-        odds = sum(map(exp, logs)) / len(_STAKES)
+        logs = field.evidence[_BETS * aspect : _BETS * (aspect + 1)]
+        odds = sum(map(exp, logs)) / _BETS
         said = None
         is_first_week = action.at_ms - state.first_ms < WARM_UP_DAYS * DAY_MS
         is_held = odds >= config.hold_odds and strange >= config.least_strange and not is_first_week

@@ -26,7 +26,7 @@ from detectors.record_loop import FORGET_AT as LOOP_FORGET_AT
 from detectors.record_loop import DAY_MS, KNOWN_RUNS, MOST_BETWEEN, MOST_RECORDS, SEEN_BITS, LoopState, RecordLoop
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
 from detectors.unexpected_change import ChangeState, UnexpectedChange, _digest
-from detectors.value_shift import _POWERS, _STAKES, FieldState, ValueShift, ValueState
+from detectors.value_shift import _BETS, _POWERS, _STAKE, FieldState, ValueShift, ValueState
 from detectors import value_shift
 from events.catalogue import CATALOGUE
 from events.types import ActionEvent
@@ -584,19 +584,17 @@ cdef bint change_is_calm(ActionRow row, PyObject* state) except -1:
 
 cdef enum:
     ASPECTS = 3
-    STAKES = 2
+    BETS = 2
 
 cdef int VALUE_TOTAL = value_shift.TOTAL, VALUE_USED = value_shift.USED, VALUE_NEW = value_shift.NEW
 cdef int VALUE_REST = value_shift.REST, VALUE_KEYS = value_shift.KEYS
 cdef int VALUE_SLOTS = value_shift.SLOTS, VALUE_WIDTH = value_shift.WIDTH
 cdef int64_t VALUE_KNOWN = value_shift.KNOWN_AT, VALUE_FORGET = value_shift.FORGET_AT
 cdef double POWERS[4]
-cdef double STAKE[STAKES]
-assert len(_POWERS) == 4 and len(_STAKES) == STAKES
+cdef double STAKE = _STAKE
+assert len(_POWERS) == 4 and _BETS == BETS
 for _place in range(4):
     POWERS[_place] = _POWERS[_place]
-for _place in range(STAKES):
-    STAKE[_place] = _STAKES[_place]
 cdef double USUAL_P = 0.2
 """A p-value from which a bet surely loses: the e-value is below one from .163 on."""
 
@@ -643,7 +641,7 @@ cdef bint values_are_calm(ActionRow row, int64_t at_ms, PyObject* state, double 
 cdef bint weigh(PyObject* field, int aspect, int64_t code, double chance_factor, Weighed* seen) except -1:
     """``_weigh`` up to where anything changes; False when the symbol is strange, has no slot, or counts are halved."""
     cdef int64_t* table = <int64_t*>(<array.array>peek(field, FIELD.tables)).data.as_longlongs + aspect * VALUE_WIDTH
-    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * STAKES
+    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * BETS
     cdef int64_t* keys = table + VALUE_KEYS
     cdef int64_t* counts = keys + VALUE_SLOTS
     cdef int64_t total = table[VALUE_TOTAL], rest = table[VALUE_REST], count, rarer
@@ -685,16 +683,13 @@ cdef bint weigh(PyObject* field, int aspect, int64_t code, double chance_factor,
 cdef int learn(PyObject* field, int aspect, Weighed* seen) except -1:
     """``_bet`` on a symbol that is not strange, and ``_learn``."""
     cdef int64_t* table = <int64_t*>(<array.array>peek(field, FIELD.tables)).data.as_longlongs + aspect * VALUE_WIDTH
-    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * STAKES
-    cdef double now, most = 0.0
-    cdef int place
+    cdef double* evidence = (<array.array>peek(field, FIELD.evidence)).data.as_doubles + aspect * BETS
+    cdef double all_in, a_tenth
     if seen.is_weighed:
-        for place in range(STAKES):
-            now = evidence[place] + log(1.0 - STAKE[place] + STAKE[place] * seen.e_value)
-            evidence[place] = now if now > 0.0 else 0.0
-            if evidence[place] > most:
-                most = evidence[place]
-        if most == 0.0:
+        all_in, a_tenth = evidence[0] + log(seen.e_value), evidence[1] + log(1.0 - STAKE)
+        evidence[0] = all_in if all_in > 0.0 else 0.0
+        evidence[1] = a_tenth if a_tenth > 0.0 else 0.0
+        if evidence[0] == 0.0 and evidence[1] == 0.0:
             (<object>field).calm_down(aspect)
     if seen.slot == VALUE_SLOTS:
         table[VALUE_REST] += 1
