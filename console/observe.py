@@ -14,6 +14,7 @@ from dashboards.metrics import Metrics
 from governance.settings_types import Settings
 from storage.read import Reader
 from storage.read.counts import deals_by_band, oldest_unsent_ms
+from storage.read.models import active_model, model_health
 from streams.standalone.types import Changes
 
 _log = structlog.get_logger("tripline.console")
@@ -70,6 +71,7 @@ class Observer:
             metrics.approvals_waiting.set(approvals.waiting)
             metrics.oldest_approval.set(approvals.oldest_ms / 1000)
             self._look_at_budget(self._runtime.now_ms())
+            self._look_at_model()
         except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))
 
@@ -83,3 +85,16 @@ class Observer:
         metrics.false_stop_bound.set(ledger.total.upper or 0.0)
         held = [one.kind for one in self._reader.widenings(None, now_ms) if one.state_at(now_ms) == "agreed"]
         metrics.widenings.set_all({kind: held.count(kind) for kind in set(held)})
+
+    def _look_at_model(self) -> None:
+        """What was last found of the model that scores; zeros when another one scores by now."""
+        metrics, found = self._metrics, model_health(self._reader)
+        if found is not None and found.model != active_model(self._reader):
+            found = None
+        soon = next((one for one in found.targets if one.target == "lost in 14 days"), None) if found else None
+        both = {"model": soon.model, "scorecard": soon.scorecard} if soon else {}
+        zeros = dict.fromkeys(("model", "scorecard"), 0.0)
+        metrics.model_log_loss.set_all(zeros | {by: one.log_loss for by, one in both.items()})
+        metrics.model_error.set_all(zeros | {by: one.calibration_error for by, one in both.items()})
+        metrics.model_drift.set(max((one.stability for one in found.drift), default=0.0) if found else 0.0)
+        metrics.model_concerns.set(len(found.alerts) if found else 0)

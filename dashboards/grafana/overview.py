@@ -185,6 +185,26 @@ AGENTS = Row(
             colours={"low": "light-purple", "watch": "purple", "high": "dark-purple"},
         ),
         Chart(
+            title="Model of deals",
+            text="Log-loss of losses within 14 days, as `tripline deals health --tell` found last: the model's line "
+            "above the scorecard's means that the scorecard would have done better.",
+            queries=[Query(f'max by (by) (tripline_deal_model_log_loss{{{JOB}, by!="other"}} > 0)', "{{by}}")],
+            unit="short",
+            draw="steps",
+            nothing="not looked at",
+        ),
+        Chart(
+            title="Calibration and drift of the model",
+            text="Calibration error of the model, and the largest population stability index of a feature: from .25 on "
+            "deals are not what they were when it learned.",
+            queries=[
+                Query(f'max(tripline_deal_model_calibration_error{{{JOB}, by="model"}})', "calibration error"),
+                Query(f"max(tripline_deal_model_drift{{{JOB}}})", "drift"),
+            ],
+            unit="short",
+            draw="steps",
+        ),
+        Chart(
             title="Alerts to managers",
             text="Deals that managers were alerted to, by kind. A deal is not alerted again for a week.",
             queries=[Query(new("tripline_alerts_total", "kind"), "{{kind}}")],

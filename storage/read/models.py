@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import select
 
+from scoring.model import SCORECARD
 from scoring.training.card import Health, ModelFile
 from storage import tables as t
 from storage.models import HEALTH, StoredModel, Use, read_health
@@ -20,6 +21,13 @@ def model_health(reader: Reader) -> Health | None:
     with reading(reader.engine) as connection:
         row = connection.execute(select(t.meta.c.value).where(t.meta.c.name == HEALTH)).first()
     return None if row is None else read_health(row.value)
+
+
+def active_model(reader: Reader) -> str:
+    """The hash of the model that scores, "scorecard" where none was promoted."""
+    with reading(reader.engine) as connection:
+        row = connection.execute(select(t.model_use.c.hash).order_by(t.model_use.c.version.desc()).limit(1)).first()
+    return SCORECARD if row is None else str(row.hash)
 
 
 def known_models(reader: Reader) -> tuple[list[StoredModel], list[Use]]:

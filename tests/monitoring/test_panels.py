@@ -190,6 +190,10 @@ def count_console(metrics: Metrics) -> None:
     metrics.wrong_stops.set("repeated_errors", value=1)
     metrics.widenings.set("mute", value=1)
     metrics.oldest_approval.set(time.time() - 1_000)
+    metrics.model_log_loss.set_all({"model": 0.31, "scorecard": 0.29})
+    metrics.model_error.set_all({"model": 0.06, "scorecard": 0.09})
+    metrics.model_drift.set(0.3)
+    metrics.model_concerns.set(2)
     for channel in ("log", "slack"):
         metrics.notified(channel, True, 0.3)
 

@@ -128,6 +128,7 @@ def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: 
         assert live.post("/v1/deals/models/health", said).status_code == 204
         assert live.client.get("/v1/deals/models").json()["health"]["verdict"] == "worse"
         assert "look at it" in live.client.get("/deals/model").text
+        assert "\ntripline_deal_model_concerns 1.0\n" in live.client.get("/metrics").text
         live.feed(ENTRIES[MIDDLE : MIDDLE + 60])
     finally:
         live.close()
@@ -139,6 +140,8 @@ def test_a_promoted_model_scores_live_after_a_restart_and_in_the_replay(folder: 
         assert forced.json()["forced"] is True
         back = live.post("/v1/deals/models/promote", {"back": True, "reason": "enough"})
         assert (back.json()["hash"], back.json()["version"]) == (better.hash, 3)
+        live.post("/v1/deals/models/promote", {"model": "scorecard", "reason": "drill"})
+        assert "\ntripline_deal_model_concerns 0.0\n" in live.client.get("/metrics").text
         live.feed(ENTRIES[MIDDLE + 120 :])
         live.runtime.dump(tmp_path / "dump")
         said = _risks_said(live.runtime.store)
