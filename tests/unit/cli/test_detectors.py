@@ -138,3 +138,23 @@ def test_a_variable_that_says_otherwise_is_named(config: Path, monkeypatch: pyte
     monkeypatch.setenv("TRIPLINE_DETECTORS_REPEATED_ERRORS_MODE", "warn")
     done = run("mode", NAME, "shadow", "--config", config)
     assert (done.exit_code, "a TRIPLINE_ variable says warn" in done.output) == (1, True)
+
+
+def test_a_mode_for_one_agent_or_role_leaves_the_others(config: Path):
+    done = run("mode", NAME, "shadow", "--agent", "bot", "--config", config)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(f"{NAME} for bot: warn → shadow")
+    assert parse_settings(config.read_text(), {}).detectors[NAME] == {
+        "mode": "warn", "run_errors": 7, "agents": {"bot": "shadow"},
+    }  # fmt: skip
+    (row,) = [row for row in json.loads(run("list", "--json", "--config", config).output) if row["detector"] == NAME]
+    assert (row["mode"], row["own_modes"]) == ("warn", {"agents": {"bot": "shadow"}, "roles": {}})
+
+
+def test_a_step_up_for_one_agent_takes_a_report_as_well(config: Path, tmp_path: Path):
+    refused = run("mode", NAME, "enforce", "--agent", "bot", "--config", config)
+    assert refused.exit_code == 4
+    report = kept(a_report(config), tmp_path)
+    done = run("mode", NAME, "enforce", "--agent", "bot", "--config", config, "--report", report)
+    assert done.exit_code == 0, done.output
+    assert run("mode", NAME, "warn", "--agent", "bot", "--role", "x", "--config", config).exit_code == 2

@@ -287,3 +287,14 @@ def test_what_waits_for_a_person_is_listed_and_shown_and_not_answered_here(serve
     assert f"/approvals/{held['approval_id']}" in shown.output
     assert tripline("approvals", "show", "none", env=url).exit_code == 3
     assert tripline("approvals", "approve", held["approval_id"], env=url).exit_code == 2
+
+
+def test_mutes_and_the_budget_of_false_stops_are_shown(served: dict[str, Any]) -> None:
+    none = tripline("detectors", "mutes", "--url", served["url"])
+    assert (none.exit_code, none.output) == (0, "Nothing is muted.\n")
+    told = tripline("detectors", "budget", "--url", served["url"])
+    assert told.exit_code == 0, told.output
+    assert "the budget is 0.01 false stops an agent-month" in told.output
+    assert "repeated_errors" in told.output
+    asked = tripline("detectors", "mute", "x", "--agent", "a", "--for", "soon", "--reason", "r", "--user", "maya")
+    assert (asked.exit_code, "write 90s, 15m, 48h" in asked.output) == (2, True), asked.output
