@@ -346,10 +346,11 @@ class Hold:
 
     def _told(self, message: Message, held: Held, said: Mapping[str, Any]) -> None:
         held.taken(message)
-        self.problem = str(said.get("reason") or "")
         if message.kind == "return":
             held.is_returned = True
-        elif said.get("over"):
+            return
+        self.problem = str(said.get("reason") or "")
+        if said.get("over"):
             held.end_now(str(said["over"]))
             self.problem = held.over
         else:
