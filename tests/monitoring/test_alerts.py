@@ -74,6 +74,8 @@ class Sick:
             log_timestamp_seconds {now + 100}
             suspended_agents{{by="detector"}} 1
             stop_all {int(self.is_stopped)}
+            oldest_approval_timestamp_seconds {now - 1000}
+            deal_model_concerns 1
             wrong_records_before_stop_bucket{{detector="action_rate",le="100.0"}} 0
             wrong_records_before_stop_count{{detector="action_rate"}} {age}
             gate_decisions_total{{decision="deny",rule="not_available"}} {age}
