@@ -27,6 +27,7 @@ from console.api import (
     leases,
     login,
     models,
+    pipeline,
     quality,
     queries,
     stream,
@@ -150,7 +151,7 @@ def wall_ms() -> int:
 
 
 def _api_routes() -> list[Any]:
-    modules = (events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters)
+    modules = (events, gate, leases, drills, control, approvals, queries, forecast, quality, pipeline, models, dead_letters)
     return [route for module in (*modules, budget, widenings, health, stream, login) for route in module.ROUTES]
 
 

@@ -22,6 +22,8 @@ from storage.read import Reader
 from storage.read.book import BookDeal, book
 from streams.quality import Facts, facts_of, read_states
 
+MAX_COMPARED = 5_000
+"""So many accounts, and as many contacts, are compared while a page waits: about a second."""
 COLUMNS = ("what", "of", "check", "flawed", "seen", "examples")
 
 
@@ -57,7 +59,10 @@ def judge(reader: Reader, settings: Deals, now_ms: int) -> QualityAnswer:
             notes.append(
                 "the engine's states are not in this store: activities, people and earlier stages are not judged"
             )
-    found = assess(facts.deals, facts.accounts, facts.contacts, day, process, notes)
+    if max(len(facts.accounts), len(facts.contacts)) > MAX_COMPARED:
+        notes.append(f"only the first {MAX_COMPARED:,} accounts and contacts are compared; of an export all are")
+    accounts, contacts = facts.accounts[:MAX_COMPARED], facts.contacts[:MAX_COMPARED]
+    found = assess(facts.deals, accounts, contacts, day, process, notes)
     today = QualityPoint(found.day, found.all.score, found.all.deals, found.all.flawed)
     return QualityAnswer(found, [*(point for point in trend(reader) if point.day < found.day), today])
 

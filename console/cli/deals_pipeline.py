@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from console.cli.common import Failed, load_settings, print_json, print_table
+from console.cli.common import Failed, Server, load_settings, print_json, print_table, server_options
 from console.text import plain
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ UNUSUAL = 6
 
 
 @click.command("pipeline", epilog=EXAMPLES)
-@click.argument("logs", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("logs", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--mapping",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -42,27 +42,49 @@ UNUSUAL = 6
     "--per-year", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="False alarms a year."
 )
 @click.option("--config", envvar="TRIPLINE_CONFIG", type=click.Path(dir_okay=False), help="Settings: [deals].")
-@click.option("--json", "as_json", is_flag=True, help="Print weeks and alarms as JSON.")
+@server_options
 def pipeline(
-    logs: tuple[Path, ...], mapping: Path | None, teams: int, per_year: float, config: str | None, as_json: bool
+    logs: tuple[Path, ...],
+    mapping: Path | None,
+    teams: int,
+    per_year: float,
+    config: str | None,
+    url: str,
+    token: str,
+    as_json: bool,
 ) -> None:
     """Deals created, moved, closed, won and pushed by week, of all, each team and each segment.
 
-    Each series is judged by its own last weeks, with at most --per-year false alarms a year over all of them.
+    Each series is judged by its own last weeks, with at most --per-year false alarms a year over all of them. Without
+    a LOG it asks a running server, which knows of deals created, closed and won.
     """
+    if logs:
+        told = _of_logs(logs, mapping, teams, per_year, config)
+    elif mapping is not None or teams:
+        raise click.UsageError("--mapping and --teams are for a LOG")
+    else:
+        told = Server(url, token).get("/v1/deals/pipeline")
+    if as_json:
+        print_json(told)
+    else:
+        _say(told)
+    if told["alarms"]:
+        raise click.exceptions.Exit(UNUSUAL)
+
+
+def _of_logs(
+    logs: tuple[Path, ...], mapping: Path | None, teams: int, per_year: float, config: str | None
+) -> dict[str, Any]:
     import msgspec
 
     from streams.pipeline import watch
 
     weeks = list(_weeks(logs, mapping, teams, config))
     groups = len({week.group for week in weeks})
-    alarms = watch(weeks, groups, per_year)
-    if as_json:
-        print_json({"weeks": msgspec.to_builtins(weeks), "alarms": msgspec.to_builtins(alarms), "groups": groups})
-    else:
-        _say(weeks, [plain(alarm.sentence, 400) for alarm in alarms], groups)
-    if alarms:
-        raise click.exceptions.Exit(UNUSUAL)
+    found: dict[str, Any] = msgspec.to_builtins(
+        {"weeks": weeks, "alarms": watch(weeks, groups, per_year), "groups": groups, "notes": []}
+    )
+    return found
 
 
 def _weeks(logs: tuple[Path, ...], mapping: Path | None, teams: int, config: str | None) -> Iterator[Week]:
@@ -136,15 +158,15 @@ def _mapped(logs: tuple[Path, ...], how: Mapping) -> Iterator[ChangeEvent]:
                 yield item
 
 
-def _say(weeks: list[Week], alarms: list[str], groups: int) -> None:
-    everybody = [week for week in weeks if week.group == "all"]
-    click.echo(f"{len(everybody)} weeks, {groups} groups.")
-    rows = [
-        (week.monday, week.standing, week.created, week.moved, week.ended, week.pushed, week.won, week.closed)
-        for week in everybody[-SHOWN_WEEKS:]
-    ]
+def _say(told: dict[str, Any]) -> None:
+    everybody = [week for week in told["weeks"] if week["group"] == "all"]
+    click.echo(f"{len(everybody)} weeks, {told['groups']} groups.")
+    for note in told["notes"]:
+        click.echo(f"  {plain(note, 400)}")
+    names = ("monday", "standing", "created", "moved", "ended", "pushed", "won", "closed")
+    rows = [tuple(week[name] for name in names) for week in everybody[-SHOWN_WEEKS:]]
     columns = ("week of", "standing", "created", "steps", "ended", "pushed", "won", "closed")
-    print_table(columns, rows, "No week is over in these logs.", columns[1:])
+    print_table(columns, rows, "No whole week is known.", columns[1:])
     click.echo()
-    for line in alarms or ["Everything is as usual."]:
+    for line in [plain(alarm["sentence"], 400) for alarm in told["alarms"]] or ["Everything is as usual."]:
         click.echo(line)

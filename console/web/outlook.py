@@ -10,7 +10,9 @@ from litestar.params import FromQuery
 
 from console.api.queries import read
 from console.forecast import ForecastAnswer, Outlook, outlook, until_of
+from console.pipeline import judge_weeks
 from console.services import services_of
+from console.text import plain
 from console.web.frame import frame_of
 from console.web.look import Frame
 from console.web.render import page
@@ -28,7 +30,13 @@ async def forecast_part(request: Request[Any, Any, Any], manager: FromQuery[str 
     last = until_of(None, settings, now_ms)
     deals = await read(lambda: book(services.reader))
     told = await asyncio.to_thread(outlook, deals, settings, now_ms, last, manager or None)
-    return page("parts/forecast.html", frame=frame, clock=frame.clock, view=forecast_view(told, frame))
+    found = await asyncio.to_thread(judge_weeks, deals, settings, now_ms)
+    alarms = [plain(alarm.sentence, 300) for alarm in found.alarms if manager in (None, "", _team(alarm.group))]
+    return page("parts/forecast.html", frame=frame, clock=frame.clock, view=forecast_view(told, frame), alarms=alarms)
+
+
+def _team(group: str) -> str:
+    return group.removeprefix("team ")
 
 
 def forecast_view(told: ForecastAnswer, frame: Frame) -> dict[str, Any] | None:

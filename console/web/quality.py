@@ -13,7 +13,7 @@ from console.text import plain
 from console.web.frame import frame_of
 from console.web.look import Frame, joined, person_name
 from console.web.render import page
-from console.web.words import number
+from console.web.words import many, number
 from scoring.quality import Cluster, Group
 
 _Request = Request[Any, Any, Any]
@@ -41,14 +41,14 @@ def quality_view(answer: QualityAnswer, frame: Frame) -> dict[str, Any]:
     found = answer.quality
     return {
         "score": f"{found.all.score:.0f}",
-        "deals": number(found.all.deals),
+        "deals": many(found.all.deals, "deal"),
         "flaws": [_flaw(flaw) for flaw in found.all.flaws],
         "teams": [_group(group, frame) for group in found.teams[:SHOWN_GROUPS]],
         "owners": [_group(group, frame) for group in found.owners[:SHOWN_GROUPS]],
         "more_owners": max(len(found.owners) - SHOWN_GROUPS, 0),
         "accounts": [_cluster(one, frame) for one in found.accounts[:SHOWN_CLUSTERS]],
         "contacts": [_cluster(one, frame) for one in found.contacts[:SHOWN_CLUSTERS]],
-        "twice": len(found.accounts) + len(found.contacts),
+        "twice": many(len(found.accounts) + len(found.contacts), "account or contact", "accounts or contacts"),
         "notes": found.notes,
         "trend": [(frame.clock.date_text(point.day), f"{point.score:.1f}") for point in answer.trend[-SHOWN_DAYS:]],
         "since": _since(answer),

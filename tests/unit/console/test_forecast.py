@@ -18,6 +18,7 @@ from console.cli import main
 from console.cli.common import Server
 from console.errors import Refused
 from console.forecast import outlook, until_of
+from console.pipeline import judge_weeks
 from events.times import DAY_MS
 from governance.settings_types import Deals, Settings
 from storage import tables as t
@@ -129,15 +130,33 @@ def test_api_page_and_command_tell_the_same(
         with TestClient(create_app(runtime, settings_of(), reader, auth), base_url=BASE) as client:
             answer = client.get("/v1/deals/forecast", params={"manager": "<b>m</b>"})
             page = client.get("/parts/forecast").text
+            weeks = client.get("/v1/deals/pipeline").json()
             shown = client.get("/deals").text
         reader.close()
     told = answer.json()
     assert (answer.status_code, told["outlooks"][0]["open_deals"]) == (200, 3)
     assert told["outlooks"][0]["money"][0]["currency"] == "EUR"
     assert "won this quarter" in page
+    assert (weeks["groups"], weeks["alarms"]) == (0, [])
     assert 'hx-get="/parts/forecast"' in shown
     monkeypatch.setattr(Server, "get", lambda self, path, **query: told)
     printed = CliRunner().invoke(main, ["deals", "forecast"])
     assert printed.exit_code == 0, printed.output
     assert "<b>m</b>" in printed.output
     assert "unproven" in printed.output
+
+
+def test_a_store_whose_new_deals_stop_coming_is_told_of_by_team() -> None:
+    days = range(1, 7 * 20)
+    deals = [
+        deal(f"{team}{at}-{day}", manager_id=team, first_ms=NOW - day * DAY_MS, p_won_by={})
+        for team in "mnopq" for day in days for at in range(4) if team != "m" or day > 21
+    ]  # fmt: skip
+    deals.append(deal("old", first_ms=NOW - 21 * 7 * DAY_MS))
+    told = judge_weeks(deals, SETTINGS, NOW)
+    assert {(alarm.group, alarm.series) for alarm in told.alarms} == {("team m", "created")}
+    assert told.weeks[-1].monday == "2026-11-16"
+    assert told.weeks[3].created == 140
+    young = judge_weeks(deals[:1], SETTINGS, NOW)
+    assert (young.alarms, len(young.notes)) == ([], 2)
+    assert judge_weeks([], SETTINGS, NOW).weeks == []
