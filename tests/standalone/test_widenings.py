@@ -63,12 +63,12 @@ class House:
     def get(self, path: str) -> Any:
         return self.client.get(path, auth=MAYA).json()
 
-    def fail(self, times: int, kind: str = "Lead", gap_ms: int = 1_000) -> None:
-        """The bot fails in a row, on other records each time."""
-        for _ in range(times):
+    def fail(self, times: int, kind: str = "Lead", gap_ms: int = 1_000, agents: tuple[str, ...] = ("bot",)) -> None:
+        """The bot, or some in turn, fails in a row, on other records each time."""
+        for time in range(times):
             self.number += 1
             self.clock.move(gap_ms)
-            event = action_event("bot", self.number, self.clock.now_ms(), outcome="error")
+            event = action_event(agents[time % len(agents)], self.number, self.clock.now_ms(), outcome="error")
             data = msgspec.structs.replace(
                 event.data, object=kind, record_ids=[f"r{self.number}"], error=ActionError("INVALID_FIELD")
             )
@@ -204,6 +204,21 @@ def test_a_wrong_stop_is_counted_against_its_detectors_budget(house: House) -> N
     deadline_lines = {line["detector"]: line for line in house.get("/v1/detectors/budget")["detectors"]}
     line = deadline_lines["repeated_errors"]
     assert (line["stops"], line["wrong"], line["expected"], line["is_over"]) == (1, 1, 0, True)
+
+
+def test_an_incident_is_one_finding_about_all_agents_and_stops_nobody(house: House) -> None:
+    house.fail(60, agents=tuple(f"bot-{number}" for number in range(6)))
+    (said,) = house.reader.findings(without_info=True).rows
+    assert (said.finding.detector, said.finding.agent_id, said.status) == ("common_cause", "*", "noted")
+    states = {row["agent_id"]: row["control"] for row in house.get("/v1/agents")["agents"]}
+    assert "*" not in states
+    assert set(states.values()) == {None}
+    assert house.get("/v1/stop-all")["state"] == "active"
+    page = house.client.get("/findings", headers={"accept": "text/html"}, auth=MAYA).text
+    assert "All agents" in page
+    told = house.runtime.call(lambda at: at.core.link.execute("SELECT key, kind FROM outbox").fetchall()).result(10)
+    assert [kind for key, kind in told if key == "default/*"] == ["notification"]
+    assert {kind for _, kind in told} == {"notification"}, "nobody is controlled"
 
 
 def test_pages_show_it_and_their_forms_do_the_same(house: House) -> None:
