@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tripline_client.messages import Decision, Operation
 
@@ -30,8 +30,7 @@ _OUTCOME = re.compile(r"outcomes\[(\d+)\]")
 _IN_A_LEASE = frozenset({"object", "record_ids", "changes", "records", "authorized_by", "trigger", "system"})
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When, by a clock that goes on while the machine sleeps, and by the wall clock. In seconds."""
 
     boot: float
@@ -59,24 +58,23 @@ class Scope:
 
     def records_of(self, asked: Operation) -> int:
         """How many records an operation counts; 0 when it is not in the scope, and the gate has to be asked."""
-        given = asked.details
-        if asked.action not in self.actions or not given.keys() <= _IN_A_LEASE:
+        get, alike = asked.details.get, self.details.get
+        if asked.action not in self.actions or not asked.details.keys() <= _IN_A_LEASE or get("object") != self.object:
             return 0
-        if given.get("object") != self.object or any(given.get(name) != self.details.get(name) for name in _ALIKE):
+        who = (get("authorized_by"), get("system"), get("trigger"))
+        if who != (alike("authorized_by"), alike("system"), alike("trigger")):
             return 0
-        changes: Mapping[str, Mapping[str, Sequence[Any]]] = given.get("changes") or {}
-        ids = {*given.get("record_ids", ()), *changes}
+        changes: Mapping[str, Mapping[str, Sequence[Any]]] = get("changes") or {}
+        ids = {*get("record_ids", ()), *changes}
         if not ids and not asked.action.endswith(".create"):
             return 0
         if self.fields and (not changes or len(ids) > len(changes) or not all(changes.values())):
             return 0
-        if any(not self.fields.issuperset(changed) for changed in changes.values()):
-            return 0
-        records = max(len(ids), int(given.get("records") or 0), 1)
+        for changed in changes.values():
+            if not self.fields.issuperset(changed):
+                return 0
+        records = max(len(ids), int(get("records") or 0), 1)
         return records if records <= self.records_per_action else 0
-
-
-_ALIKE = ("authorized_by", "trigger", "system")
 
 
 @dataclass

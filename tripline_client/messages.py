@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -48,7 +48,7 @@ class Operation:
     agent_id: str
     action: str
     details: dict[str, Any]
-    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    request_id: str = field(default_factory=lambda: os.urandom(16).hex())
 
     def question(self) -> dict[str, Any]:
         """The body of ``POST /v1/gate/check``. The same operation has the same request id, so asking again is safe."""
