@@ -26,7 +26,8 @@ EXAMPLES = """\b
 Examples:
   tripline deals train --out model                    # from the log of the standalone store
   tripline deals train --log dump/crm.events.jsonl --out model
-  tripline replay --from-kafka --keep dump --out r && tripline deals train --log dump/crm.events-0.jsonl --out model
+  tripline replay --from-kafka --keep dump --out replayed     # on Kafka: the log as files, one a partition
+  tripline deals train --log dump/crm.events-0000.jsonl --log dump/crm.events-0001.jsonl --out model
 
 \b
 Exit codes: 0 done, 1 there is nothing to learn from or the log can't be read, 2 wrong usage.
