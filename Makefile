@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine faults fault-engine clean
+.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine bench-detect faults fault-engine drill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,12 @@ bench: $(VENV)/.test $(VENV)/.compiled ## the measured figures of docs/benchmark
 
 bench-engine: .bench/.ready $(VENV)/.compiled ## the engine on Kafka against bytewax, quixstreams and Faust (15 minutes)
 	.bench/bin/python -W ignore -m bench.engine
+
+bench-detect: .bench/.ready ## detection against rolling z, EWMA, half-space trees and agent-sre's rule (15 minutes)
+	.bench/bin/python -m bench.detect_rivals --plot docs/detection-rivals.svg
+
+drill: $(VENV)/.test ## stop a rogue agent 20 times with three gates, one cut off, and measure what it gets through
+	PYTHONPATH=. $(BIN)/python -m console drill run --gates 3 --partition --trips 20
 
 faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50

@@ -198,18 +198,23 @@ class Runner:
 
     def _spike(self, index: int, number: int, times_usual: int) -> float:
         """Minutes until the stop within the spike's hour; infinite if there is none."""
-        agent, traffic, rng = self.agents[index], self.traffic[index], self.rng
+        agent, traffic = self.agents[index], self.traffic[index]
         start_ms = int(agent.times[number])
-        end = int(np.searchsorted(agent.times, start_ms + HOUR_MS))
-        count = rng.poisson((times_usual - 1) * agent.typical_per_hour)
-        extra = start_ms + rng.uniform(0, HOUR_MS, count)
-        merged = np.sort(np.concatenate([agent.times[number:end], extra])).astype(np.int64)
         copies = self._copies(index)
-        for step, at_ms in enumerate(merged.tolist()):
+        for step, at_ms in enumerate(self.spike_times(index, number, times_usual).tolist()):
             action = traffic.action(at_ms, (number + step) % len(agent.times), fails=False)
             if self._is_stopped(copies, action):
                 return (at_ms - start_ms) / 60_000
         return float("inf")
+
+    def spike_times(self, index: int, number: int, times_usual: int) -> np.ndarray:
+        """When the agent acts in the hour from action ``number`` on: as it would, and (times_usual - 1) x as much."""
+        agent, rng = self.agents[index], self.rng
+        start_ms = int(agent.times[number])
+        end = int(np.searchsorted(agent.times, start_ms + HOUR_MS))
+        count = rng.poisson((times_usual - 1) * agent.typical_per_hour)
+        extra = start_ms + rng.uniform(0, HOUR_MS, count)
+        return np.sort(np.concatenate([agent.times[number:end], extra])).astype(np.int64)
 
     def _jump(self, index: int, number: int) -> float:
         """Seconds until the stop when the agent suddenly does 100 actions a second."""
@@ -312,12 +317,12 @@ def organisations(arguments: argparse.Namespace) -> Iterator[tuple[int, list[Age
     """The populations asked for, one a seed."""
     for seed in arguments.seeds:
         if arguments.population == "simulator":
-            yield seed, _simulated(arguments.agents, arguments.days, seed)
+            yield seed, simulated(arguments.agents, arguments.days, seed)
         else:
             yield seed, populations.organisation(seed, arguments.agents, arguments.days, harshness=arguments.harshness)
 
 
-def _simulated(agents: int, days: int, seed: int) -> list[Agent]:
+def simulated(agents: int, days: int, seed: int) -> list[Agent]:
     spec = population(agents, seed)
     return [_simulated_agent(spec, one, seed, days) for one in spec.agents]
 
