@@ -23,6 +23,7 @@ COMMANDS = {
     "ingest": "-m bench.standalone ingest --secs 10",
     "refuse": "-m bench.standalone refuse --times 60",
     "gate": "bench/gate_http.py --rate 1000 --secs 15",
+    "lease": "-m bench.lease --checks 20000",
     "kill": "-m bench.kill --kills 50 --seed 7 --topology real",
     "detect": "-m bench.detect --population simulator --agents 100 --days 42 --seeds 31 32 33",
     "nab": "-m bench.nab",

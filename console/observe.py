@@ -11,6 +11,8 @@ from console.ledger import enforcing, ledger_of
 from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
+from events.times import parse_ms
+from governance.leases import outstanding
 from governance.settings_types import Settings
 from storage.read import Reader
 from storage.read.counts import deals_by_band, oldest_unsent_ms
@@ -68,6 +70,7 @@ class Observer:
             metrics.deals.set_all(deals_by_band(self._reader))
             metrics.oldest_unsent.set(oldest_unsent_ms(self._reader) / 1000)
             approvals = self._reader.approval_counts(self._runtime.now_ms())
+            self._look_at_leases(self._runtime.now_ms())
             metrics.approvals_waiting.set(approvals.waiting)
             metrics.oldest_approval.set(approvals.oldest_ms / 1000)
             self._look_at_budget(self._runtime.now_ms())
@@ -85,6 +88,17 @@ class Observer:
         metrics.false_stop_bound.set(ledger.total.upper or 0.0)
         held = [one.kind for one in self._reader.widenings(None, now_ms) if one.state_at(now_ms) == "agreed"]
         metrics.widenings.set_all({kind: held.count(kind) for kind in set(held)})
+
+    def _look_at_leases(self, now_ms: int) -> None:
+        metrics = self._metrics
+        actions, records = outstanding(self._reader.living_leases(now_ms), now_ms)
+        metrics.lease_actions.set(actions)
+        metrics.lease_records.set(records)
+        for last in self._reader.drills(1):
+            metrics.last_drill.set(parse_ms(last.at) / 1000)
+            spread = last.admitted_after
+            metrics.drill_admitted.set_all({"median": spread.p50, "p99": spread.p99, "max": spread.max})
+            metrics.drill_exceeded.set(last.exceeded)
 
     def _look_at_model(self) -> None:
         """What was last found of the model that scores; zeros when another one scores by now."""
