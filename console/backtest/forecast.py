@@ -12,8 +12,9 @@ from markupsafe import Markup
 from console.backtest import plots
 from console.backtest.files import local
 from console.text import plain
-from scoring.backtest.forecast import WHOLE, Result, summary
-from scoring.backtest.forecast import Row as Said
+from scoring.backtest.forecast import Result
+from scoring.backtest.forecast_figures import WHOLE, summary
+from scoring.backtest.forecast_figures import Row as Said
 from scoring.backtest.groups import Facts
 from scoring.backtest.reading import Read
 from scoring.money import digits
