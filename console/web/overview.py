@@ -12,6 +12,7 @@ from console.web import words as w
 from console.web.charts import sparkline, up_to_stop
 from console.web.look import Engine, Frame, joined, owner_of, person_name
 from events.catalogue import kind_of
+from events.times import parse_ms
 from governance.approvals import Approval
 from governance.words import DOING
 from storage.read.types import AgentRow, DealRow, Overview, TopDeals
@@ -95,6 +96,8 @@ class OverviewView(Struct, frozen=True):
     deals: DealsView
     refusing: str
     is_all_stopped: bool
+    drill: tuple[str, str] | None = None
+    """How long ago the last drill was, and what it found; None when none was run."""
 
 
 def overview_view(data: Overview, frame: Frame, shown: int = SHOWN_AGENTS) -> OverviewView:
@@ -116,7 +119,16 @@ def overview_view(data: Overview, frame: Frame, shown: int = SHOWN_AGENTS) -> Ov
         deals=deals_view(data.top, frame),
         refusing="refuses everything" if all_stopped else refusing,
         is_all_stopped=all_stopped,
+        drill=_drill(data),
     )
+
+
+def _drill(data: Overview) -> tuple[str, str] | None:
+    last = data.last_drill
+    if last is None:
+        return None
+    found = f"{last.admitted_after.max:g} admitted at most" if last.passed else "more admitted than promised"
+    return f"{w.span(max(0, data.at_ms - parse_ms(last.at)))} ago", found
 
 
 def sorted_rows(rows: Sequence[AgentRow], frame: Frame) -> list[AgentRow]:

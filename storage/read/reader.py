@@ -72,6 +72,7 @@ class Reader:
                 _findings.dead_letters_since(connection, self.tenant, now_ms - DAY_MS),
                 _findings.warnings_since(connection, self.tenant, now_ms - DAY_MS),
                 _approvals.listed(connection, self.tenant, now_ms, is_open=True, agent_id=None, limit=200),
+                next(iter(_drills.newest(connection, 1)), None),
             )
 
     def agents(self, now_ms: int) -> list[AgentRow]:

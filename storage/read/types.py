@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from events.types import ActionError, Finding, ModelInfo, Reason, Trigger
 from governance.approvals import Approval
+from governance.drills import DrillResult
 
 
 class Bin(Struct, frozen=True, gc=False):
@@ -205,6 +206,7 @@ class Overview(Struct, frozen=True):
     dead_letters_24h: int
     warnings_24h: int
     approvals: list[Approval] = []
+    last_drill: DrillResult | None = None
 
 
 class AgentPage(Struct, frozen=True):

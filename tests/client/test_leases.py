@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from argon2 import PasswordHasher
 
 from console.app import PEOPLE_FILE, create_app, wall_ms
 from console.auth import AuthStore
+from console.drill.rogue import Rogue
 from console.server import Server, listen
+from governance.drills import DrillResult, exceeds, spread
 from governance.settings import parse_settings
 from storage.people import open_people
 from storage.read import Reader
@@ -29,6 +32,12 @@ TOML = """
 report_ms = 20
 [agents.dealbot]
 actions = ["record.*"]
+lease_actions = 5
+lease_records = 5
+[agents.drill-1]
+actions = ["record.update"]
+records_per_10_min = 10000
+records_per_day = 10000
 lease_actions = 5
 lease_records = 5
 """
@@ -164,6 +173,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Runt
     folder = tmp_path_factory.mktemp("leased")
     settings = parse_settings(TOML, {}, {"server.data_dir": str(folder), "server.port": 0})
     auth = AuthStore(open_people(Path(folder) / PEOPLE_FILE), wall_ms, PasswordHasher(1, 8, 1))
+    auth.add_user("drill", "operator", "a long password")
     with Runtime(settings) as runtime:
         reader = Reader.open(runtime.store.path)
         server = Server(create_app(runtime, settings, reader, auth), listen("127.0.0.1", 0))
@@ -247,3 +257,28 @@ def test_the_gate_says_what_is_wrong_with_a_report(served: tuple[str, Runtime]):
     assert "not in it" in told["over"]
     findings = httpx.get(f"{url}/v1/findings", params={"agent": "dealbot"}).json()["rows"]
     assert "a lease: an operation was admitted under it that is not in it" in json.dumps(findings[0])
+
+
+def test_a_drill_stops_its_agent_and_keeps_the_bound(served: tuple[str, Runtime]):
+    url, runtime = served
+    with httpx.Client(base_url=url, auth=("drill", "a long password"), timeout=10) as person:
+        rogue = Rogue(url, person, "drill-1", gates=2, credits_=5, rate=60, has_partition=True, seed=3)
+        trip = rogue.run("kill_switch")
+        assert runtime.status().control_counts["suspended"] == 1
+        assert 0 <= trip.admitted_after <= trip.bound <= 10 + trip.in_flight
+        assert not exceeds(trip)
+        none = spread([])
+        result = DrillResult(
+            id="d1", at="2026-11-23T10:00:00Z", by="somebody", scenario="kill_switch", trips=1, gates=2,
+            has_partition=True, rate_per_sec=60, credits=5, ttl_ms=5_000, report_ms=20, exceeded=0, failed=0,
+            admitted_after=spread([trip.admitted_after]), bound=spread([trip.bound]), detect_ms=none, contain_ms=none,
+            verify_ms=none,
+        )  # fmt: skip
+        assert httpx.post(f"{url}/v1/drills", json=msgspec.to_builtins(result)).status_code == 401
+        assert person.post("/v1/drills", json=msgspec.to_builtins(result)).json() == {"id": "d1", "by": "drill"}
+        (kept,) = person.get("/v1/drills").json()["drills"]
+        assert (kept["by"], kept["bound"]["max"]) == ("drill", trip.bound)
+        assert "Last drill" in person.get("/").text
+        told = person.get("/metrics").text
+        assert f'tripline_drill_admitted_after_trip{{figure="max"}} {float(trip.admitted_after)}' in told
+        assert "tripline_lease_actions_outstanding" in told
