@@ -152,7 +152,8 @@ def wall_ms() -> int:
 
 def _api_routes() -> list[Any]:
     modules = (events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters)
-    return [route for module in (*modules, pipeline, budget, widenings, health, stream, login) for route in module.ROUTES]
+    more = (pipeline, budget, widenings, health, stream, login)
+    return [route for module in (*modules, *more) for route in module.ROUTES]
 
 
 def _page_routes(services: Services) -> list[Any]:
