@@ -19,6 +19,7 @@ from xxhash import xxh3_128_hexdigest
 
 from detectors.base import Cause, Evidence
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS, format_ms
+from streams.envelopes import make_key, split_key
 
 DETECTOR = "common_cause"
 """Under this name the incident is said."""
@@ -134,7 +135,12 @@ class CommonCause:
         return Count(count.failing + sum(one.failing for one in fresh), count.acted + acted, count.active + acted)
 
     def _may_open(self, scope: str, at_ms: int) -> bool:
-        spans = [one.scope for one in self.memory.decided if one.until_ms and one.at_ms > at_ms - DAY_MS]
+        tenant = make_key(split_key(scope)[0], "")
+        spans = [
+            one.scope
+            for one in self.memory.decided
+            if one.until_ms and one.at_ms > at_ms - DAY_MS and one.scope.startswith(tenant)
+        ]
         return spans.count(scope) < SPANS_A_DAY and len({*spans, scope}) <= CLASSES_A_DAY
 
     def _wait(self, scope: str, offset: int, at_ms: int) -> Verdict:

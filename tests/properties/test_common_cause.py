@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.base import Shared
+from detectors.base import Cause, Shared
 from detectors.repeated_errors import RepeatedErrors
 from events.codec import encode
 from events.rows import scanner
@@ -20,6 +20,7 @@ from governance.settings import Settings
 from simulator import AgentSpec, OrgSpec
 from simulator.scenarios import Placed, Result, place
 from streams import agents, common_cause
+from streams.common_cause import CommonCause, Count
 from streams.compiled import Judge
 from streams.engine import topology
 from streams.envelopes import envelope
@@ -137,6 +138,16 @@ def test_ten_who_fail_on_purpose_excuse_nobody_for_more_than_four_hours_a_day() 
     stops = [at_ms for at_ms, one in said if one[2] == "suspend"]
     assert [one for _, one in said if one == INCIDENT] == [INCIDENT]
     assert 3.5 * 3_600_000 <= min(stops) - START_MS <= 4.5 * 3_600_000
+
+
+def test_a_tenant_has_eight_classes_a_day_and_takes_none_from_another() -> None:
+    known = CommonCause()
+    cause = Cause(label="x", since_ms=0, tries=5, alone_until=8, together_until=20, agents=5, share=0.6)
+    all_fail = Count(failing=9, acted=9, active=9)
+    said = [known.decide(cause, f"a/{n}", n, n * 1000, all_fail) for n in range(10)]
+    assert said == ["opened"] * 8 + ["alone"] * 2
+    assert known.decide(cause, "b/0", 10, 10_000, all_fail) == "opened"
+    assert known.decide(cause, "a/9", 11, 86_400_000 + 9_000, all_fail) == "opened", "a day later"
 
 
 def test_rates_and_budgets_are_judged_on_during_an_incident() -> None:
