@@ -52,14 +52,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 2.0
     pause_chance: Annotated[
         float,
-        Meta(gt=0, lt=1, description="Nor is it, where its pauses before make the present one likelier than this."),
+        Meta(gt=0, lt=1, description="Nor where its last n pauses make this one likelier than this over n squared."),
     ] = 1e-3
     chance_factor: Annotated[
         float,
         Meta(ge=1, description="New things may be so many times as frequent as one in the writes since the last."),
     ] = 2.0
     learn_after_days: Annotated[
-        int, Meta(ge=1, le=90, description="New things count together until there was none for so many days.")
+        int,
+        Meta(ge=1, le=90, description="New things are learnt when there was none, or nobody minded, for so many days."),
     ] = 7
 
 
@@ -123,15 +124,17 @@ class UnexpectedChange:
     or has a blast radius.
 
     Cannot: judge a kind in which new things keep coming (each account has an owner of its own): it speaks only after
-    ``quiet_factor`` times the longest of the last 16 pauses between new things, in writes and in time, and when the
-    pause is less likely than ``pause_chance`` after those (Lomax); nor one of which more than the remembered number
-    is known, so that an agent that invents names from its first day on blinds it for that kind. Tell a
-    new task from a wrong one: it does not know what peers do. See reads, failing calls, or what the record does not
-    say (``changes``, ``owner_id``; segments, which records do not name). In the first seven days it only tells.
+    ``quiet_factor`` times the longest but one of the last 16 pauses between new things, in writes and in time, and
+    when the pause is less likely than ``pause_chance`` / n² after those n, the longest left out (Lomax); nor a kind of
+    which more than the remembered number is known, so that an agent that invents names from its first day on blinds
+    it for that kind. Tell a new task from a wrong one: it does not know what peers do. See reads, failing calls, or
+    what the record does not say (``changes``, ``owner_id``; segments, which records do not name). In the first seven
+    days it only tells.
 
     Learning: while new things count they are not learnt; one that is met once or twice and then not for
     ``learn_after_days`` is. So who stays below it gets two writes to new things a week unseen, and what was written
-    so is known then. What was held for is learnt only when a person releases the agent.
+    so is known then. What was told or held for is learnt when a person releases the agent, or after
+    ``learn_after_days`` in which nobody stopped it: else a new task that nobody minds would blind its kind for good.
 
     Parameters: see ``Config``.
 
@@ -203,24 +206,28 @@ class UnexpectedChange:
         return True
 
     def _is_over(self, action: Action, dim: Dimension, first_ms: int) -> bool:
-        """Whether the new things before are to be learnt: there was none for long, or they came in the first week."""
+        """Whether the new things before are to be learnt.
+
+        They came in the first week, or there was none for long, or they were told long ago and nobody ended them.
+        """
         week_ms = first_ms + WARM_UP_DAYS * DAY_MS
         if dim.since_ms < week_ms:
             return dim.next_touch > 0 or action.at_ms >= week_ms
-        return action.at_ms - dim.hit_ms >= self.config.learn_after_days * DAY_MS
+        since_ms = dim.since_ms if dim.next_touch else dim.hit_ms
+        return action.at_ms - since_ms >= self.config.learn_after_days * DAY_MS
 
     def _chance(self, action: Action, dim: Dimension, place: int) -> float:
         """How likely something new is, from one write to the next; 1 where new things keep coming."""
-        config, quiet = self.config, place - dim.last_new
-        passed_ms = action.at_ms - dim.last_ms
-        if (
-            not dim.gaps
-            or quiet < config.quiet_factor * max(dim.gaps)
-            or passed_ms < config.quiet_factor * max(dim.days)
-        ):
+        if not dim.gaps:
             return 1.0
-        pauses, writes = len(dim.gaps) + _PRIOR_PAUSES, sum(dim.gaps) + _PRIOR_PAUSES * _PRIOR_PAUSE_WRITES
-        if (1.0 + quiet / writes) ** -pauses > config.pause_chance:
+        config, quiet, passed_ms = self.config, place - dim.last_new, action.at_ms - dim.last_ms
+        gaps, days = sorted(dim.gaps), sorted(dim.days)
+        if len(gaps) > 1:  # the longest one is left out: one new thing must not blind it to the next
+            gaps, days = gaps[:-1], days[:-1]
+        if quiet < config.quiet_factor * gaps[-1] or passed_ms < config.quiet_factor * days[-1]:
+            return 1.0
+        pauses, writes = len(gaps) + _PRIOR_PAUSES, sum(gaps) + _PRIOR_PAUSES * _PRIOR_PAUSE_WRITES
+        if (1.0 + quiet / writes) ** -pauses > config.pause_chance / len(gaps) ** 2:
             return 1.0
         return min(max(config.chance_factor * (1 + dim.once) / quiet, _LEAST_CHANCE), 1.0)
 
@@ -271,7 +278,6 @@ class UnexpectedChange:
     def released(self, state: ChangeState, at_ms: int) -> None:
         """A person released it: the new things that led to it are allowed from now on."""
         for index, dim in enumerate(state.dimensions):
-            dim.is_held = False
             _settle(dim, index)
 
     def dump(self, state: ChangeState) -> bytes:
@@ -349,13 +355,12 @@ def _learn(dim: Dimension, index: int, digest: int, place: int, at_ms: int) -> N
 
 
 def _settle(dim: Dimension, index: int) -> None:
-    """The new things are over: known now, unless they were held for."""
-    if dim.touches and not dim.is_held:
-        for digest, times in dim.fresh.items():
-            _learn(dim, index, digest, dim.hit_at, dim.hit_ms)
-            if times > 1:
-                dim.known[digest] = 2
-                dim.once -= 1
+    """The new things are over: known now."""
+    for digest, times in dim.fresh.items():
+        _learn(dim, index, digest, dim.hit_at, dim.hit_ms)
+        if times > 1:
+            dim.known[digest] = 2
+            dim.once -= 1
     dim.clear()
 
 

@@ -48,6 +48,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chance_factor: Annotated[
         float, Meta(ge=1, description="Rare values may come so many times as often as in the past.")
     ] = 2.0
+    learn_after_days: Annotated[
+        int, Meta(ge=1, le=90, description="A field told of so many days ago, while nobody minded, is learnt afresh.")
+    ] = 7
 
 
 class FieldState:
@@ -57,9 +60,13 @@ class FieldState:
     the strange changes of each aspect in the present evidence.
     """
 
-    __slots__ = ("evidence", "is_held", "next_told", "strange", "tables", "where")
+    __slots__ = ("evidence", "is_held", "next_told", "strange", "tables", "told_ms", "where")
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Nothing is known of this field any more."""
         self.tables = array("q", bytes(8 * WIDTH * len(ASPECTS)))
         self.clear()
 
@@ -68,14 +75,15 @@ class FieldState:
         self.evidence = array("d", bytes(8 * len(ASPECTS) * _BETS))
         self.strange = [0] * len(ASPECTS)
         self.next_told = [0] * len(ASPECTS)
-        self.is_held = False
+        self.is_held, self.told_ms = False, 0
         self.where: list[list[str]] = []
 
     def calm_down(self, aspect: int) -> None:
         """The evidence of one aspect is used up: its strange changes no longer count."""
         if self.strange[aspect]:
             self.strange[aspect] = self.next_told[aspect] = 0
-            self.is_held = self.is_held and any(self.evidence)
+            if not any(self.evidence):
+                self.is_held, self.told_ms = False, 0
 
 
 class ValueState:
@@ -109,7 +117,8 @@ class ValueShift:
 
     Learning: while there is evidence in a field, its strange changes are not learnt. Who stays below that writes at
     most some 5 strange values in a hundred (what the small bet loses on the others it wins on them), which then
-    become usual.
+    become usual. A field that was told of ``learn_after_days`` ago and is strange still, while nobody stopped or
+    released the agent, is learnt afresh: else a change that nobody minds would blind it for good.
 
     Parameters: see ``Config``.
 
@@ -185,6 +194,9 @@ class ValueShift:
 
     def _judge(self, action: Action, state: ValueState, field: FieldState, aspect: int, name: str) -> Evidence | None:
         config, strange = self.config, field.strange[aspect]
+        if field.told_ms and action.at_ms - field.told_ms >= config.learn_after_days * DAY_MS:
+            field.restart()
+            return None
         logs = field.evidence[_BETS * aspect : _BETS * (aspect + 1)]
         odds = sum(map(exp, logs)) / _BETS
         said = None
@@ -195,6 +207,7 @@ class ValueShift:
         if is_told and (is_more or strange >= field.next_told[aspect]):
             said = _evidence(action, field, aspect, name, "hold" if is_held else "notify", odds, config)
             field.next_told[aspect], field.is_held = 2 * strange, field.is_held or is_held
+            field.told_ms = field.told_ms or action.at_ms
         if len(action.source) + len(action.event_id) <= _MOST_ID_CHARS:
             field.where = [*field.where[-1:], [action.source, action.event_id]]
         return said
@@ -221,6 +234,7 @@ class ValueShift:
                 field.strange,
                 field.next_told,
                 field.is_held,
+                field.told_ms,
                 field.where,
             )
             for digest, field in state.fields.items()
@@ -233,7 +247,7 @@ class ValueShift:
             raise ValueError(f"value_shift reads state version {self.state_version}, not {version}")
         state = ValueState()
         state.first_ms, fields = msgspec.msgpack.decode(blob)
-        for digest, tables, evidence, strange, next_told, is_held, where in fields:
+        for digest, tables, evidence, strange, next_told, is_held, told_ms, where in fields:
             field = state.fields[digest] = FieldState()
             for aspect, (heads, keys, counts) in enumerate(tables):
                 base = aspect * WIDTH
@@ -243,7 +257,8 @@ class ValueShift:
                     field.tables[base + KEYS + at] = key
                     field.tables[base + KEYS + SLOTS + at] = count
             field.evidence = array("d", evidence)
-            field.strange, field.next_told, field.is_held, field.where = strange, next_told, is_held, where
+            field.strange, field.next_told, field.where = strange, next_told, where
+            field.is_held, field.told_ms = is_held, told_ms
         return state
 
 

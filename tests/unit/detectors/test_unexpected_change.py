@@ -138,6 +138,14 @@ def test_two_writes_a_week_are_what_may_pass_and_is_learnt_then(agent: Agent) ->
     agent.work(5, field="Discount")
 
 
+def test_a_new_task_that_nobody_minds_for_a_week_is_known_and_the_next_one_is_told(agent: Agent) -> None:
+    said = [agent.write(field="Discount") for _ in range(8 * 48)]
+    assert 5 < sum(each is not None for each in said) < 12  # the 2nd, 3rd, 6th, 12th …
+    agent.work(500, field="Discount")
+    said = [agent.write(field="Amount") for _ in range(3)]
+    assert [each and each.wanted for each in said] == [None, "notify", "hold"]
+
+
 def test_reads_errors_and_what_was_denied_do_not_count() -> None:
     agent = Agent()
     agent.write()

@@ -130,6 +130,14 @@ def test_in_the_first_week_it_only_tells() -> None:
     assert {each.wanted for each in said if each} == {"notify"}
 
 
+def test_a_change_that_nobody_minds_for_a_week_is_learnt_and_the_next_one_told(agent: Agent) -> None:
+    said = [agent.change("Amount", "20000.00", "") for _ in range(8 * 24)]
+    assert 3 < sum(each is not None for each in said) < 12
+    for _ in range(300):
+        assert agent.change("Amount", "20000.00", "") is None
+    assert agent.until("hold", lambda: agent.change("Amount", "20000.00", "unknown")) <= 15
+
+
 def test_its_words_name_field_and_kind(agent: Agent) -> None:
     said = [each for _ in range(11) if (each := agent.change("Amount", "20000.00", None))]
     assert "11 values of Deal Amount" in said[-1].summary
