@@ -10,14 +10,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec import Raw
 
-from events.codec import decode
-from events.types import Admission, AdmissionEvent
+from events.codec import DEFAULT_LIMITS, decode, encode
+from events.times import format_ms
+from events.types import ActionEvent, Admission, AdmissionEvent, AgentAction
+from governance.lease_types import Debit, LeaseAsk, LeaseReport
 from streams.kafka.admin import create
 from streams.kafka.office.runtime import OfficeRuntime
+from streams.leasing import read_outcomes
 from tests.kafka.broker import Broker, NoBroker
 from tests.kafka.conftest import settings_of
-from tests.kafka.deciding import Offices, a_check, asked, by_person, settings_with
+from tests.kafka.deciding import Offices, a_check, asked, by_person, now_ms, settings_with
 from tests.kafka.working import until
 from tests.postgres import Postgres
 
@@ -113,6 +117,48 @@ def test_a_request_id_gives_one_admission_whichever_gate_is_asked(offices: Offic
     other = asked(gates[1], a_check(records=("r-2",), request_id="once"))
     assert other.rule == "request_id"
     assert offices.one("SELECT count(*) FROM finding WHERE detector = 'gate'") == 1
+
+
+LENDER = """
+[agents.lender]
+actions = ["record.*"]
+lease_actions = 5
+lease_records = 5
+"""
+
+
+def test_what_was_done_under_a_lease_is_in_the_log_and_a_stop_by_another_gate_ends_it(offices: Offices):
+    offices.settings = settings_with(offices.settings.kafka, offices.settings.store.url, text=LENDER)
+    gates = [offices.open(), offices.open()]
+    ask = LeaseAsk(agent_id="lender", actions=["record.update"], object="Contact", request_id="q1", action_credits=5)
+    lease = gates[0].lease(ask).result(5).lease
+    assert lease is not None
+    assert gates[1].lease(ask).result(5).lease == lease
+    debits = [Debit(n=n, operation=a_check("lender", records=(f"r-{n}",))) for n in (1, 2)]
+    event = ActionEvent(
+        specversion="1.0", id="act-1", source="/agents/lender", time=format_ms(now_ms()),
+        data=AgentAction(
+            agent_id="lender", action="record.update", outcome="ok", object="Contact", record_ids=["r-1"],
+            decision_id=lease.decision_id(1),
+        ),
+    )  # fmt: skip
+    told = LeaseReport(agent_id="lender", used=2, debits=debits, outcomes=[Raw(encode(event))])
+    reported = read_outcomes(lease.lease_id, told, DEFAULT_LIMITS)
+    for gate in (*gates, gates[0]):
+        found = gate.report_lease(reported, "renew").result(5)
+        assert found is not None
+        assert found.lease is not None
+        assert (found.over, found.lease.actions, found.lease.settled_actions) == ("", 2, 0), "no worker has judged it"
+        assert found.lease.action_limit == 5, "so there are no credits for it"
+    admitted = admissions(offices, "lender")
+    assert [(one.seq, one.decision_id) for one in admitted] == [(n, lease.decision_id(n)) for n in (1, 2)]
+    reports = [decode(record.value) for record in offices.cluster.read("agent.actions")]
+    assert [one.id for one in reports if isinstance(one, ActionEvent)] == ["act-1"]
+    gates[1].control(by_person("lender", "suspended", 0)).result(5)
+    over = gates[0].report_lease(reported, "renew").result(5)
+    assert over is not None
+    assert over.over == "the agent's state has changed since; it is suspended"
+    until(lambda: offices.one("SELECT count(*) FROM publication WHERE kind = 'admission'") == 0, "all is published", 5)
 
 
 @pytest.fixture(scope="module")
