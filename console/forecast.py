@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from console.errors import bad_request
-from events.times import DAY_MS
+from events.times import DAY_MS, HOUR_MS
 from governance.settings_types import Deals
 from scoring import forecast, forecast_births
 from scoring.forecast import Births, Odds, Shock, Spread
@@ -28,7 +28,7 @@ MEMORY_MS = 2 * 366 * DAY_MS
 """Deals that closed before are not looked at."""
 SHOCK = Shock()
 UNASSIGNED = "unassigned"
-_drawn = lru_cache(maxsize=64)(forecast.draw)
+_drawn = lru_cache(maxsize=128)(forecast.draw)
 
 
 class Range(Struct, frozen=True):
@@ -98,8 +98,9 @@ def outlook(book: Sequence[BookDeal], settings: Deals, now_ms: int, until: date,
     zone = ZoneInfo(settings.time_zone)
     since = _quarter(_today(settings, now_ms))[0]
     end_ms = _midnight(until + timedelta(days=1), zone)
-    days = (end_ms - now_ms) / DAY_MS
-    asked = _Asked(book, settings, now_ms, days, _midnight(since, zone))
+    hour_ms = now_ms // HOUR_MS * HOUR_MS  # so that what did not change is not drawn again until the next hour
+    days = (end_ms - hour_ms) / DAY_MS
+    asked = _Asked(book, settings, hour_ms, days, _midnight(since, zone))
     names = asked.managers if manager is None else [manager]
     tick = str(_today(settings, now_ms))
     drawn = {name: asked.draw(tick, name) for name in names}
