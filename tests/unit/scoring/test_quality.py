@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 from datetime import date
 from typing import Any
 
@@ -13,6 +15,7 @@ from scoring.quality import QualityDeal, assess
 from scoring.quality_csv import BadExport, read_export
 from scoring.quality_duplicates import Record, duplicates, words
 from scoring.stages import Process
+from tests.components import CORPORA
 
 DAY = date(2026, 3, 2)
 PROCESS = Process()
@@ -176,3 +179,22 @@ def test_an_export_without_the_columns_says_which_are_needed() -> None:
 def test_an_empty_export_is_no_error() -> None:
     found = export("id,stage\n")
     assert assess(found.deals, found.accounts, found.contacts, DAY, PROCESS).notes[-1] == "there is no deal to look at"
+
+
+@pytest.mark.skipif(not CORPORA.is_dir(), reason=f"the public corpora are not in {CORPORA}")
+def test_the_maven_files_have_the_flaws_that_counting_by_hand_gives() -> None:
+    folder = CORPORA / "maven"
+    with gzip.open(folder / "sales_pipeline.csv.gz", "rt", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    with gzip.open(folder / "sales_pipeline.csv.gz", "rb") as deals:
+        files = {"deals": csv_rows(deals)}
+        for kind, name in (("accounts", "accounts"), ("products", "products"), ("owners", "sales_teams")):
+            files[kind] = csv_rows((folder / f"{name}.csv").read_bytes().splitlines(keepends=True))
+        export = read_export(files, PROCESS)
+    found = assess(export.deals, export.accounts, export.contacts, export.latest or DAY, PROCESS)
+    assert {flaw.check: flaw.flawed for flaw in found.all.flaws} == {
+        "no_close_date": sum(row["deal_stage"] in ("Prospecting", "Engaging") for row in rows),
+        "no_account": sum(not row["account"] for row in rows),
+        "unknown_product": sum(row["product"] == "GTXPro" for row in rows),
+    }
+    assert (len(found.teams), found.accounts) == (6, [])
