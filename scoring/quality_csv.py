@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -152,8 +153,14 @@ def _record(row: Row, line: int) -> Record:
 
 def _column(row: Row, field: str) -> str | None:
     """The column that holds a field, by any of its names."""
-    names = {_SEPARATORS.sub("", name).casefold(): name for name in row.values}
-    return next((names[known] for known in _COLUMNS[field] if known in names), None)
+    return _columns(tuple(row.values)).get(field)
+
+
+@lru_cache(maxsize=16)
+def _columns(header: tuple[str, ...]) -> dict[str, str]:
+    names = {_SEPARATORS.sub("", name).casefold(): name for name in header}
+    found = {field: next((names[each] for each in known if each in names), "") for field, known in _COLUMNS.items()}
+    return {field: name for field, name in found.items() if name}
 
 
 def _get(row: Row, field: str) -> str:
