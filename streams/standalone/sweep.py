@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from events.times import DAY_MS
 from storage import approvals, log, snapshots
 from storage import gate as gate_store
+from storage import leases as lease_store
 from streams.records import Snapshot
 from streams.routing import CRM, PORTFOLIO
 from streams.standalone.core import Core, Lane
@@ -100,3 +101,4 @@ class Sweeper:
             log.drop_before(core.link, lane.topic, before_ms, lane.resume_offset)
         gate_store.drop_before(core.link, before_ms)
         approvals.drop_before(core.link, gate_store.decision_prefix(before_ms))
+        lease_store.drop_before(core.link, before_ms)

@@ -282,3 +282,25 @@ def test_a_drill_stops_its_agent_and_keeps_the_bound(served: tuple[str, Runtime]
         told = person.get("/metrics").text
         assert f'tripline_drill_admitted_after_trip{{figure="max"}} {float(trip.admitted_after)}' in told
         assert "tripline_lease_actions_outstanding" in told
+
+
+def test_a_token_speaks_for_its_agent_alone_and_only_people_let_a_blind_agent_go_on(served: tuple[str, Runtime]):
+    url, runtime = served
+    auth = AuthStore(open_people(runtime.store.folder / PEOPLE_FILE), wall_ms, PasswordHasher(1, 8, 1))
+    mine = {"authorization": f"Bearer {auth.create_token('t', ['gate'], agent_id='dealbot')[0]}"}
+    read_only = {"authorization": f"Bearer {auth.create_token('r', ['read'])[0]}"}
+    asked = {"agent_id": "drill-1", "actions": ["record.update"], "request_id": "t1"}
+    refused = httpx.post(f"{url}/v1/leases", json=asked, headers=mine)
+    assert (refused.status_code, refused.json()["error"]) == (403, "not_yours")
+    told = httpx.post(f"{url}/v1/leases/x/report", json={"agent_id": "drill-1", "used": 0}, headers=mine)
+    assert told.status_code == 403
+    refused = httpx.post(f"{url}/v1/leases", json=asked, headers=read_only)
+    assert refused.json()["error"] == "missing_scope"
+    path, body = f"{url}/v1/agents/dealbot/lease-override", {"reason": "looked in the CRM", "minutes": 5}
+    assert httpx.post(path, json=body, headers=mine).json()["error"] == "only_a_person"
+    assert httpx.post(path, json=body).status_code == 401
+    person = ("drill", "a long password")
+    assert httpx.post(path, json={**body, "minutes": 0}, auth=person).status_code == 400
+    assert httpx.post(path, json={**body, "reason": "  "}, auth=person).status_code == 400
+    assert httpx.post(path.replace("dealbot", "nobody"), json=body, auth=person).status_code == 404
+    assert httpx.post(path, json=body, auth=person).json()["by"] == "drill"

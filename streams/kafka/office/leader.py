@@ -13,6 +13,7 @@ from events.times import DAY_MS
 from governance.settings import Settings
 from storage import approvals, outbox, shared
 from storage import gate as gate_store
+from storage import leases as lease_store
 from storage.background import Background
 from storage.errors import StoreError
 from storage.outbox import Attempt, End, OutboxRow
@@ -117,6 +118,7 @@ class Leader(Background):
         before_ms = shared.now_ms(link) - self._settings.engine.retention_days * DAY_MS
         gate_store.drop_before(link, before_ms)
         approvals.drop_before(link, gate_store.decision_prefix(before_ms))
+        lease_store.drop_before(link, before_ms)
 
 
 class PgBox:
