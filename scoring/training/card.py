@@ -49,7 +49,7 @@ class HeldOut(Struct, frozen=True, kw_only=True):
 
     ``closed_deals``: deals open at a snapshot there whose end is known. ``verdict``: against the scorecard, by
     log-loss on "lost in 14 days" and "lost": worse when they lose together, or one by more than its standard error;
-    "not matured" when too few deals have ended to tell.
+    better when one gains more than that; "not matured" when neither can be told.
     """
 
     since: str

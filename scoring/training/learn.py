@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from events.times import DAY_MS, format_ms
 from events.types import ModelTables
@@ -16,6 +17,9 @@ from scoring.training.rows import History, Known
 
 HELD_OUT = 0.3
 """The figures come from the weeks in which the last 30 % of the closed deals closed."""
+LEAST_SPAN_DAYS = 56
+"""A log shorter than this knows young deals alone: a model of it is not promoted, whatever its figures."""
+_JUDGED = ("lost", "lost in 14 days")
 REFERENCE_DAYS = 90
 """What features were like, for the population stability index, is taken from so many last days."""
 
@@ -43,7 +47,12 @@ def hold_out(history: History, known: Known, hand: ModelTables) -> HeldOut:
         model = export(fit(before, hand), before, hand, is_proven=False)
     except TrainingError as problem:
         return _immature(cut_ms, before.closed, 0, f"before {_day(cut_ms)} there was nothing to learn from: {problem}")
-    return judge(model, hand, history, known, cut_ms, before.closed)
+    held = judge(model, hand, history, known, cut_ms, before.closed)
+    span_days = (history.until_ms - int(history.at_ms.min())) // DAY_MS
+    if held.verdict == "better" and span_days < LEAST_SPAN_DAYS:
+        why = f"the log spans {span_days} days, {LEAST_SPAN_DAYS} are needed: it has only seen young deals; {held.why}"
+        held = replace(held, verdict="not matured", why=why)
+    return held
 
 
 def judge(
@@ -77,7 +86,7 @@ def verdict_of(targets: list[Compared], closed: int) -> tuple[Verdict, str]:
     """What figures on held-out rows say of a model, and why; ``closed``: how many of their deals have ended."""
     if closed < LEAST_DEALS:
         return "not matured", f"{closed} held-out deals have ended; {LEAST_DEALS} are needed to tell"
-    judged = [one for one in targets if one.target != "slips"]
+    judged = [one for one in targets if one.target in _JUDGED]
     if not judged:
         return "not matured", f"the {closed} held-out deals that have ended all ended alike"
     said = "; ".join(
@@ -85,8 +94,13 @@ def verdict_of(targets: list[Compared], closed: int) -> tuple[Verdict, str]:
         f"(gain {one.gain:+.3f} ± {one.gain_se:.3f})"
         for one in judged
     )
-    is_worse = sum(one.gain for one in judged) <= 0 or any(one.gain < -one.gain_se for one in judged)
-    return ("worse" if is_worse else "better"), said
+    if sum(one.gain for one in judged) <= 0 or any(one.gain < -one.gain_se for one in judged):
+        return "worse", said
+    if len(judged) < len(_JUDGED):
+        return "not matured", f"not every target has both outcomes there yet; {said}"
+    if not any(one.gain > one.gain_se for one in judged):
+        return "not matured", f"no gain is beyond its standard error; {said}"
+    return "better", said
 
 
 def _immature(cut_ms: int, learned_from: int, closed: int, why: str) -> HeldOut:

@@ -19,12 +19,13 @@ from scoring.scorecard import Scorecard
 from scoring.stages import Process
 from scoring.state import Status, copy
 from scoring.training import fit as fits
-from scoring.training.card import ModelFile
+from scoring.training import learn as learning
+from scoring.training.card import Compared, Figures, ModelFile
 from scoring.training.errors import TrainingError
 from scoring.training.fit import Learned, bins_of, export, fit, platt, tables_of
 from scoring.training.grid import grid
 from scoring.training.health import health, recalibrated
-from scoring.training.learn import cut_of, judge, learn
+from scoring.training.learn import cut_of, judge, learn, verdict_of
 from scoring.training.measure import chances, compare, figures_of, stability
 from scoring.training.rows import Collector, History, Known
 from streams.deal_history import Watcher, read_history
@@ -340,3 +341,36 @@ def test_without_labels_since_nothing_is_said_and_nothing_proposed(whole: Histor
     found = health(file, HAND, whole, whole.until_ms)
     assert (found.verdict, found.targets, found.weeks) == ("not matured", [], [])
     assert recalibrated(file, HAND, whole, whole.until_ms) is None
+
+
+def compared(target: str, gain: float, se: float) -> Compared:
+    one = Figures(rows=9, deals=9, base_rate=0.5, auc=0.6, brier=0.2, calibration_error=0.1, log_loss=0.6)
+    return Compared(target=target, model=one, scorecard=one, gain=gain, gain_se=se, reliability=[])
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        (((0.10, 0.02), (0.05, 0.01)), "better"),
+        (((-0.01, 0.02), (0.05, 0.01)), "better"),
+        (((0.01, 0.02), (0.02, 0.03)), "not matured"),
+        (((0.01, 0.02), (-0.02, 0.03)), "worse"),
+        (((0.10, 0.02), (-0.05, 0.01)), "worse"),
+        (((0.10, 0.02),), "not matured"),
+        ((), "not matured"),
+    ],
+)
+def test_the_verdict_by_gains_and_their_errors(gains: Any, verdict: str) -> None:
+    names = ("lost", "lost in 14 days")
+    targets = [compared(name, *gain) for name, gain in zip(names, gains, strict=False)]
+    assert verdict_of([*targets, compared("slips", -1.0, 0.1)], 40)[0] == verdict
+    assert verdict_of(targets, 19)[0] == "not matured"
+
+
+def test_a_log_that_is_too_short_knows_young_deals_alone_and_is_not_enough(
+    whole: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "LEAST_SPAN_DAYS", 1_000)
+    found = learn(whole, HAND)
+    assert (found.card.held_out.verdict, found.tables.is_proven) == ("not matured", False)
+    assert "it has only seen young deals" in found.card.held_out.why
