@@ -27,17 +27,19 @@ def test_the_built_in_detectors_are_found_in_a_fixed_order() -> None:
 
 OFF = {"unlike_good_run": "shadow", "write_without_read": "enforce"}
 """Those that must be switched on, and the mode they have then."""
+WARN = {"unexpected_change": "warn", "value_shift": "warn"}
+"""In mode warn until a replay report promotes them."""
 
 
 def test_everything_is_built_and_enforces_when_nothing_is_set_but_what_says_otherwise() -> None:
     shared = Shared()
     built = build({}, shared)
     assert [detector.name for detector in built] == [name for name in discover() if name not in OFF]
-    assert modes({}) == {name: OFF.get(name, "enforce") for name in discover()}
+    assert modes({}) == {name: {**OFF, **WARN}.get(name, "enforce") for name in discover()}
 
 
 def test_what_is_off_by_default_can_be_switched_on_and_enforced() -> None:
-    tables = {name: {"is_enabled": True, "mode": "enforce"} for name in OFF}
+    tables = {name: {"is_enabled": True, "mode": "enforce"} for name in {**OFF, **WARN}}
     assert [detector.name for detector in build(tables, Shared())] == list(discover())
     assert set(modes(tables).values()) == {"enforce"}
 
