@@ -71,6 +71,6 @@ def _one(plan: Plan, sandbox: Sandbox, number: int, progress: Callable[[], None]
     try:
         return rogue.run(plan.scenario)
     except (RuntimeError, httpx.HTTPError) as problem:
-        return str(problem)
+        return str(problem) or f"{rogue.agent_id}: {problem!r}"
     finally:
         progress()

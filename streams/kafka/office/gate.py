@@ -200,9 +200,7 @@ class Gate:
     def _decide(
         self, link: PgLink, checks: Sequence[Check], published: Sequence[int]
     ) -> tuple[list[tuple[Check, GateDecision]], GateRound, list[Publication], list[int]]:
-        round_ = GateRound(
-            link, self._settings, self._counted, self._ids, self._policies.policy, self._saved_ms()
-        )
+        round_ = GateRound(link, self._settings, self._counted, self._ids, self._policies.policy, self._saved_ms())
         round_.published = published
         round_.open_for([check.request for check in checks])
         decided = [(check, round_.decide(check.request)) for check in checks]
