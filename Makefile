@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
+# a third of the tests' time is waiting for servers
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
@@ -38,7 +40,7 @@ demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends
 
 test: $(VENV)/.test $(VENV)/.compiled ## the whole suite
 	$(BIN)/python -m tests.components
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.test types imports ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

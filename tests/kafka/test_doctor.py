@@ -13,6 +13,7 @@ from kafka import KafkaProducer
 from console.cli import main
 from events.codec import encode
 from governance.settings import Kafka
+from streams.kafka import connect
 from streams.kafka.admin import create
 from streams.kafka.produce import produce
 from streams.routing import ACTIONS, CRM, PORTFOLIO
@@ -57,8 +58,12 @@ def test_a_cluster_that_works_is_said_to_be_well(kafka: Kafka, log: Path, tmp_pa
     assert worker.stop() == 0
 
 
-def test_what_is_missing_or_wrong_is_named(kafka: Kafka, log: Path, tmp_path: Path):
+def test_that_no_broker_answers_is_said(kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connect, "CONNECT_MS", 500)
     assert "no broker answers" in ask(kafka, tmp_path, TRIPLINE_KAFKA_BOOTSTRAP="127.0.0.1:1")["brokers"][0][1]
+
+
+def test_what_is_missing_or_wrong_is_named(kafka: Kafka, log: Path, tmp_path: Path):
     absent = ask(kafka, tmp_path)
     assert absent["topics"][0][2] == "tripline topics create"
     create(kafka)

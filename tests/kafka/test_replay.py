@@ -6,11 +6,13 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from console.cli import main
 from console.cli.common import UNREACHABLE
 from governance.settings import Kafka
+from streams.kafka import connect
 from streams.kafka.admin import create
 from streams.kafka.produce import produce
 from streams.routing import ACTIONS
@@ -63,7 +65,8 @@ def test_a_replay_of_the_topics_says_what_the_workers_said_key_by_key(kafka: Kaf
         assert (tmp_path / "third" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
 
 
-def test_files_or_topics_must_be_named_and_there():
+def test_files_or_topics_must_be_named_and_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connect, "CONNECT_MS", 500)
     for given, said in (([], "one of the two"), (["--from-kafka", __file__], "one of the two")):
         done = CliRunner().invoke(main, ["replay", *given, "--out", "x"])
         assert done.exit_code == 2

@@ -60,31 +60,43 @@ def by_certificate(secured: SecuredBroker) -> Kafka:
     )
 
 
+def failing(folder: Path) -> Path:
+    """A log of an agent that fails nine times in a row."""
+    fails: dict[str, Any] = {"outcome": "error", "object": "Lead"}
+    events = [action_event(number, "rogue", at_ms=START_MS + 1000 * number, **fails) for number in range(9)]
+    log = folder / "errors.jsonl"
+    log.write_bytes(b"".join(encode(event) + b"\n" for event in events))
+    return log
+
+
 def variables(kafka: Kafka) -> dict[str, str]:
     """How a worker is told of TLS."""
     names = ("security", "ca_file", "cert_file", "key_file", "sasl_user", "sasl_password")
     return environ(kafka) | {f"TRIPLINE_KAFKA_{name.upper()}": getattr(kafka, name) for name in names}
 
 
-@pytest.mark.parametrize("how", ["by_login", "by_certificate"])
-def test_a_rogue_agent_is_stopped_over_tls(how: str, request: pytest.FixtureRequest, database: str, tmp_path: Path):
-    kafka: Kafka = request.getfixturevalue(how)
+def test_a_rogue_agent_is_stopped_over_tls_with_a_log_in(by_login: Kafka, database: str, tmp_path: Path):
+    kafka = by_login
     assert all(one.did == "created" for one in create(kafka))
     assert check(kafka) == []
-    settings = settings_with(kafka, database)
-    offices = Offices(replace(settings, kafka=kafka))
+    offices = Offices(replace(settings_with(kafka, database), kafka=kafka))
     worker = Running(kafka, tmp_path, "worker", env=variables(kafka))
     try:
         offices.open()
-        log = tmp_path / "errors.jsonl"
-        failing: dict[str, Any] = {"outcome": "error", "object": "Lead"}
-        events = [action_event(number, "rogue", at_ms=START_MS + 1000 * number, **failing) for number in range(9)]
-        log.write_bytes(b"".join(encode(event) + b"\n" for event in events))
-        assert produce([log], kafka, as_live=True).events == 9
+        assert produce([failing(tmp_path)], kafka, as_live=True).events == 9
         until(lambda: offices.state("rogue") == "suspended", "the agent is stopped")
         assert worker.stop() == 0
     finally:
         offices.close()
+
+
+def test_workers_and_producers_show_a_certificate(by_certificate: Kafka, tmp_path: Path):
+    kafka = by_certificate
+    create(kafka)
+    worker = Running(kafka, tmp_path, "worker", env=variables(kafka))
+    until(lambda: len(worker.lanes()) == 9, "all lanes are open")
+    assert produce([failing(tmp_path)], kafka, as_live=True).events == 9
+    assert worker.stop() == 0
 
 
 @pytest.mark.parametrize(

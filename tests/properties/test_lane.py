@@ -128,13 +128,13 @@ endings = st.one_of(st.none(), st.integers(0, 6))
 
 
 @given(plan=st.lists(st.tuples(sizes, sweeps, endings, sizes, st.booleans()), min_size=1, max_size=6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=35, deadline=None)
 def test_a_crash_anywhere_in_a_sweep_changes_nothing(plan: list[Any]):
     crash(plan, ACTIONS)
 
 
 @given(plan=st.lists(st.tuples(sizes, sweeps, endings, sizes, st.booleans()), min_size=1, max_size=6))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @example(plan=TORN_BEHIND_A_TICK)
 def test_nor_does_it_where_deals_are_scored(plan: list[Any]):
     crash(plan, CRM)

@@ -125,7 +125,7 @@ def run(stage: Any, entries: list[tuple[int, int, Any]], cuts: list[int]) -> tup
     ),
     cuts=st.lists(st.integers(0, 400), max_size=4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_rows_and_events_are_judged_alike(seed: int, gaps: list[int], cuts: list[int]):
     entries = log(seed, 400, gaps)
     rows = as_rows(entries)
