@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test lint format types imports lock wheel image-steps bench bench-engine bench-detect faults fault-engine drill clean
+.PHONY: help setup compile demo kafka dashboards test test-faults lint format types imports lock wheel image-steps bench bench-engine bench-detect faults fault-engine drill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,9 +38,13 @@ setup: $(VENV)/.test $(VENV)/.compiled ## everything for work on Tripline, in .v
 demo: $(VENV)/.runtime ## watch an AI agent go rogue and be cut off (Ctrl-C ends it)
 	@PYTHONPATH=. $(BIN)/python -m console demo --seed $(SEED)
 
-test: $(VENV)/.test $(VENV)/.compiled ## the whole suite
+test: $(VENV)/.test $(VENV)/.compiled ## the suite, but for test-faults
 	$(BIN)/python -m tests.components
-	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not faults"
+
+test-faults: $(VENV)/.test $(VENV)/.compiled ## the tests that kill brokers, databases, workers and servers (4 minutes)
+	$(BIN)/python -m tests.components
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m faults
 
 lint: $(VENV)/.test types imports ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

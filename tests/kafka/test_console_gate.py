@@ -195,6 +195,7 @@ def check_denied(office: OfficeRuntime) -> None:
     assert time.monotonic() - began < 2.0
 
 
+@pytest.mark.faults
 def test_without_the_store_writes_are_denied_until_it_is_back(breakable: Offices, own: tuple[Broker, Postgres]):
     office = breakable.open()
     assert asked(office, a_check()).decision == "allow"
@@ -208,6 +209,7 @@ def test_without_the_store_writes_are_denied_until_it_is_back(breakable: Offices
     assert [one.seq for one in admissions(breakable)] == list(range(1, len(admissions(breakable)) + 1))
 
 
+@pytest.mark.faults
 def test_the_first_check_after_the_store_was_away_is_decided(breakable: Offices, own: tuple[Broker, Postgres]):
     office = breakable.open()
     assert asked(office, a_check()).decision == "allow"
@@ -219,6 +221,7 @@ def test_the_first_check_after_the_store_was_away_is_decided(breakable: Offices,
     assert asked(office, a_check()).decision == "allow"
 
 
+@pytest.mark.faults
 def test_without_broker_writes_are_denied_until_it_is_back_also_by_a_console_that_starts_then(
     breakable: Offices, own: tuple[Broker, Postgres]
 ):
@@ -268,6 +271,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.faults
 def test_an_admission_whose_gate_was_killed_before_writing_it_is_written_by_another(offices: Offices):
     killed = subprocess.run([sys.executable, "-c", KILLED, offices.settings.store.url], check=False)
     assert killed.returncode == -signal.SIGKILL

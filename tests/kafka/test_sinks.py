@@ -193,6 +193,7 @@ def test_poison_lies_in_the_store_once_with_its_place(filled: Link) -> None:
     ]
 
 
+@pytest.mark.faults
 def test_whatever_dies_each_action_is_counted_once(kafka: Kafka, short: Path, tmp_path: Path) -> None:
     create(kafka)
     first, second, third = _parts(short, tmp_path)

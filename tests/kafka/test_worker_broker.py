@@ -27,6 +27,7 @@ from tests.kafka.broker import Broker, NoBroker
 from tests.kafka.conftest import settings_of
 from tests.kafka.working import Cluster, Running, check_exact, environ, until
 
+pytestmark = pytest.mark.faults
 ACLS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",

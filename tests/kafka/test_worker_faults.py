@@ -7,12 +7,15 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from governance.settings import Kafka
 from streams.kafka.admin import create
 from streams.kafka.produce import produce
 from streams.routing import INPUT_TOPICS
 from tests.kafka.working import Cluster, Running, check_exact, until
 
+pytestmark = pytest.mark.faults
 RATE = 2_500
 
 

@@ -17,7 +17,7 @@ from tests.standalone.killed_child import ROGUE, SETTINGS, events
 from tests.standalone.killing import Told, kill_many, logged_ids, projected_ids, replayed
 
 KILLS = 6
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.faults]
 """Each life is a process that loads everything; on a busy machine that takes long."""
 
 
