@@ -123,12 +123,19 @@ TORN_BEHIND_A_TICK = [
     (81, [(2, 77), (2, 26), (1, 30), (2, 34), (1, 9)], 5, 84, True),
 ]
 """The last sweep breaks off, and what is there of it lies behind a tick that is judged again."""
+NEWER_THAN_THE_NEXT_BARRIER = [
+    (4, [], 1, 0, False),
+    (2, [(1, 2)], None, 0, True),
+    (1, [], None, 0, True),
+]
+"""A key is recovered newer than where the lane resumes, and the next sweep ends before it: nothing else keeps it."""
 endings = st.one_of(st.none(), st.integers(0, 6))
 """A sweep is written whole (None), or the crash comes after so many of its records."""
 
 
 @given(plan=st.lists(st.tuples(sizes, sweeps, endings, sizes, st.booleans()), min_size=1, max_size=6))
 @settings(max_examples=35, deadline=None)
+@example(plan=NEWER_THAN_THE_NEXT_BARRIER)
 def test_a_crash_anywhere_in_a_sweep_changes_nothing(plan: list[Any]):
     crash(plan, ACTIONS)
 

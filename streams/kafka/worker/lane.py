@@ -99,6 +99,7 @@ class Lane:
         self.since_saved = 0
         self.last_at_ms = 0
         self._sweep: _Sweep | None = None
+        self._reach = 0
         self.counts: Counter[tuple[str, ...]] = Counter()
         self._decoder = Decoder(partition.topic)
         self._at_home: set[str] = set()
@@ -315,7 +316,8 @@ class Lane:
         self._sweep = None
         sweep.finish(self.position)
         *keys, own = sweep.taken
-        barrier = replace(sweep.barrier, meta_next=own.next_offset, meta=own.blob, reach=sweep.reach)
+        reach = max(sweep.reach, self._reach)  # a key that was recovered may be newer than what was judged since
+        barrier = replace(sweep.barrier, meta_next=own.next_offset, meta=own.blob, reach=reach)
         return Saved(snapshots=keys, barrier=barrier)
 
     def _barrier(self) -> Barrier:
@@ -340,6 +342,7 @@ class Lane:
             return
         self.stage.restore(recovered.all_snapshots(), lazily=True)
         self.position = recovered.barrier.resume
+        self._reach = recovered.barrier.reach
         self._sent = recovered.barrier.sent
         self._fed = dict(recovered.barrier.fed)
         self._active, self._switches = recovered.barrier.active, recovered.barrier.switches
