@@ -151,9 +151,11 @@ def wall_ms() -> int:
 
 
 def _api_routes() -> list[Any]:
-    modules = (events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters)
-    more = (pipeline, budget, widenings, health, stream, login)
-    return [route for module in (*modules, *more) for route in module.ROUTES]
+    modules = (
+        events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters,
+        pipeline, budget, widenings, health, stream, login,
+    )  # fmt: skip
+    return [route for module in modules for route in module.ROUTES]
 
 
 def _page_routes(services: Services) -> list[Any]:

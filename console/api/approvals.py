@@ -7,7 +7,6 @@ session gives out: whoever has not opened the request can't answer it.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from typing import Annotated, Any, Literal
 
@@ -17,13 +16,14 @@ from litestar.params import FromPath, FromQuery
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from console.api.bodies import read_json
-from console.api.control import CONTROL_SECS, Reason
+from console.api.control import Reason
 from console.api.docs import answer_of, body_of
 from console.api.queries import Limit, read
+from console.api.waiting import in_time
 from console.auth import ROLES, Caller, Person, caller_of
 from console.errors import Refused, forbidden, not_found
 from console.public import public
-from console.services import Services, services_of
+from console.services import services_of
 from events.types import FieldChanges
 from governance.approvals import Answer, Approval, Approver, Edit, Verdict, Why
 from governance.gate import GateRequest
@@ -220,7 +220,7 @@ async def give(
         opened_ms=opened_ms(caller, approval_id, hash_, seen, services.now_ms()),
         edit=edited,
     )
-    verdict = await _decided(services, answer)
+    verdict = await in_time(services.runtime.answer_approval(answer))
     if verdict is None:
         raise not_found("there is no such approval")
     if not verdict.is_changed:
@@ -260,14 +260,6 @@ def opened_ms(caller: Caller, approval_id: str, hash_: str, seen: str, now_ms: i
 def _sealed(session: str, approval_id: str, hash_: str, at_ms: int) -> str:
     text = f"tripline approval\x1f{approval_id}\x1f{hash_}\x1f{at_ms}"
     return hmac.digest(session.encode(), text.encode("utf-8", "replace"), "sha256").hex()
-
-
-async def _decided(services: Services, answer: Answer) -> Verdict | None:
-    try:
-        async with asyncio.timeout(CONTROL_SECS):
-            return await asyncio.shield(asyncio.wrap_future(services.runtime.answer_approval(answer)))
-    except TimeoutError:
-        raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; look again") from None
 
 
 _ANSWER, _EDIT = msgspec.json.Decoder(AnswerBody), msgspec.json.Decoder(EditBody)

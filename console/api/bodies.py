@@ -16,9 +16,7 @@ JSON_TYPES = ("application/json", "")
 
 def read_json(body: bytes, content_type: str, decoder: msgspec.json.Decoder[T]) -> T:
     """The body as the decoder's type. Raises Refused: 415 for another content type, 400 for anything else."""
-    media = content_type.partition(";")[0].strip().lower()
-    if media not in JSON_TYPES:
-        raise Refused(415, "unsupported_media_type", f"send application/json, not {media[:60]!r}")
+    check_json(content_type)
     if not body.strip():
         raise bad_request("the body is empty; send a JSON object")
     try:
@@ -34,6 +32,13 @@ def read_json(body: bytes, content_type: str, decoder: msgspec.json.Decoder[T]) 
     except BadEvent as problem:
         raise bad_request(problem.message.replace("the event", "the body"), problem.field) from None
     return value
+
+
+def check_json(content_type: str) -> None:
+    """Raises Refused (415) where the header names another type than JSON."""
+    media = content_type.partition(";")[0].strip().lower()
+    if media not in JSON_TYPES:
+        raise Refused(415, "unsupported_media_type", f"send application/json, not {media[:60]!r}")
 
 
 def _named(problem: str) -> str | None:

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from console.api.bodies import read_json
 from console.api.docs import body_of
+from console.api.waiting import in_time
 from console.auth import Person, person_of
 from console.errors import Refused, bad_request, forbidden
 from console.services import Services, services_of
@@ -20,7 +21,6 @@ from events.times import format_ms
 from events.types import DEFAULT_TENANT, By
 from governance.control import Asked, ControlRequest, Decision, Why, stop_all_key
 
-CONTROL_SECS = 10.0
 ALL = "*"
 FORM = "application/x-www-form-urlencoded"
 MAX_ID_CHARS = 256
@@ -201,11 +201,7 @@ async def ask(
         at_ms=services.now_ms(),
         second=By("human", second.name) if second is not None else None,
     )
-    try:
-        async with asyncio.timeout(CONTROL_SECS):
-            decision = await asyncio.shield(asyncio.wrap_future(services.runtime.control(request)))
-    except TimeoutError:
-        raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; look again") from None
+    decision = await in_time(services.runtime.control(request))
     if decision.is_refused:
         row = decision.row
         extra = {"epoch": row.epoch, "state": row.state, "agent_id": row.agent_id}

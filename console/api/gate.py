@@ -113,10 +113,15 @@ def read_check(body: bytes, content_type: str, caller: Caller) -> GateRequest:
     except BadRequest as problem:
         text = str(problem) if problem.field else f"the check is not readable JSON: {problem}"
         raise bad_request(text, problem.field or None) from None
-    token = caller.token
-    if token is not None and token.agent_id is not None and token.agent_id != asked.agent_id:
-        raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})
+    check_speaker(caller, asked.agent_id)
     return asked
+
+
+def check_speaker(caller: Caller, agent_id: str) -> None:
+    """An agent's own token speaks for that agent alone. Raises Refused."""
+    token = caller.token
+    if token is not None and token.agent_id is not None and token.agent_id != agent_id:
+        raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})
 
 
 def _told(decision: GateDecision | None, trouble: str, metrics: Metrics) -> tuple[int, CheckAnswer]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
+from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -11,10 +10,12 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
-from console.api.bodies import JSON_TYPES, read_json
+from console.api.bodies import check_json, read_json
 from console.api.control import operator
 from console.api.docs import answer_of, body_of
+from console.api.gate import check_speaker
 from console.api.queries import read
+from console.api.waiting import in_time
 from console.auth import caller_of
 from console.errors import Refused, bad_request, not_found
 from console.services import Services, services_of
@@ -105,8 +106,8 @@ async def grant(request: _Request) -> Response[Any]:
         asked = decode_ask(await _body(request))
     except BadRequest as problem:
         raise bad_request(str(problem), problem.field or None) from None
-    _check_token(request, asked.agent_id)
-    leased = await _soon(asyncio.wrap_future(services.runtime.lease(asked)))
+    check_speaker(caller_of(request), asked.agent_id)
+    leased = await _soon(services.runtime.lease(asked))
     return Response(_answer(services, leased))
 
 
@@ -179,7 +180,7 @@ async def override(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
         raise not_found(f"no agent {agent_id[:100]!r} is configured")
     key = f"{DEFAULT_TENANT}/{agent_id}"
     asked = services.runtime.override_lease(key, body.minutes, person.name, body.reason.strip())
-    until_ms = await _soon(asyncio.wrap_future(asked))
+    until_ms = await _soon(asked)
     return Response(OverrideAnswer(agent_id, format_ms(until_ms), person.name))
 
 
@@ -190,8 +191,8 @@ async def _take(request: _Request, lease_id: str, what: What) -> Response[Any]:
         reported: Reported = read_outcomes(lease_id, told, services.limits)
     except BadRequest as problem:
         raise bad_request(str(problem), problem.field or None) from None
-    _check_token(request, told.agent_id)
-    leased = await _soon(asyncio.wrap_future(services.runtime.report_lease(reported, what)))
+    check_speaker(caller_of(request), told.agent_id)
+    leased = await _soon(services.runtime.report_lease(reported, what))
     if leased is None:
         raise not_found(f"this agent has no lease {lease_id[:100]!r}")
     if leased.refusal is not None and leased.refusal.rule == "gap":
@@ -201,24 +202,12 @@ async def _take(request: _Request, lease_id: str, what: What) -> Response[Any]:
 
 
 async def _body(request: _Request) -> bytes:
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in JSON_TYPES:
-        raise Refused(415, "unsupported_media_type", f"send application/json, not {media[:60]!r}")
+    check_json(request.headers.get("content-type", ""))
     return await request.body()
 
 
-def _check_token(request: _Request, agent_id: str) -> None:
-    token = caller_of(request).token
-    if token is not None and token.agent_id is not None and token.agent_id != agent_id:
-        raise Refused(403, "not_yours", f"this token speaks for {token.agent_id!r} only", {"field": "agent_id"})
-
-
-async def _soon(asked: Awaitable[T]) -> T:
-    try:
-        async with asyncio.timeout(LEASE_SECS):
-            return await asyncio.shield(asked)
-    except TimeoutError:
-        raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; ask again") from None
+async def _soon(asked: Future[T]) -> T:
+    return await in_time(asked, LEASE_SECS, then="ask")
 
 
 def _answer(services: Services, leased: Leased) -> LeaseAnswer:

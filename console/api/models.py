@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -11,9 +10,10 @@ from litestar import Request, Response, get, post
 from msgspec import Struct
 
 from console.api.bodies import read_json
-from console.api.control import CONTROL_SECS, Reason, operator
+from console.api.control import Reason, operator
 from console.api.docs import answer_of, body_of
 from console.api.queries import read
+from console.api.waiting import in_time
 from console.errors import Refused, bad_request, not_found
 from console.public import public
 from console.services import Services, services_of
@@ -190,12 +190,8 @@ async def _in_round(services: Services, work: Callable[[Any], T]) -> T:
         raise Refused(
             503, "not_available", "on Kafka this is done by the command: tripline deals promote --config FILE"
         )
-    try:
-        async with asyncio.timeout(CONTROL_SECS):
-            done: T = await asyncio.shield(asyncio.wrap_future(call(work)))
-            return done
-    except TimeoutError:
-        raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; look again") from None
+    done: T = await in_time(call(work))
+    return done
 
 
 ROUTES = [models, add_model, promote_model, keep_health]

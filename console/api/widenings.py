@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import quote
@@ -12,9 +11,10 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 from msgspec import Meta, Struct
 
-from console.api.control import CONTROL_SECS, MAX_ID_CHARS, Reason, operator, read_form, to_page
+from console.api.control import MAX_ID_CHARS, Reason, operator, read_form, to_page
 from console.api.docs import answer_of, body_of
 from console.api.queries import read
+from console.api.waiting import in_time
 from console.errors import Refused, bad_request, not_found
 from console.services import Services, services_of
 from detectors.discovery import discover
@@ -237,11 +237,7 @@ def shown(one: Widening, now_ms: int, message: str = "") -> WideningShown:
 
 async def decide(services: Services, key: str, function: Callable[[Authority], T]) -> T:
     """Decide in the runtime's transaction. Raises Refused when no answer comes in time."""
-    try:
-        async with asyncio.timeout(CONTROL_SECS):
-            return await asyncio.shield(asyncio.wrap_future(services.runtime.decide(key, function)))
-    except TimeoutError:
-        raise Refused(503, "not_known", "no answer in time: nobody knows yet if it was done; look again") from None
+    return await in_time(services.runtime.decide(key, function))
 
 
 def _answer(
