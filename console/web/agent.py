@@ -11,7 +11,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.charts import Stop, timeline
-from console.web.look import Frame, owner_of, person_name
+from console.web.look import Frame, Turn, owner_of, person_name
 from console.web.overview import Headline, state_of
 from events.types import Finding
 from storage.read.types import ActionRow, AgentPage, AgentRow, ControlEntry, FindingRow
@@ -73,17 +73,6 @@ class DeedGroup(Struct, frozen=True):
     title: str
     text: str
     rows: list[Deed]
-
-
-class Turn(Struct, frozen=True):
-    """One entry of "stops and releases"."""
-
-    at: str
-    at_iso: str
-    icon: str
-    css: str
-    title: str
-    text: str
 
 
 class AgentView(Struct, frozen=True):

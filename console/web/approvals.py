@@ -22,7 +22,7 @@ from console.text import plain
 from console.web import words as w
 from console.web.forms import form_of
 from console.web.frame import frame_of
-from console.web.look import Frame, joined, person_name
+from console.web.look import Frame, Turn, joined, person_name
 from console.web.pages import Flash
 from console.web.render import page
 from events.catalogue import kind_of
@@ -67,17 +67,6 @@ class Field(Struct, frozen=True):
     version: str
 
 
-class Step(Struct, frozen=True):
-    """One step in the history."""
-
-    at: str
-    at_iso: str
-    icon: str
-    css: str
-    title: str
-    text: str
-
-
 class ApprovalView(Struct, frozen=True):
     """Everything on an approval's page. ``bar``: why this person can't answer, "" when he or she can."""
 
@@ -89,7 +78,7 @@ class ApprovalView(Struct, frozen=True):
     recipients: list[tuple[str, str]]
     waits: list[tuple[str, str]]
     about: list[tuple[str, str]]
-    steps: list[Step]
+    steps: list[Turn]
     bar: str
     hash: str
     seen: str
@@ -299,10 +288,10 @@ def _about(of: Approval, frame: Frame) -> list[tuple[str, str]]:
     return [(name, text) for name, text in rows if text]
 
 
-def _step(of: ApprovalStep, frame: Frame) -> Step:
+def _step(of: ApprovalStep, frame: Frame) -> Turn:
     title, icon, css = _STEPS.get(of.why, (f"Not taken: {of.why.replace('_', ' ')}", "no", ""))
     by = person_name(frame.settings, of.by_id) if of.by_kind != "system" else ""
-    return Step(
+    return Turn(
         at=frame.clock.time(of.at_ms),
         at_iso=frame.clock.iso(of.at_ms),
         icon=icon,

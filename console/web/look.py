@@ -25,6 +25,17 @@ _DEGRADED = {
 }
 
 
+class Turn(Struct, frozen=True):
+    """One entry of a history: when, what happened, and more about it ("" where there is none)."""
+
+    at: str
+    at_iso: str
+    icon: str
+    css: str
+    title: str
+    text: str
+
+
 class DemoAnswer(Struct, frozen=True):
     """What the gate answered when somebody played the agent."""
 
