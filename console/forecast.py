@@ -1,7 +1,7 @@
 """The forecast of a running Tripline: wins and money to the quarter's end per manager, from the scores of now.
 
 Chances come from each open deal's last score, births and past amounts from the deals that this store has seen; the
-shock is that of the settings' default until it was measured (``tripline deals forecast-backtest``).
+shock is the default one. How well that fits a log of one's own, ``tripline deals forecast-backtest`` tells.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ from scoring import forecast, forecast_births
 from scoring.forecast import Births, Odds, Shock, Spread
 from scoring.forecast_births import Life
 from scoring.money import digits
-from scoring.stages import Process
 from storage.read.book import BookDeal
+from streams.deals import UNASSIGNED, process_of
 
 MAX_DAYS = 366
 MEMORY_MS = 2 * 366 * DAY_MS
 """Deals that closed before are not looked at."""
 SHOCK = Shock()
-UNASSIGNED = "unassigned"
 _drawn = lru_cache(maxsize=128)(forecast.draw)
 
 
@@ -123,7 +122,7 @@ class _Asked:
 
     def __init__(self, book: Sequence[BookDeal], settings: Deals, now_ms: int, days: float, since_ms: int) -> None:
         self._settings, self._now_ms, self._days, self._since_ms = settings, now_ms, days, since_ms
-        process = Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
+        process = process_of(settings)
         self._won = {deal.deal_id for deal in book if not deal.is_open and process.find(deal.stage).is_won}
         self._by_manager: dict[str, list[BookDeal]] = {}
         for deal in book:

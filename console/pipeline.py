@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from console.quality import process_of
 from governance.settings_types import Deals
 from scoring.pipeline import Pipeline, Week
 from storage.read.book import BookDeal
+from streams.deals import process_of
 from streams.pipeline import GAP_WEEKS, LEAST_WEEKS, Alarm, watch
 
 RECENT_WEEKS = 4

@@ -20,6 +20,7 @@ from scoring.stages import Process
 from storage.quality import QualityPoint, QualityRow, deal_states, trend
 from storage.read import Reader
 from storage.read.book import BookDeal, book
+from streams.deals import process_of
 from streams.quality import Facts, facts_of, read_states
 
 MAX_COMPARED = 5_000
@@ -39,11 +40,6 @@ class Keeper(Protocol):
 
     def keep_quality(self, rows: list[QualityRow]) -> Future[None]:
         """Store a day's rows."""
-
-
-def process_of(settings: Deals) -> Process:
-    """The sales process of the settings."""
-    return Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
 
 
 def judge(reader: Reader, settings: Deals, now_ms: int) -> QualityAnswer:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from console.backtest import plots
 from console.backtest.files import local
-from console.text import plain
+from console.templating import environment_of
 from scoring.backtest.forecast import Result
 from scoring.backtest.forecast_figures import WHOLE, summary
 from scoring.backtest.forecast_figures import Row as Said
@@ -58,14 +57,7 @@ def forecast_report(
 
 def forecast_page(report: dict[str, Any]) -> str:
     """The page of such a report."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = lambda text: plain(str(text), 200)
+    environment = environment_of(Path(__file__).parent)
     environment.filters["figure"] = lambda value, digits=2: "–" if value is None else f"{value:,.{digits}f}"
     environment.filters["share"] = lambda value: "–" if value is None else f"{value:.0%}"
     return environment.get_template("forecast.html").render(report=report, names=TARGETS, plots=_plots(report))

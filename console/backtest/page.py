@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from console.backtest import plots
-from console.text import plain
+from console.templating import environment_of
 
 SHOWN_CURVES = 12
 TARGETS = ("lost", "lost_within_horizon")
@@ -16,14 +14,7 @@ TARGETS = ("lost", "lost_within_horizon")
 
 def page(report: dict[str, Any]) -> str:
     """The page of a report as ``report_of`` makes it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = lambda text: plain(str(text), 200)
+    environment = environment_of(Path(__file__).parent)
     environment.filters["figure"] = _figure
     environment.filters["format_count"] = lambda count: f"{count:,}"
     return environment.get_template("report.html").render(

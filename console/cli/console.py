@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -13,8 +14,9 @@ from console.cli.common import Failed, load_settings, settings_options
 
 if TYPE_CHECKING:
     from governance.settings_types import Settings
-    from storage.postgres import PgStore
+    from storage.postgres import PgLink, PgStore
 
+T = TypeVar("T")
 _URLS = ("postgresql://", "postgres://")
 EPILOG = """\b
 Examples:
@@ -115,6 +117,22 @@ def open_postgres(settings: Settings) -> PgStore:
         return PgStore(settings.store.url, settings.store.password)
     except StoreError as problem:
         raise Failed(str(problem)) from None
+
+
+def on_store(settings: Settings, work: Callable[[PgLink], T]) -> T:
+    """Work on the store of the consoles; ends the command (exit code 1) when it can't be reached."""
+    from storage.errors import StoreError
+
+    with open_postgres(settings) as store:
+        try:
+            store.check()
+            link = store.connect()
+            try:
+                return work(link)
+            finally:
+                link.close()
+        except StoreError as problem:
+            raise Failed(str(problem)) from None
 
 
 def bring_up_to_date(store: PgStore) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from console.cli.common import Failed, print_json, print_table
+from console.cli.common import F, Failed, print_json, print_table
 from console.text import plain
 
 if TYPE_CHECKING:
@@ -39,6 +38,20 @@ Exit codes: 0 done, 1 the log can't be judged (the message says why), 2 wrong us
 """
 
 
+def file_options(function: F) -> F:
+    """--format, --delimiter, --out and --json."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON."),
+        click.option(
+            "--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files."
+        ),
+        click.option("--delimiter", default=",", show_default=True, help="Of CSV files; \\t is a tab."),
+        click.option("--format", "kind", type=click.Choice(["auto", "csv", "xes"]), default="auto", show_default=True),
+    ):
+        function = option(function)
+    return function
+
+
 @click.command("backtest", epilog=EXAMPLES)
 @click.argument("log", type=_FILE)
 @click.option("--mapping", required=True, type=_FILE, help="What columns and activities mean (TOML, docs/imports.md).")
@@ -47,10 +60,7 @@ Exit codes: 0 done, 1 the log can't be judged (the message says why), 2 wrong us
 @click.option("--snapshots", type=click.Choice(["weekly", "daily"]), default="weekly", show_default=True)
 @click.option("--horizon-days", type=click.IntRange(1, MAX_HORIZON_DAYS), default=14, show_default=True)
 @click.option("--reasons", type=click.IntRange(0, 100), default=0, help="Tell so many reasons of each p_lost.")
-@click.option("--format", "kind", type=click.Choice(["auto", "csv", "xes"]), default="auto", show_default=True)
-@click.option("--delimiter", default=",", show_default=True, help="Of CSV files; \\t is a tab.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@file_options
 def backtest(
     log: Path,
     mapping: Path,
@@ -70,9 +80,7 @@ def backtest(
     what lies strictly before it. Writes predictions.csv, report.json and report.html to --out, and dead-lines.jsonl
     for rows that can't be read.
     """
-    # Before NumPy and scikit-learn are loaded: one core, and sums in one order, so that a log gives the same bits.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    one_core()
     from scoring.backtest.errors import BacktestError
 
     how = read_mapping(mapping)
@@ -91,6 +99,12 @@ def backtest(
         print_json({key: report[key] for key in ("log", "model", "figures")})
         return
     _say(report, out)
+
+
+def one_core() -> None:
+    """Before NumPy and scikit-learn are loaded: one core, and sums in one order, so that a log gives the same bits."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def read_mapping(path: Path) -> Mapping:
@@ -154,20 +168,17 @@ def read_log(path: Path, mapping: Mapping, kind: str, delimiter: str, facts: Fac
 def log_rows(path: Path, kind: str = "auto", delimiter: str = ",") -> Iterator[Row | Refusal]:
     """The rows of an event log, CSV or XES. Ends the command (exit code 1) when it can't be read."""
     from events.adapters.tables import csv_rows, xes_rows
+    from streams.replay.reader import open_log
 
     delimiter = delimiter.replace("\\t", "\t")
     if len(delimiter) != 1:
         raise click.UsageError("--delimiter must be one character")
     is_xes = kind == "xes" or (kind == "auto" and ".xes" in path.suffixes)
     try:
-        with _open(path) as stream:
+        with open_log(path) as stream:
             yield from xes_rows(iter(lambda: stream.read(CHUNK_BYTES), b"")) if is_xes else csv_rows(stream, delimiter)
     except (OSError, EOFError, zlib.error) as problem:
         raise Failed(f"{path} can't be read: {problem}") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def make_folder(out: Path) -> None:

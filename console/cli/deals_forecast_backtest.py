@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,16 @@ from typing import Any
 import click
 
 from console.cli.common import Failed, print_json, print_table
-from console.cli.deals_backtest import log_zone, make_folder, parse_date, read_log, read_mapping, tell_dead
+from console.cli.deals_backtest import (
+    file_options,
+    log_zone,
+    make_folder,
+    one_core,
+    parse_date,
+    read_log,
+    read_mapping,
+    tell_dead,
+)
 from console.text import plain
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,10 +48,7 @@ Exit codes: 0 done, 1 the log can't be judged (the message says why), 2 wrong us
 @click.option(
     "--teams", type=click.IntRange(1, 200), default=10, show_default=True, help="Drawn teams, where no owner is told."
 )
-@click.option("--format", "kind", type=click.Choice(["auto", "csv", "xes"]), default="auto", show_default=True)
-@click.option("--delimiter", default=",", show_default=True, help="Of CSV files; \\t is a tab.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the files.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@file_options
 def forecast_backtest(
     log: Path,
     mapping: Path,
@@ -62,8 +67,7 @@ def forecast_backtest(
     Groups are the owners of the log's owner column, else teams drawn by a hash of the case. Writes report.json and
     report.html to --out, and dead-lines.jsonl for rows that can't be read.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    one_core()
     from console.backtest.files import write_json, write_text
     from console.backtest.forecast import forecast_page, forecast_report
     from scoring.backtest.clock import instant_ms

@@ -19,7 +19,8 @@ from console.cli.common import (
     print_table,
     settings_options,
 )
-from console.cli.deals_train import MOMENT, grid_of, one_core, read_history, write
+from console.cli.deals_backtest import one_core
+from console.cli.deals_train import MOMENT, grid_of, read_history, write
 from console.text import plain
 
 if TYPE_CHECKING:

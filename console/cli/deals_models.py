@@ -14,16 +14,16 @@ from console.cli.common import (
     Failed,
     Server,
     load_settings,
+    person_options,
     person_server,
     print_json,
     print_table,
     server_options,
 )
+from console.cli.console import on_store
 from console.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from governance.settings_types import Settings
     from storage.link import Link
     from storage.models import Use
@@ -69,9 +69,7 @@ def models(config: str | None, url: str, token: str, as_json: bool) -> None:
 @click.option("--back", is_flag=True, help="The model that scored before.")
 @click.option("--force", is_flag=True, help="Although it is not shown to be better than the scorecard.")
 @click.option("--reason", required=True, help="Why; kept and shown.")
-@click.option("--user", envvar="TRIPLINE_USER", prompt="Your name", help="Who you are; TRIPLINE_PASSWORD or asked.")
-@click.option("--url", envvar="TRIPLINE_URL", default="http://127.0.0.1:8787", show_default=True, help="The server.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@person_options
 @_CONFIG
 def promote(
     model: str, back: bool, force: bool, reason: str, user: str, url: str, as_json: bool, config: str | None
@@ -139,7 +137,7 @@ def _list_of(settings: Settings) -> Any:
     def work(link: Link) -> ModelList:
         return listing(stored.find(link, ""), stored.uses(link))
 
-    return msgspec.to_builtins(_on_store(settings, work))
+    return msgspec.to_builtins(on_store(settings, work))
 
 
 def _promote_on_kafka(
@@ -162,27 +160,10 @@ def _promote_on_kafka(
         return promote_on_kafka(link, asked, settings.kafka)
 
     try:
-        return msgspec.to_builtins(_on_store(settings, work))
+        return msgspec.to_builtins(on_store(settings, work))
     except NoSuchModel as problem:
         raise Failed(plain(problem, 1000), NOT_FOUND) from None
     except PromotionRefused as problem:
         raise Failed(plain(problem, 1000), REFUSED) from None
     except (BadModel, msgspec.DecodeError) as problem:
         raise Failed(f"{file}: {plain(problem, 1000)}") from None
-
-
-def _on_store(settings: Settings, work: Callable[[Link], Any]) -> Any:
-    """Work on the store of the consoles; ends the command when it can't be reached."""
-    from console.cli.console import open_postgres
-    from storage.errors import StoreError
-
-    with open_postgres(settings) as store:
-        try:
-            store.check()
-            link = store.connect()
-            try:
-                return work(link)
-            finally:
-                link.close()
-        except StoreError as problem:
-            raise Failed(str(problem)) from None

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from events.adapters.mapping import Mapping
     from events.types import ChangeEvent
     from scoring.pipeline import Week
-    from scoring.stages import Process
 
 SHOWN_WEEKS = 12
 
@@ -92,11 +91,13 @@ def _weeks(logs: tuple[Path, ...], mapping: Path | None, teams: int, config: str
     from zoneinfo import ZoneInfo
 
     from events.times import parse_ms
-    from scoring.pipeline import Pipeline, deal_of
+    from scoring.features import deal_of
+    from scoring.pipeline import Pipeline
     from scoring.stages import Process
+    from streams.deals import process_of
 
     settings = load_settings(config).deals
-    process, zone, changes = _process(settings), ZoneInfo(settings.time_zone), _events(logs)
+    process, zone, changes = process_of(settings), ZoneInfo(settings.time_zone), _events(logs)
     if mapping is not None:
         from console.cli.deals_backtest import log_zone, read_mapping
 
@@ -116,12 +117,6 @@ def _weeks(logs: tuple[Path, ...], mapping: Path | None, teams: int, config: str
             drawn.add(deal_id)
             told.setdefault("owner_id", (None, _team(deal_id, teams)))
         yield from folded.take(parse_ms(event.time), deal_id, told)
-
-
-def _process(settings: Any) -> Process:
-    from console.quality import process_of
-
-    return process_of(settings)
 
 
 def _team(deal_id: str, teams: int) -> str:

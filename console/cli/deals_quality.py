@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -58,9 +57,10 @@ def quality(
 def _of_folder(folder: Path, as_of: str | None, to_file: Path | None, config: str | None) -> dict[str, Any]:
     import msgspec
 
-    from console.quality import process_of, to_csv
+    from console.quality import to_csv
     from scoring.quality import assess
     from scoring.quality_csv import BadExport, read_export
+    from streams.deals import process_of
 
     process = process_of(load_settings(config).deals)
     try:
@@ -86,6 +86,7 @@ def _of_folder(folder: Path, as_of: str | None, to_file: Path | None, config: st
 def _files(folder: Path) -> dict[str, Iterator[Row | Refusal]]:
     from events.adapters.tables import csv_rows
     from scoring.quality_csv import FILES
+    from streams.replay.reader import open_log
 
     by_name = {path.name.removesuffix(".gz").removesuffix(".csv").casefold(): path for path in sorted(folder.iterdir())}
     found = {}
@@ -93,16 +94,12 @@ def _files(folder: Path) -> dict[str, Iterator[Row | Refusal]]:
         path = next((by_name[name] for name in names if name in by_name), None)
         if path is not None:
             try:
-                found[kind] = csv_rows(_open(path))
+                found[kind] = csv_rows(open_log(path))
             except OSError as problem:
                 raise Failed(f"{path} can't be read: {problem.strerror}") from None
     if "deals" not in found:
         raise Failed(f"{folder} has no deals: one of {', '.join(f'{name}.csv' for name in FILES['deals'])} is needed")
     return found
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
 def _say(told: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from console.cli.common import Failed, load_settings, print_json, print_table, settings_options
+from console.cli.deals_backtest import one_core
 from console.text import plain
 
 if TYPE_CHECKING:
@@ -64,12 +64,6 @@ def train(
         print_json(found.card)
         return
     say(found, out)
-
-
-def one_core() -> None:
-    """Before NumPy and scikit-learn are loaded: sums in one order, so that a log gives the same bits."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def grid_of(settings: Settings) -> ModelTables:

@@ -11,7 +11,6 @@ import click
 import msgspec
 
 from console.cli.common import (
-    DEFAULT_URL,
     REFUSED,
     Failed,
     load_settings,
@@ -128,7 +127,7 @@ def _credits(given: int | None, gates: int) -> int:
 
 
 def _keep_there(url: str, user: str, result: DrillResult) -> str:
-    person_server(url or DEFAULT_URL, user).post("/v1/drills", msgspec.to_builtins(result))
+    person_server(url, user).post("/v1/drills", msgspec.to_builtins(result))
     return f"kept at {url}"
 
 

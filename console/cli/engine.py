@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +17,7 @@ from console.cli.common import (
     print_table,
     settings_options,
 )
+from console.cli.console import on_store
 from console.cli.topics import asking
 from console.text import plain
 from events.times import HOUR_MS, format_ms
@@ -25,11 +25,9 @@ from events.times import HOUR_MS, format_ms
 if TYPE_CHECKING:
     from governance.settings_types import Kafka, Settings
     from storage.engines import Engines
-    from storage.postgres import PgLink
     from streams.kafka.engines import Comparison
     from streams.kafka.look import Lag
 
-T = TypeVar("T")
 MOST_BEHIND = 1_000
 """An engine that has more records to judge than this is not switched to without --force."""
 
@@ -137,7 +135,7 @@ def switch(
         raise Failed(f"{name} {said}; wait until it has caught up, or give --force", REFUSED)
     names = _known(settings.kafka)
     asking(lambda: engines.make_topics(settings.kafka, name))
-    made = _on_store(
+    made = on_store(
         settings,
         lambda link: stored.switch(
             link, name, by, reason, lambda new, now_ms: engines.switch_records(settings.kafka, names, new, now_ms)
@@ -184,24 +182,7 @@ def _known(kafka: Kafka) -> list[str]:
 def _engines(settings: Settings) -> Engines:
     from storage import engines
 
-    return _on_store(settings, engines.engines)
-
-
-def _on_store(settings: Settings, work: Callable[[PgLink], T]) -> T:
-    """Work on the store of the consoles; ends the command when it can't be reached."""
-    from console.cli.console import open_postgres
-    from storage.errors import StoreError
-
-    with open_postgres(settings) as store:
-        try:
-            store.check()
-            link = store.connect()
-            try:
-                return work(link)
-            finally:
-                link.close()
-        except StoreError as problem:
-            raise Failed(str(problem)) from None
+    return on_store(settings, engines.engines)
 
 
 def _behind(lags: list[Lag]) -> int | None:

@@ -114,7 +114,6 @@ class Rogue:
         self.agent_id = agent_id
         self._person = person
         self._chance = random.Random(seed)  # noqa: S311 - a schedule that can be had again
-        self._rate = rate
         self._cut = self._chance.randrange(gates) if has_partition else -1
         self._gates = [Gate(url, agent_id, number, rate / gates, credits_) for number in range(gates)]
 

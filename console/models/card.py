@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from console.backtest import plots
+from console.templating import environment_of
 from console.text import plain
 from scoring.training.card import Card, Compared, Figures
 
@@ -53,11 +53,7 @@ def markdown(card: Card) -> str:
 
 def page(card: Card) -> str:
     """The card as a page, with a reliability diagram for each target."""
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDERS), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["safe_text"] = lambda text: plain(str(text), 600)
+    environment = environment_of(*_FOLDERS, longest=600)
     environment.filters["figure"] = figure
     return environment.get_template("card.html").render(
         card=card,

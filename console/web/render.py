@@ -7,10 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from litestar import Response
 
-from console.text import plain
+from console.templating import environment_of
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = ROOT / "templates"
@@ -27,14 +27,7 @@ def static_url(name: str) -> str:
 
 def make_environment() -> Environment:
     """The templates with our filters. An undefined name is an error, never an empty text."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = lambda text: plain(str(text), 200)
+    environment = environment_of(TEMPLATES)
     environment.globals["static"] = static_url
     environment.globals.update(flash=None, frame=None, clock=None, view=None, query="")
     return environment
