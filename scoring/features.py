@@ -37,6 +37,8 @@ from scoring.state import (
 )
 
 BACKLOG_MS = 300_000
+DEAL_OBJECTS = frozenset({"opportunity", "deal", "deals"})
+"""Objects that are deals, whatever else a record says (in lower case)."""
 _EPOCH = date(1970, 1, 1).toordinal()
 _YES = (True, 1, "true", "True", "1", "yes")
 _ENDING = ("stage", "is_won", "is_closed")
@@ -238,6 +240,14 @@ def _cancel(state: DealState, said: Any, at_ms: int) -> None:
 
 
 # --- changes -------------------------------------------------------------------------------------------------------
+
+
+def deal_of(change: CrmChange) -> str | None:
+    """The deal whose own record changed; None when the record is not a deal."""
+    deal_id = change.deal_id
+    if change.object.casefold() in DEAL_OBJECTS:
+        return deal_id or change.record_id
+    return deal_id if deal_id == change.record_id else None
 
 
 def apply_change(state: DealState, data: CrmChange, when_ms: int, terms: Terms) -> None:

@@ -212,17 +212,19 @@ def _uniform(*names: str) -> tuple[int, ...]:
     return unpack(f"<{DRAWS}I", shake_128("\x1f".join(names).encode()).digest(4 * DRAWS))
 
 
-def _shuffled(*names: str) -> list[float]:
-    """Normal quantiles, each once, in an order of these names."""
+@lru_cache(maxsize=8)
+def _shuffled(*names: str) -> tuple[float, ...]:
+    """Normal quantiles, each once, in an order of these names; all groups of a tick ask for the same ones."""
     order = _uniform(*names)
     normals = _normals()
     found = [0.0] * DRAWS
     for place, at in enumerate(sorted(range(DRAWS), key=order.__getitem__)):
         found[at] = normals[place]
-    return found
+    return tuple(found)
 
 
-def _levels(tick: str, group: str, shock: Shock) -> tuple[list[int], int, int]:
+@lru_cache(maxsize=8)
+def _levels(tick: str, group: str, shock: Shock) -> tuple[tuple[int, ...], int, int]:
     """Of each draw its shock, as a place above the lowest; the lowest and the highest, in steps."""
     common = _shuffled(tick, "common")
     own = _shuffled(tick, "own", group) if shock.own else common
@@ -232,7 +234,7 @@ def _levels(tick: str, group: str, shock: Shock) -> tuple[list[int], int, int]:
         for one, other in zip(common, own, strict=True)
     ]
     lowest, highest = min(steps), max(steps)
-    return [step - lowest for step in steps], lowest, highest
+    return tuple(step - lowest for step in steps), lowest, highest
 
 
 def _shocked(p: float, shock: float) -> float:

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from events.types import After, CrmChange
+from events.types import After
 from scoring.features import NAMES
 from scoring.stages import Process
 
 ALL = "all"
-DEAL_OBJECTS = frozenset({"opportunity", "deal", "deals"})
 MAX_GROUPS = 500
 """Teams and segments beyond this count for all alone."""
 
@@ -183,14 +182,6 @@ class Pipeline:
             deal.is_standing = True
             for group in self._groups(deal):
                 self._standing[group] = self._standing.get(group, 0) + 1
-
-
-def deal_of(change: CrmChange) -> str | None:
-    """The deal whose own record changed; None where it is another's."""
-    deal_id = change.deal_id if isinstance(change.deal_id, str) else None
-    if change.object.casefold() in DEAL_OBJECTS:
-        return deal_id or change.record_id
-    return deal_id if deal_id == change.record_id else None
 
 
 def _after(value: Any) -> Any:

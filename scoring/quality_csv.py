@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from events.adapters.tables import Row
 from events.errors import Refusal
+from scoring.money import MAX_MAJOR
 from scoring.quality import QualityDeal
 from scoring.quality_duplicates import Record
 from scoring.stages import Process
@@ -45,7 +46,6 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Columns by their names in small letters, without spaces, hyphens and underscores."""
 _WRITTEN = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%Y/%m/%d")
-MAX_MAJOR = 1e13
 _SEPARATORS = re.compile(r"[\s_-]+")
 
 
@@ -114,7 +114,8 @@ def _deal(row: Row, lists: _Lists, process: Process) -> QualityDeal:
     found = process.find(stage)
     owner, amount_text = _get(row, "owner_id"), _get(row, "amount")
     amount, account, product = _number(amount_text), _get(row, "account"), _get(row, "product")
-    opened, closes, touched = (_get(row, name) for name in ("opened", "closes", "touched"))
+    opened_text, closes_text = _get(row, "opened"), _get(row, "closes")
+    opened, closes = _date(opened_text), _date(closes_text)
     return QualityDeal(
         deal_id=_get(row, "deal_id"),
         status="won" if found.is_won else "lost" if found.is_lost else "open",
@@ -124,11 +125,11 @@ def _deal(row: Row, lists: _Lists, process: Process) -> QualityDeal:
         account=account,
         amount=amount,
         has_bad_amount=bool(amount_text) and amount is None,
-        opened=_date(opened),
-        closes=_date(closes),
-        has_bad_date=any(text and _date(text) is None for text in (opened, closes)),
+        opened=opened,
+        closes=closes,
+        has_bad_date=bool((opened_text and opened is None) or (closes_text and closes is None)),
         has_next_step=bool(_get(row, "next_step")) if _column(row, "next_step") else None,
-        touched=_date(touched),
+        touched=_date(_get(row, "touched")),
         is_touched_known=_column(row, "touched") is not None,
         is_owner_known=owner in lists.teams if lists.teams else None,
         is_account_known=account in lists.accounts if lists.accounts else None,

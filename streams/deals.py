@@ -22,7 +22,6 @@ from events.types import (
     DEFAULT_TENANT,
     ActivityEvent,
     ChangeEvent,
-    CrmChange,
     DealRisk,
     LogEvent,
     Marker,
@@ -37,7 +36,7 @@ from events.types import (
 )
 from governance.settings import Deals
 from scoring.causes import activity_cause, change_cause, time_cause
-from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, effect_ms
+from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, deal_of, effect_ms
 from scoring.model import BadModel
 from scoring.outcomes import Closed, Outcomes, owner_group, segment_group
 from scoring.plan import NEVER_MS, Scores
@@ -50,8 +49,6 @@ from streams.envelopes import make_key, split_key
 from streams.keyed import META_KEY, Keyed, KeyedStage
 from streams.records import Entry, Output, Partition
 
-DEAL_OBJECTS = frozenset({"opportunity", "deal", "deals"})
-"""Objects that are deals, whatever else a record says (in lower case)."""
 _OPEN = int(Status.OPEN)
 UNASSIGNED = "unassigned"
 """The portfolio of deals whose manager nobody named."""
@@ -128,7 +125,7 @@ class DealsStage(KeyedStage[Deal]):
                 at = self.advance(at)
             else:
                 self.stream_ms = at
-            name = event.data.deal_id if kind is ActivityEvent else _changed_deal(event.data)
+            name = event.data.deal_id if kind is ActivityEvent else deal_of(event.data)
             if not name:
                 continue
             keyed = known_deals.get(name) if event.tenant is UNSET else None
@@ -151,7 +148,7 @@ class DealsStage(KeyedStage[Deal]):
         if kind is ActivityEvent:
             name = event.data.deal_id
         elif kind is ChangeEvent:
-            name = _changed_deal(event.data)
+            name = deal_of(event.data)
         else:
             return None
         return make_key(tenant_of(event), name) if name else None
@@ -518,14 +515,6 @@ class DealsStage(KeyedStage[Deal]):
 def process_of(settings: Deals) -> Process:
     """The sales process that the settings describe."""
     return Process((stage.name, stage.norm_days, stage.is_won, stage.is_lost) for stage in settings.stages)
-
-
-def _changed_deal(data: CrmChange) -> str | None:
-    """The deal whose own record changed; None when the record is not a deal."""
-    deal_id = data.deal_id
-    if data.object.casefold() in DEAL_OBJECTS:
-        return deal_id or data.record_id
-    return deal_id if deal_id == data.record_id else None
 
 
 def _closed(deal: Deal) -> Closed:

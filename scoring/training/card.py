@@ -13,7 +13,7 @@ Verdict = Literal["better", "worse", "not matured"]
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """Of one target. ``se``: standard error of the difference of log-losses, with deals as clusters."""
+    """Of one target, on some rows; ``deals``: how many deals they are of. ``auc``: None without both outcomes."""
 
     rows: int
     deals: int

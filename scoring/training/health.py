@@ -8,12 +8,12 @@ from msgspec.structs import replace
 from events.times import DAY_MS, format_ms
 from events.types import FeatureTable, ModelTables
 from scoring.backtest.log import Floats, Ints
-from scoring.backtest.tables import Tables
+from scoring.backtest.tables import Tables, chance
 from scoring.model import check, hash_of
 from scoring.training.card import FORMAT, Compared, Drift, Health, ModelFile, Week
 from scoring.training.fit import MOST_POINTS, bins_of, platt, tables_of
 from scoring.training.learn import judge, verdict_of
-from scoring.training.measure import chances, compare, figures_of, losses, spread, stability
+from scoring.training.measure import chances, compare, figures_of, losses, spread, stability, standard_error
 from scoring.training.rows import History, Known
 
 MOVED = 0.25
@@ -130,14 +130,8 @@ def _helps(known: Known, tables: Tables, target: str, rows: Ints) -> bool:
     if not len(first) or labels.all() or not labels.any():
         return False
     moved, frame = _fitted(known, tables, target, first), known.frame.take(second)
-    gains = losses(_chance(tables.scores(frame)), labels) - losses(_chance(moved.scores(frame)), labels)
-    _, where = np.unique(frame.case, return_inverse=True)
-    error = float(np.sqrt(np.sum(np.bincount(where, gains - gains.mean()) ** 2)) / len(gains))
-    return bool(gains.mean() > error)
-
-
-def _chance(scores: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-scores)), dtype=np.float64)
+    gains = losses(chance(tables.scores(frame)), labels) - losses(chance(moved.scores(frame)), labels)
+    return bool(gains.mean() > standard_error(gains, frame.case))
 
 
 def _replaced(model: ModelTables, target: str, tables: Tables) -> ModelTables:

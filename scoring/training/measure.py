@@ -98,6 +98,13 @@ def losses(said: Floats, labels: Bools) -> Floats:
     return np.where(labels, -np.log(held), -np.log1p(-held))
 
 
+def standard_error(gains: Floats, case: Any) -> float:
+    """Of the mean of some gains, with the deals that their rows are of as clusters."""
+    _, where = np.unique(case, return_inverse=True)
+    by_deal = np.bincount(where, gains - gains.mean())
+    return float(np.sqrt(np.sum(by_deal**2)) / len(gains))
+
+
 def spread(model: ModelTables, known: Known, since_ms: int = 0) -> dict[str, list[float]]:
     """For each feature the share of rows in each of its cells; rows from ``since_ms`` on."""
     rows = known.frame.values[known.frame.at_ms >= since_ms].astype(np.int64)
@@ -124,13 +131,11 @@ def _chance(model: ModelTables, bins: list[Bins], target: str, known: Known) -> 
 
 def _compare(target: str, ours: Floats, hands: Floats, labels: Bools, case: Any) -> Compared:
     gains = losses(hands, labels) - losses(ours, labels)
-    _, where = np.unique(case, return_inverse=True)
-    by_deal = np.bincount(where, gains - gains.mean())
     return Compared(
         target=target,
         model=figures_of(ours, labels, case),
         scorecard=figures_of(hands, labels, case),
         gain=float(gains.mean()),
-        gain_se=float(np.sqrt(np.sum(by_deal**2)) / len(labels)),
+        gain_se=standard_error(gains, case),
         reliability=figures.reliability(ours, labels),
     )

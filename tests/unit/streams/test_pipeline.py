@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from console.cli import main
 from events.times import DAY_MS, format_ms
 from events.types import After, ChangeEvent, CrmChange
-from scoring.pipeline import Pipeline, Week, deal_of
+from scoring.features import deal_of
+from scoring.pipeline import Pipeline, Week
 from scoring.stages import Process
 from streams.pipeline import GAP_WEEKS, LEAST_WEEKS, Watch, watch
 
