@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
 from governance.approvals import OPEN, Approval, Verdict
 from governance.operation import canonical_id
@@ -26,7 +25,6 @@ _OF_CONTENT = (
 )
 _COUNT_OPEN = f"SELECT count(*) FROM approval WHERE key = ? AND {_OPEN}"  # noqa: S608 - our own text
 _DUE = f"SELECT body FROM approval WHERE {_OPEN} AND expires_ms <= ? ORDER BY expires_ms, id LIMIT ?"  # noqa: S608
-_WAITING = "SELECT state, count(*), min(asked_ms) FROM approval WHERE state = 'pending' AND expires_ms > ? GROUP BY 1"
 _GIVEN = "SELECT count(*) FROM approval WHERE answered_by = ? AND answered_ms > ? AND state <> 'refused'"
 _WATCHED = "SELECT tenant, record_id FROM approval_record"
 _ABOUT = (
@@ -40,13 +38,6 @@ _HISTORY = (
 )
 _decode = msgspec.json.Decoder(Approval).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Waiting(Struct, frozen=True):
-    """How many wait for an answer, and since when the oldest does; 0 and None when none does."""
-
-    count: int
-    oldest_ms: int | None
 
 
 def read(body: str) -> Approval:
@@ -74,12 +65,6 @@ def count_open(link: Link, key: str) -> int:
 def due(link: Link, now_ms: int, most: int = 200) -> list[Approval]:
     """Open approvals whose time is over."""
     return [_decode(row[0]) for row in link.execute(_DUE, (now_ms, most)).fetchall()]
-
-
-def waiting(link: Link, now_ms: int) -> Waiting:
-    """What waits for an answer now."""
-    row = link.execute(_WAITING, (now_ms,)).fetchone()
-    return Waiting(0, None) if row is None else Waiting(int(row[1]), int(row[2]))
 
 
 def given_since(link: Link, name: str, since_ms: int) -> int:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from governance.lease_types import Lease, Owed, content_of
 from governance.leases import FORGOTTEN_MS
 from governance.operation import Operation
+from storage.gate import decision_prefix
 from storage.link import Link
 from storage.projections import to_json
 from storage.sql import insert, insert_many, upsert
@@ -58,12 +59,6 @@ def asked_before(link: Link, key: str, request_id: str) -> tuple[Lease, str] | N
 def held(link: Link, key: str, after_ms: int) -> list[Lease]:
     """Leases of an agent that were not given back and end after a time, whether they live or not."""
     return [_decoder.decode(body) for (body,) in link.execute(_HELD, (key, after_ms))]
-
-
-def newest(link: Link, tenant: str, most: int) -> list[Lease]:
-    """The leases of a tenant that end last, whatever became of them."""
-    query = "SELECT body FROM lease WHERE key >= ? AND key < ? ORDER BY end_ms DESC, lease_id LIMIT ?"
-    return [_decoder.decode(body) for (body,) in link.execute(query, (f"{tenant}/", f"{tenant}0", most))]
 
 
 def add_debits(link: Link, one: Lease, debits: Sequence[tuple[int, str, Operation]], at_ms: int) -> None:
@@ -120,6 +115,6 @@ def overridden_until(link: Link, key: str, now_ms: int) -> int:
 def drop_before(link: Link, at_ms: int, most: int = 200) -> None:
     """Drop some of the oldest leases, and what was never settled of them."""
     old = "SELECT lease_id FROM lease WHERE lease_id < ? ORDER BY lease_id LIMIT ?"
-    bounds = (f"{max(0, at_ms):012x}", most)
+    bounds = (decision_prefix(at_ms), most)
     link.execute(f"DELETE FROM lease_debit WHERE lease_id IN ({old})", bounds)  # noqa: S608
     link.execute(f"DELETE FROM lease WHERE lease_id IN ({old})", bounds)  # noqa: S608

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 from events.catalogue import CATALOGUE
 from storage import tables as t
 from storage.read import rows
+from storage.read.tenants import keys_of
 from storage.read.types import ActionPage, ActionRow
 
 MAX_LIMIT = 5_000
@@ -125,10 +126,7 @@ def _where(
 ) -> list[ColumnElement[bool]]:
     c = table.c
     where: list[ColumnElement[bool]] = [c.at_ms >= since_ms, c.at_ms <= until_ms]
-    if agent_id is not None:
-        where.append(c.key == f"{tenant}/{agent_id}")
-    else:
-        where += [c.key > f"{tenant}/", c.key < f"{tenant}0"]
+    where += keys_of(c.key, tenant, agent_id)
     if object:
         where.append(c.object == object)
     if action:

@@ -11,6 +11,7 @@ from events.times import DAY_MS, HOUR_MS, MINUTE_MS
 from storage import tables as t
 from storage.read import rows
 from storage.read.actions import READS
+from storage.read.tenants import keys_of
 from storage.read.types import AgentRow, Bin, ControlEntry, FindingRow, StopCounts
 
 BIN_MS = 5 * MINUTE_MS
@@ -27,10 +28,10 @@ def stop_all(connection: Connection, tenant: str) -> ControlEntry | None:
 
 def agent_rows(connection: Connection, tenant: str, now_ms: int, only: str | None = None) -> list[AgentRow]:
     """Every agent that was ever seen or controlled (or only one), by id; the caller sorts."""
-    seen = connection.execute(select(t.agent).where(*_of(t.agent.c.key, tenant, only))).all()
+    seen = connection.execute(select(t.agent).where(*keys_of(t.agent.c.key, tenant, only))).all()
     controls = {
         row.key: rows.control_entry(row)
-        for row in connection.execute(select(t.control).where(*_of(t.control.c.key, tenant, only)))
+        for row in connection.execute(select(t.control).where(*keys_of(t.control.c.key, tenant, only)))
         if row.agent_id != "*"
     }
     bins = _bins_of(connection, tenant, now_ms, only)
@@ -46,12 +47,6 @@ def agent_rows(connection: Connection, tenant: str, now_ms: int, only: str | Non
 def unseen(agent_id: str) -> AgentRow:
     """The row of an agent of which nothing is known but its name."""
     return AgentRow(agent_id=agent_id, control=None, bins=[], records_48h=0, last_write_ms=None, last_seen_ms=None)
-
-
-def _of(column: Any, tenant: str, only: str | None) -> list[ColumnElement[bool]]:
-    if only is not None:
-        return [column == f"{tenant}/{only}"]
-    return [column > f"{tenant}/", column < f"{tenant}0"]
 
 
 def _row(
@@ -84,7 +79,7 @@ def _row(
 
 def _bins_of(connection: Connection, tenant: str, now_ms: int, only: str | None) -> dict[str, dict[int, Bin]]:
     query = select(t.agent_bin).where(
-        *_of(t.agent_bin.c.key, tenant, only),
+        *keys_of(t.agent_bin.c.key, tenant, only),
         t.agent_bin.c.bin_ms > now_ms - SPARK_MS - BIN_MS,
         t.agent_bin.c.bin_ms <= now_ms,
     )
@@ -130,7 +125,7 @@ def fill(known: dict[int, Bin], since_ms: int, until_ms: int) -> list[Bin]:
 def _records_48h(connection: Connection, tenant: str, now_ms: int, only: str | None) -> dict[str, int]:
     query = (
         select(t.agent_bin.c.key, func.sum(t.agent_bin.c.records))
-        .where(*_of(t.agent_bin.c.key, tenant, only), t.agent_bin.c.bin_ms > now_ms - 2 * DAY_MS)
+        .where(*keys_of(t.agent_bin.c.key, tenant, only), t.agent_bin.c.bin_ms > now_ms - 2 * DAY_MS)
         .group_by(t.agent_bin.c.key)
     )
     return {key: int(total or 0) for key, total in connection.execute(query)}

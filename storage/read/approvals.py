@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 from governance.approvals import OPEN, Approval
 from storage import tables as t
 from storage.approvals import read
+from storage.read.tenants import keys_of
 
 
 class ApprovalStep(Struct, frozen=True, kw_only=True):
@@ -34,8 +35,7 @@ def listed(
 ) -> list[Approval]:
     """Those that wait for an answer, by deadline; or else all of them, the newest first."""
     a = t.approval
-    where = [a.c.key == f"{tenant}/{agent_id}"] if agent_id else [a.c.key > f"{tenant}/", a.c.key < f"{tenant}0"]
-    query = select(a.c.body).where(*where).limit(max(1, min(limit, 1_000)))
+    query = select(a.c.body).where(*keys_of(a.c.key, tenant, agent_id or None)).limit(max(1, min(limit, 1_000)))
     if is_open:
         query = query.where(a.c.state == "pending", a.c.expires_ms > now_ms).order_by(a.c.expires_ms, a.c.id)
     else:

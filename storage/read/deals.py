@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from storage import tables as t
 from storage.read import rows
+from storage.read.tenants import keys_of
 from storage.read.types import DealRow, ScorePoint, TopDeals
 
 MAX_POINTS = 2_000
@@ -30,7 +31,7 @@ def top_deals(connection: Connection, tenant: str, manager_id: str | None, since
 
     ``since_ms`` is the moment against which the change of risk is shown.
     """
-    chosen = select(t.top).where(t.top.c.key > f"{tenant}/", t.top.c.key < f"{tenant}0")
+    chosen = select(t.top).where(*keys_of(t.top.c.key, tenant))
     if manager_id is not None:
         chosen = chosen.where(t.top.c.key == f"{tenant}/{manager_id}")
     ranked = connection.execute(chosen.order_by(t.top.c.rank, t.top.c.key).limit(size)).all()

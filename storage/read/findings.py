@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from storage import tables as t
 from storage.read import rows
 from storage.read.actions import BadCursor, is_count
+from storage.read.tenants import keys_of
 from storage.read.types import DeadLetterRow, FindingPage, FindingRow
 
 as_row = rows.finding_row
@@ -31,7 +32,7 @@ def findings(
     f = t.finding
     limit = max(1, min(limit, 1_000))
     where: list[ColumnElement[bool]] = [f.c.at_ms >= since_ms]
-    where += [f.c.key == f"{tenant}/{agent_id}"] if agent_id else [f.c.key > f"{tenant}/", f.c.key < f"{tenant}0"]
+    where += keys_of(f.c.key, tenant, agent_id or None)
     for column, wanted in ((f.c.severity, severity), (f.c.mode, mode), (f.c.detector, detector)):
         if wanted:
             where.append(column == wanted)
@@ -73,7 +74,7 @@ def of_agent(connection: Connection, key: str, since_ms: int, limit: int = 50) -
 def warnings_since(connection: Connection, tenant: str, since_ms: int) -> int:
     """How many findings of at least a warning there were."""
     f = t.finding
-    where = (f.c.at_ms >= since_ms, f.c.key > f"{tenant}/", f.c.key < f"{tenant}0", f.c.severity != "info")
+    where = (f.c.at_ms >= since_ms, *keys_of(f.c.key, tenant), f.c.severity != "info")
     return int(connection.execute(select(func.count()).select_from(f).where(*where)).scalar_one())
 
 

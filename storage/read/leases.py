@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from events.times import format_ms
 from governance.lease_types import Lease
+from storage.read.tenants import keys_of
 from storage.tables import lease
 
 _decoder = msgspec.json.Decoder(Lease)
@@ -50,16 +51,12 @@ class LeaseRow(Struct, frozen=True, kw_only=True):
 
 def newest(connection: Connection, tenant: str, agent_id: str | None, most: int) -> list[Lease]:
     """The leases that end last."""
-    mine = [lease.c.key == f"{tenant}/{agent_id}"] if agent_id is not None else _of(tenant)
+    mine = keys_of(lease.c.key, tenant, agent_id)
     query = select(lease.c.body).where(*mine).order_by(lease.c.end_ms.desc(), lease.c.lease_id).limit(most)
     return [_decoder.decode(body) for (body,) in connection.execute(query)]
 
 
 def living(connection: Connection, tenant: str, now_ms: int) -> list[Lease]:
     """Leases that were not given back and whose time is not over."""
-    query = select(lease.c.body).where(*_of(tenant), lease.c.is_open, lease.c.end_ms > now_ms)
+    query = select(lease.c.body).where(*keys_of(lease.c.key, tenant), lease.c.is_open, lease.c.end_ms > now_ms)
     return [_decoder.decode(body) for (body,) in connection.execute(query)]
-
-
-def _of(tenant: str) -> list[ColumnElement[bool]]:
-    return [lease.c.key > f"{tenant}/", lease.c.key < f"{tenant}0"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, select
 
 from governance.widening import Widening
 from storage import tables as t
+from storage.read.tenants import keys_of
 from storage.widenings import read
 
 MOST = 200
@@ -36,7 +37,7 @@ def widenings(
 ) -> list[Widening]:
     """Mutes and expectations, newest first; by default those that wait or hold."""
     w = t.widening
-    where = [w.c.key == f"{tenant}/{agent_id}"] if agent_id else [w.c.key > f"{tenant}/", w.c.key < f"{tenant}0"]
+    where = keys_of(w.c.key, tenant, agent_id or None)
     if not with_over:
         where += [w.c.until_ms > now_ms, w.c.state.in_(("waiting", "agreed"))]
     query = select(w.c.body).where(*where).order_by(w.c.asked_ms.desc(), w.c.id).limit(MOST)
@@ -62,12 +63,11 @@ def ledger(connection: Connection, tenant: str, since_ms: int, now_ms: int) -> L
     wrong = and_(v.c.finding_id == f.c.id, v.c.verdict == "wrong")
     expected = v.alias("expected")
     is_expected = and_(expected.c.finding_id == f.c.id, expected.c.verdict == "expected")
-    acted = or_(f.c.action_taken == "suspend", f.c.action_taken == "hold")
     query = (
         select(f.c.detector, func.count(), func.count(v.c.finding_id), func.count(expected.c.finding_id))
         .select_from(f.outerjoin(v, wrong).outerjoin(expected, is_expected))
-        .where(f.c.at_ms >= since_ms, f.c.at_ms <= now_ms, f.c.key > f"{tenant}/", f.c.key < f"{tenant}0")
-        .where(f.c.status == "applied", acted)
+        .where(f.c.at_ms >= since_ms, f.c.at_ms <= now_ms, *keys_of(f.c.key, tenant))
+        .where(f.c.status == "applied", f.c.action_taken.in_(STOPS))
         .group_by(f.c.detector)
         .order_by(f.c.detector)
     )

@@ -9,6 +9,7 @@ import pytest
 
 from storage.link import Link
 from storage.postgres import PgStore
+from storage.read import Reader
 from storage.store import Store
 
 
@@ -32,6 +33,18 @@ def link(stores: Store | PgStore) -> Iterator[Link]:
 def projected(stores: Store | PgStore) -> Iterator[Link]:
     """A connection to where its projections are."""
     yield from _lent(stores.connect_projections if isinstance(stores, Store) else stores.connect)
+
+
+@pytest.fixture
+def reader(stores: Store | PgStore) -> Iterator[Reader]:
+    """What pages read it with."""
+    if isinstance(stores, Store):
+        stores.connect_projections().close()
+        found = Reader.open(stores.path)
+    else:
+        found = Reader(stores.read_engine())
+    yield found
+    found.close()
 
 
 def _lent(connect: Callable[[], Link]) -> Iterator[Link]:

@@ -12,6 +12,8 @@ from governance.gate import GateDecision, GateRequest, Rule
 from governance.settings import parse_settings
 from storage import approvals
 from storage.link import Link
+from storage.read import Reader
+from storage.read.approvals import ApprovalCounts
 
 NOW, MINUTE = 1_772_443_200_000, 60_000
 SETTINGS = parse_settings("")
@@ -45,17 +47,19 @@ def test_what_was_kept_is_found_by_id_and_by_what_it_is_bound_to(link: Link, ope
     assert approvals.of_content(link, "default/bot", made.hash, NOW + 30 * MINUTE) is None
 
 
-def test_what_waits_is_counted_with_the_age_of_the_oldest(link: Link, open_one: Any) -> None:
-    assert approvals.waiting(link, NOW) == approvals.Waiting(0, None)
+def test_what_waits_is_counted_with_the_age_of_the_oldest(open_one: Any, link: Link, reader: Reader) -> None:
+    assert reader.approval_counts(NOW) == ApprovalCounts(0, 0)
     open_one(1, at_ms=NOW)
     open_one(2, at_ms=NOW + 5)
     open_one(3, agent="crm", at_ms=NOW + 7)
-    assert approvals.waiting(link, NOW + 10) == approvals.Waiting(3, NOW)
+    assert reader.approval_counts(NOW + 10) == ApprovalCounts(3, NOW)
     assert approvals.count_open(link, "default/bot") == 2
     assert [each.id for each in approvals.due(link, NOW + 30 * MINUTE + 5)] == ["d-1", "d-2"]
 
 
-def test_what_is_over_is_not_open_and_its_records_are_watched_no_more(link: Link, open_one: Any) -> None:
+def test_what_is_over_is_not_open_and_its_records_are_watched_no_more(
+    link: Link, open_one: Any, reader: Reader
+) -> None:
     made = open_one(1, records=("r-1", "r-2"))
     assert approvals.watched(link) == {("default", "r-1"), ("default", "r-2")}
     assert approvals.about(link, "default", "r-2") == [made]
@@ -64,7 +68,7 @@ def test_what_is_over_is_not_open_and_its_records_are_watched_no_more(link: Link
     assert approvals.find(link, made.id).state == "expired"  # type: ignore[union-attr]
     assert approvals.watched(link) == set()
     assert approvals.due(link, NOW + 60 * MINUTE) == []
-    assert approvals.waiting(link, NOW + 1) == approvals.Waiting(0, None)
+    assert reader.approval_counts(NOW + 1) == ApprovalCounts(0, 0)
 
 
 def test_each_step_is_in_the_history_also_one_that_changed_nothing(link: Link, open_one: Any) -> None:

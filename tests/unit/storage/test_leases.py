@@ -7,6 +7,7 @@ from governance.lease_types import Lease, LeaseAsk
 from governance.operation import describe
 from storage import drills, leases
 from storage.link import Link
+from storage.read import Reader
 
 KEY = "default/bot"
 NOW_MS = 1_772_442_600_000
@@ -24,7 +25,7 @@ def an_update(*ids: str) -> tuple[str, object]:
     return "record.update", describe("record.update", ids, {}, ())
 
 
-def test_a_lease_comes_back_as_it_was_stored_and_is_held_until_it_is_given_back(link: Link) -> None:
+def test_a_lease_comes_back_as_it_was_stored_and_is_held_until_it_is_given_back(link: Link, reader: Reader) -> None:
     first, second = a_lease(), a_lease("l2", "q2", NOW_MS + 1)
     leases.store(link, first)
     leases.store(link, second)
@@ -35,7 +36,7 @@ def test_a_lease_comes_back_as_it_was_stored_and_is_held_until_it_is_given_back(
     assert leases.held(link, "default/other", 0) == []
     leases.store(link, Lease(**{**_fields(first), "returned_ms": NOW_MS}))
     assert [one.lease_id for one in leases.held(link, KEY, NOW_MS)] == ["l2"]
-    assert [one.lease_id for one in leases.newest(link, "default", 9)] == ["l1", "l2"]
+    assert [one.lease_id for one in reader.leases(None, 9)] == ["l1", "l2"]
 
 
 def _fields(one: Lease) -> dict[str, object]:
@@ -94,9 +95,9 @@ def a_drill(id_: str, at: str) -> DrillResult:
     )  # fmt: skip
 
 
-def test_drills_are_kept_once_and_come_back_the_newest_first(link: Link) -> None:
+def test_drills_are_kept_once_and_come_back_the_newest_first(link: Link, reader: Reader) -> None:
     first, last = a_drill("a", "2026-11-23T10:00:00Z"), a_drill("b", "2026-11-23T11:00:00Z")
     for one in (last, first, first):
         drills.put(link, one)
-    assert drills.newest(link, 5) == [last, first]
-    assert drills.newest(link, 1) == [last]
+    assert reader.drills(5) == [last, first]
+    assert reader.drills(1) == [last]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from storage.link import Link
-from storage.postgres import PgStore
 from storage.quality import QualityPoint, QualityRow, deal_states, keep, trend
 from storage.read import Reader
 from storage.read.book import book
-from storage.store import Store
 
 
-def test_a_day_is_kept_once_and_other_tenants_and_scopes_are_not_told(stores: Store | PgStore, link: Link) -> None:
+def test_a_day_is_kept_once_and_other_tenants_and_scopes_are_not_told(link: Link, reader: Reader) -> None:
     rows = [
         QualityRow("default", "2026-03-02", "all", "all", 90.0, 8, 3),
         QualityRow("default", "2026-03-01", "all", "all", 80.5, 7, 9),
@@ -21,11 +19,5 @@ def test_a_day_is_kept_once_and_other_tenants_and_scopes_are_not_told(stores: St
     keep(link, rows)
     keep(link, [QualityRow("default", "2026-03-02", "all", "all", 95.0, 8, 2)])
     link.execute("COMMIT")
-    if isinstance(stores, Store):
-        stores.connect_projections().close()
-        reader = Reader.open(stores.path)
-    else:
-        reader = Reader(stores.read_engine())
     assert trend(reader) == [QualityPoint("2026-03-01", 80.5, 7, 9), QualityPoint("2026-03-02", 95.0, 8, 2)]
     assert (deal_states(reader), book(reader)) == ([], [])
-    reader.close()
