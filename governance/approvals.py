@@ -34,7 +34,6 @@ from governance.words import listed
 State = Literal["pending", "approved", "edited", "refused", "expired", "used"]
 OPEN: frozenset[str] = frozenset({"pending", "approved", "edited"})
 """States in which an approval may still let something pass."""
-GIVEN: frozenset[str] = frozenset({"approved", "edited"})
 DEFAULT_RIGHT = ("role:operator",)
 MOST_PENDING = 100
 """Approvals of one agent that may be open at once; what is more is held without one."""

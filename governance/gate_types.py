@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -154,21 +154,27 @@ class BadRequest(ValueError):
         self.field = field
 
 
+T = TypeVar("T", bound=Struct)
 _DECODER = msgspec.json.Decoder(GateRequest)
 
 
 def decode_request(raw: bytes) -> GateRequest:
-    """A request from JSON. Unknown fields, duplicate keys, deep nesting and wrong types are refused by name.
+    """A request from JSON, see ``decode_strictly``. Raises BadRequest.
 
-    Raises BadRequest. Limits: 1 MiB, lists of 10,000 (the gate itself refuses more than 200 records), 512 characters
-    an id.
+    Limits: lists of 10,000 (the gate itself refuses more than 200 records), 512 characters an id.
     """
+    return decode_strictly(raw, _DECODER)
+
+
+def decode_strictly(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """A message from JSON of at most 1 MiB. Unknown fields, duplicate keys, deep nesting and wrong types are refused
+    by name. Raises BadRequest."""
     if len(raw) > MAX_REQUEST_BYTES:
         raise BadRequest("", f"the request has {len(raw):,} bytes; at most {MAX_REQUEST_BYTES:,} are read")
     try:
         check_utf8(raw)
         check_depth(raw)
-        request = _DECODER.decode(raw)
+        found = decoder.decode(raw)
         check_strictly(raw)
     except BadEvent as problem:
         raise BadRequest(problem.field, problem.message.replace("the event", "the request")) from None
@@ -176,7 +182,7 @@ def decode_request(raw: bytes) -> GateRequest:
         text, _, place = str(problem).partition(" - at `$")
         field = place.strip("`").lstrip(".")
         raise BadRequest(field, f"{field}: {text}" if field else text) from None
-    return request
+    return found
 
 
 def content_hash(request: GateRequest) -> str:

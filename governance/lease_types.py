@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from events.errors import BadEvent
-from events.strict import check_depth, check_strictly, check_utf8
 from events.types import Name, Trigger
-from governance.gate_types import MAX_REQUEST_BYTES, BadRequest, GateDecision, GateRequest, Id
+from governance.gate_types import GateDecision, GateRequest, Id, decode_strictly
 
 MOST_AT_ONCE = 1_000
 """Debits, or outcomes, in one report."""
@@ -140,38 +138,20 @@ class Owed(Struct, frozen=True, kw_only=True):
 
 
 What = Literal["report", "renew", "return"]
-T = TypeVar("T", bound=Struct)
 _ASK, _REPORT = msgspec.json.Decoder(LeaseAsk), msgspec.json.Decoder(LeaseReport)
 
 
 def decode_ask(raw: bytes) -> LeaseAsk:
     """A request for a lease from JSON, as strictly as one at the gate. Raises BadRequest."""
-    return _strictly(raw, _ASK)
+    return decode_strictly(raw, _ASK)
 
 
 def decode_report(raw: bytes) -> LeaseReport:
     """A holder's report from JSON. Raises BadRequest; outcomes are not looked at."""
-    return _strictly(raw, _REPORT)
+    return decode_strictly(raw, _REPORT)
 
 
 def content_of(ask: LeaseAsk) -> str:
     """What a request id stands for: 32 hex digits over everything but the id itself."""
     content = msgspec.json.encode(msgspec.structs.replace(ask, request_id="-"), order="sorted")
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _strictly(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    if len(raw) > MAX_REQUEST_BYTES:
-        raise BadRequest("", f"the request has {len(raw):,} bytes; at most {MAX_REQUEST_BYTES:,} are read")
-    try:
-        check_utf8(raw)
-        check_depth(raw)
-        found = decoder.decode(raw)
-        check_strictly(raw)
-    except BadEvent as problem:
-        raise BadRequest(problem.field, problem.message.replace("the event", "the request")) from None
-    except (msgspec.DecodeError, RecursionError) as problem:
-        text, _, place = str(problem).partition(" - at `$")
-        field = place.strip("`").lstrip(".")
-        raise BadRequest(field, f"{field}: {text}" if field else text) from None
-    return found

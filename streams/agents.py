@@ -38,7 +38,7 @@ from streams.common_cause import Heard as HeardCount
 from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import KeyBlob, Keyed, KeyedStage
-from streams.lenience import lenient, rule_of, with_rule
+from streams.lenience import FAULT, lenient, rule_of, with_rule
 from streams.records import Entry, Output, Partition
 from streams.verdict import Heard, allowed, asked, finding
 
@@ -329,7 +329,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             limit=0,
             unit="failures",
             would_clear="A new policy version starts it afresh.",
-            topic="fault",
+            topic=FAULT,
         )
         self._say(offset, action, keyed, index, evidence, out)
         self._wire(keyed.body)

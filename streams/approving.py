@@ -14,7 +14,7 @@ from xxhash import xxh3_128_hexdigest
 
 from events.catalogue import kind_of
 from events.times import MINUTE_MS, format_ms
-from events.types import ActionEvent, ChangeEvent, Event, EvidenceData, Finding, FindingEvent, tenant_of
+from events.types import ActionEvent, ChangeEvent, Event, EvidenceData, tenant_of
 from governance import approvals as pure
 from governance.approvals import (
     MANY_IN_A_MINUTE,
@@ -40,7 +40,6 @@ from governance.operation import Operation, canonical_id
 from governance.policy import Policy
 from governance.settings import Settings
 from storage import approvals as store
-from storage import projections
 from streams.authority import Authority
 from streams.envelopes import envelope
 
@@ -259,30 +258,15 @@ def _look_at_haste(authority: Authority, given: Approval, said: Answer) -> None:
 def _report(authority: Authority, about: Approval, what: str, text: str, seen: tuple[float, float, str]) -> None:
     span = authority.now_ms // (10 * MINUTE_MS)
     id_ = xxh3_128_hexdigest(f"{authority.engine_id}\x1fapproval\x1f{about.key}\x1f{what}\x1f{span}".encode())
-    row = authority.row_of(about.key)
     observed, limit, unit = seen
-    data = Finding(
-        finding_id=id_,
-        detector="gate",
-        mode="warn",
-        agent_id=about.agent_id,
-        agent_version=None,
-        at=format_ms(authority.now_ms),
-        severity="warning",
-        action_taken="notify",
-        basis_epoch=row.epoch if row is not None else 0,
-        evidence=EvidenceData(
-            summary=text,
-            observed=observed,
-            expected=limit,
-            limit=limit,
-            unit=unit,
-            events=[],
-            would_clear="approvals that somebody has read",
-        ),
+    evidence = EvidenceData(
+        summary=text,
+        observed=observed,
+        expected=limit,
+        limit=limit,
+        unit=unit,
+        events=[],
+        would_clear="approvals that somebody has read",
     )
-    event = envelope(FindingEvent, authority.engine_id, id_, authority.now_ms, about.key, data)
-    if projections.store_finding(authority.link, about.key, authority.now_ms, 0, event, "noted"):
-        authority.changed.add(("finding", about.key))
+    if authority.warn(id_, about.key, about.agent_id, evidence):
         authority.count("finding", "gate", "warn")
-        authority.notify(id_, about.key, authority.now_ms, event)

@@ -9,8 +9,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from events.times import HOUR_MS, MINUTE_MS
-from events.types import By, ControlEvent, Event, FeedbackEvent, FindingEvent, MuteEvent, Release, ReleaseEvent
+from events.times import HOUR_MS, MINUTE_MS, format_ms
+from events.types import (
+    By,
+    ControlEvent,
+    Event,
+    EvidenceData,
+    FeedbackEvent,
+    Finding,
+    FindingEvent,
+    MuteEvent,
+    Release,
+    ReleaseEvent,
+)
 from governance.control import (
     TRIPS_MS,
     WANTED_STATE,
@@ -99,6 +110,31 @@ class Authority(ABC):
                 self.wrong_records.append((data.detector, int(data.evidence.observed)))
         if data.action_taken != "none" and not self.is_stale(at_ms):
             self.notify(data.finding_id, key, at_ms, event)
+
+    def warn(self, id_: str, key: str, agent_id: str, evidence: EvidenceData, offset: int = 0) -> bool:
+        """A finding of the gate's own about an agent: kept and told once, False when it was there already.
+
+        ``offset``: the end of the log.
+        """
+        row = self.row_of(key)
+        data = Finding(
+            finding_id=id_,
+            detector="gate",
+            mode="warn",
+            agent_id=agent_id,
+            agent_version=None,
+            at=format_ms(self.now_ms),
+            severity="warning",
+            action_taken="notify",
+            basis_epoch=row.epoch if row is not None else 0,
+            evidence=evidence,
+        )
+        event = envelope(FindingEvent, self.engine_id, id_, self.now_ms, key, data)
+        if not projections.store_finding(self.link, key, self.now_ms, offset, event, "noted"):
+            return False
+        self.changed.add(("finding", key))
+        self.notify(id_, key, self.now_ms, event)
+        return True
 
     def is_stale(self, at_ms: int) -> bool:
         """Whether something is too old to act on it or to tell anybody."""

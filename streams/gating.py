@@ -14,8 +14,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from xxhash import xxh3_128_hexdigest
 
-from events.times import MINUTE_MS, format_ms
-from events.types import DEFAULT_TENANT, Admission, AdmissionEvent, EvidenceData, Finding, FindingEvent
+from events.times import MINUTE_MS
+from events.types import DEFAULT_TENANT, Admission, AdmissionEvent, EvidenceData
 from governance.control import ControlRow
 from governance.gate import GateDecision, GateRequest, Remembered, Rule, check, operation_of
 from governance.leases import blindness
@@ -24,12 +24,11 @@ from governance.operation import Operation
 from governance.policy import Policy
 from governance.settings import Settings
 from storage import leases as lease_store
-from storage import projections
 from storage.gate import Row, decision_prefix, decision_row
 from streams.approving import settle
 from streams.authority import Authority
 from streams.contacts import Met
-from streams.envelopes import envelope, split_key
+from streams.envelopes import split_key
 
 REFUSALS_KEPT_PER_MINUTE = 120
 """Refusals of one agent that are kept one by one in a minute; the others are only counted."""
@@ -261,28 +260,13 @@ def blind(request: GateRequest, settings: Settings) -> GateDecision:
 def report(authority: Authority, key: str, request: GateRequest, decision: GateDecision, offset: int) -> None:
     """A suspicious request is a finding. ``offset``: the end of the log."""
     id_ = xxh3_128_hexdigest(f"{authority.engine_id}\x1fgate\x1f{decision.decision_id}".encode())
-    row = authority.row_of(key)
-    data = Finding(
-        finding_id=id_,
-        detector="gate",
-        mode="warn",
-        agent_id=request.agent_id,
-        agent_version=None,
-        at=format_ms(authority.now_ms),
-        severity="warning",
-        action_taken="notify",
-        basis_epoch=row.epoch if row is not None else 0,
-        evidence=EvidenceData(
-            summary=decision.finding,
-            observed=2,
-            expected=1,
-            limit=1,
-            unit="requests",
-            events=[],
-            would_clear=_WOULD_CLEAR.get(decision.rule, "a request id that is used for one request only"),
-        ),
+    evidence = EvidenceData(
+        summary=decision.finding,
+        observed=2,
+        expected=1,
+        limit=1,
+        unit="requests",
+        events=[],
+        would_clear=_WOULD_CLEAR.get(decision.rule, "a request id that is used for one request only"),
     )
-    event = envelope(FindingEvent, authority.engine_id, id_, authority.now_ms, key, data)
-    if projections.store_finding(authority.link, key, authority.now_ms, offset, event, "noted"):
-        authority.changed.add(("finding", key))
-        authority.notify(id_, key, authority.now_ms, event)
+    authority.warn(id_, key, request.agent_id, evidence, offset)

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from events.errors import BadEvent
 from events.structured import Limits, decode_input
-from events.types import DEFAULT_TENANT, ActionEvent, AgentAction
+from events.types import ActionEvent, AgentAction, tenant_of
 from governance import leases
 from governance.control import effective
 from governance.gate import GateDecision, GateRequest, Rule, operation_of
@@ -27,10 +28,13 @@ from governance.policy import Policy
 from governance.settings import Settings
 from storage import leases as lease_store
 from storage.link import Link
+from streams.authority import Authority
 from streams.gating import Gating
 
 Outcome = tuple[int, bytes, ActionEvent]
 """The number of a debit, and its outcome as an event."""
+_COUNTED = {"grant": ("granted", "refused"), "renew": ("renewed", "not_renewed"), "return": ("returned", "not_renewed")}
+"""As what metrics count a request that was met, and one that was not."""
 
 
 class Leased(Struct, frozen=True, kw_only=True):
@@ -69,8 +73,7 @@ def _outcomes(lease_id: str, report: LeaseReport, limits: Limits) -> Iterator[Ou
             raise BadRequest(f"outcomes[{at}].{problem.field}".rstrip("."), f"outcomes[{at}]: {problem}") from None
         if not isinstance(event, ActionEvent):
             raise BadRequest(f"outcomes[{at}].type", f"outcomes[{at}].type: tripline.agent.action.v1 is wanted")
-        tenant = event.tenant if isinstance(event.tenant, str) else DEFAULT_TENANT
-        if (tenant, event.data.agent_id) != (report.tenant, report.agent_id):
+        if (tenant_of(event), event.data.agent_id) != (report.tenant, report.agent_id):
             raise BadRequest(f"outcomes[{at}].data.agent_id", f"outcomes[{at}].data.agent_id: it is another agent's")
         id_, _, number = str(event.data.decision_id or "").rpartition(".")
         if id_ != lease_id or not (number.isascii() and number.isdigit()):
@@ -227,6 +230,13 @@ class Leasing(ABC):
             state=now.state if now is not None else "active",
             at_ms=self.now_ms,
         )
+
+
+def count(authority: Authority, asked: What | Literal["grant"], leased: Leased) -> None:
+    """Count what came of a request for metrics; a mere report is not counted."""
+    if asked != "report":
+        met, refused = _COUNTED[asked]
+        authority.count("lease", met if leased.refusal is None else refused)
 
 
 def load_set_aside(link: Link, key: str, now_ms: int, set_aside: dict[str, SetAside]) -> None:

@@ -13,10 +13,9 @@ from msgspec import Struct
 from detectors.base import WANTED_RANK, Evidence, Wanted
 from events.times import parse_ms
 from events.types import Feedback, Mute
+from governance.widening import EVERY_DETECTOR
 
 MOST_RULES = 32
-EVERY = "*"
-"""In a mute: every detector."""
 FAULT = "fault"
 """The topic of a detector that failed on an agent; that can't be muted."""
 
@@ -74,7 +73,11 @@ def lenient(
 
 
 def _holds(rule: Lenience, detector: str, evidence: Evidence, at_ms: int) -> bool:
-    if rule.detector not in (EVERY, detector) or not rule.since_ms <= at_ms < rule.until_ms or evidence.topic == FAULT:
+    if (
+        rule.detector not in (EVERY_DETECTOR, detector)
+        or not rule.since_ms <= at_ms < rule.until_ms
+        or evidence.topic == FAULT
+    ):
         return False
     if rule.ceiling is None:
         return True

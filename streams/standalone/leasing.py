@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from events.times import MINUTE_MS
 from events.types import Event
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.policy import Policy
 from storage import leases as lease_store
-from streams.leasing import Leased, Leasing, Outcome, Reported
+from streams.leasing import Leased, Leasing, Outcome, Reported, count
 from streams.standalone.gatekeeper import Check
 from streams.standalone.jobs import AHEAD_MS
 from streams.standalone.round import Round
@@ -56,21 +57,20 @@ class RoundLeasing(Leasing):
 def grant(round_: Round, ask: LeaseAsk, policy: Policy | None, prepare: Prepare) -> Leased:
     """A lease, or why there is none."""
     leased = RoundLeasing(round_, policy, prepare).grant(ask)
-    round_.count("lease", "granted" if leased.refusal is None else "refused")
+    count(round_, "grant", leased)
     return leased
 
 
 def report(round_: Round, reported: Reported, what: What, policy: Policy | None, prepare: Prepare) -> Leased | None:
     """Take what a holder did. None: there is no such lease."""
     leased = RoundLeasing(round_, policy, prepare).report(reported, what)
-    if leased is not None and what != "report":
-        done = {"renew": "renewed", "return": "returned"}[what]
-        round_.count("lease", done if leased.refusal is None else "not_renewed")
+    if leased is not None:
+        count(round_, what, leased)
     return leased
 
 
 def override(round_: Round, key: str, minutes: int, by: str, reason: str) -> int:
     """A person lets a blind agent go on; until when."""
-    until_ms = round_.now_ms + minutes * 60_000
+    until_ms = round_.now_ms + minutes * MINUTE_MS
     lease_store.override(round_.link, key, round_.now_ms, until_ms, by, reason)
     return until_ms

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -48,7 +48,7 @@ from streams.standalone.clock import SystemClock
 from streams.standalone.core import Core
 from streams.standalone.dump import dump
 from streams.standalone.gatekeeper import GateCheck, answer_approval
-from streams.standalone.jobs import Call, Delivery, TickJob, answer
+from streams.standalone.jobs import Call, Delivery, Job, TickJob, answer
 from streams.standalone.keeper import Checkpointer, Ticker
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.projection import MakeProjection, Projection
@@ -211,8 +211,11 @@ class Runtime:
 
     def call(self, function: Callable[[Round], Any]) -> Future[Any]:
         """Run a function in a transaction of the writer's thread."""
-        job: Call[Any] = Call(function)
-        self._writer.put(self._writer.calls, job)
+        return self._queued(self._writer.calls, function)
+
+    def _queued(self, queue: deque[Job], function: Callable[[Round], T]) -> Future[T]:
+        job: Call[T] = Call(function)
+        self._writer.put(queue, job)
         return job.future
 
     def settle_dead_letters(self, ids: Sequence[int]) -> Future[None]:
@@ -264,29 +267,21 @@ class Runtime:
         return self.call(lambda round_: drills.put(round_.link, result))
 
     def _at_gate(self, function: Callable[[Round], T]) -> Future[T]:
-        job: Call[T] = Call(function)
-        self._writer.put(self._writer.gates, job)
-        return job.future
+        return self._queued(self._writer.gates, function)
 
     # --- control ------------------------------------------------------------------------------------------------
 
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority; it decides before anything else that waits."""
-        job: Call[Decision] = Call(lambda round_: round_.request(request))
-        self._writer.put(self._writer.control, job)
-        return job.future
+        return self.decide(request.key, lambda authority: authority.request(request))
 
     def answer_approval(self, given: Answer) -> Future[Verdict | None]:
         """A person approves, edits or refuses; durable when it comes. None: there is no such approval."""
-        job: Call[Verdict | None] = Call(lambda round_: answer_approval(round_, given, self.policies.policy))
-        self._writer.put(self._writer.control, job)
-        return job.future
+        return self._queued(self._writer.control, lambda round_: answer_approval(round_, given, self.policies.policy))
 
     def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
         """Decide something about an agent in one transaction, before anything else that waits."""
-        job: Call[T] = Call(function)
-        self._writer.put(self._writer.control, job)
-        return job.future
+        return self._queued(self._writer.control, function)
 
     def suspend(self, agent_id: str, by: str, reason: str, tenant: str = "default") -> Future[Decision]:
         """A person stops an agent."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from events.types import tenant_of
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
+from streams.envelopes import make_key
 from streams.kafka.office.standing import GateRound, Standing
-from streams.leasing import Leased, Leasing, Outcome, Reported
+from streams.leasing import Leased, Leasing, Outcome, Reported, count
 from streams.routing import ACTIONS
 
 
@@ -32,7 +34,7 @@ class OfficeLeasing(Leasing):
     def take(self, outcomes: Sequence[Outcome]) -> None:
         """Have outcomes published after the commit; stages drop what they have seen before."""
         for _, raw, event in outcomes:
-            key = f"{event.tenant if isinstance(event.tenant, str) else 'default'}/{event.data.agent_id}"
+            key = make_key(tenant_of(event), event.data.agent_id)
             self._round.publish("admission", ACTIONS, key, event.id, raw)
 
     def judge(self) -> None:
@@ -43,7 +45,7 @@ def grant(round_: GateRound, ask: LeaseAsk) -> Leased:
     """A lease, or why there is none."""
     round_.open_for([GateRequest(agent_id=ask.agent_id, action="record.read", tenant=ask.tenant)])
     leased = OfficeLeasing(round_).grant(ask)
-    round_.count("lease", "granted" if leased.refusal is None else "refused")
+    count(round_, "grant", leased)
     return leased
 
 
@@ -52,7 +54,6 @@ def report(round_: GateRound, reported: Reported, what: What) -> Leased | None:
     told = reported.report
     round_.open_for([GateRequest(agent_id=told.agent_id, action="record.read", tenant=told.tenant)])
     leased = OfficeLeasing(round_).report(reported, what)
-    if leased is not None and what != "report":
-        done = {"renew": "renewed", "return": "returned"}[what]
-        round_.count("lease", done if leased.refusal is None else "not_renewed")
+    if leased is not None:
+        count(round_, what, leased)
     return leased

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from events.times import MINUTE_MS
 from governance.lease_types import LeaseAsk, What
 from governance.settings import Settings
 from storage import leases as lease_store
@@ -63,8 +64,9 @@ class Lender:
 
         def write(link: PgLink) -> int:
             now_ms = shared.now_ms(link)
-            lease_store.override(link, key, now_ms, now_ms + minutes * 60_000, by, reason)
-            return now_ms + minutes * 60_000
+            until_ms = now_ms + minutes * MINUTE_MS
+            lease_store.override(link, key, now_ms, until_ms, by, reason)
+            return until_ms
 
         return self._thread.submit(lambda: self._held.run(write))
 

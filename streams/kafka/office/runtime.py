@@ -247,7 +247,7 @@ class OfficeRuntime:
 
     def control(self, request: ControlRequest) -> Future[Decision]:
         """Ask the authority; what it decided is durable and obeyed by every gate when the future is done."""
-        return self._call(lambda link: self._control(link, request))
+        return self.decide(request.key, lambda authority: authority.request(request))
 
     def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
         """Decide something about an agent in one transaction that holds it; what follows is published."""
@@ -301,14 +301,6 @@ class OfficeRuntime:
         if self._watches_engine:
             self._engine.start()
         self._has_begun = True
-
-    def _control(self, link: PgLink, request: ControlRequest) -> Decision:
-        round_ = OfficeRound(link, self.settings)
-        round_.begin((request.key,))
-        decision = round_.request(request)
-        round_.commit()
-        self._decided(round_.changes())
-        return decision
 
     def _decide(self, link: PgLink, key: str, function: Callable[[Authority], T]) -> T:
         round_ = OfficeRound(link, self.settings)

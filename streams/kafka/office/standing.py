@@ -108,10 +108,10 @@ class GateRound(OfficeRound):
         seqs = dict(self._seqs.fetchall())
         self.gated = self._counted.bring_up_to_date(self.link, self._keys, seqs, self.now_ms)
         self.answers = shared.answers(self._answers) if self._answers is not None else {}
-        for request in requests:
-            agent = self.settings.agents.get(request.agent_id)
+        for key, agent_id in {request.key: request.agent_id for request in requests}.items():
+            agent = self.settings.agents.get(agent_id)
             if agent is not None and agent.lease_actions:
-                load_set_aside(self.link, request.key, self.now_ms, self.gated[request.key].budgets.set_aside)
+                load_set_aside(self.link, key, self.now_ms, self.gated[key].budgets.set_aside)
 
     def ask(self) -> None:
         """Ask for numbers of admissions and earlier answers, behind the locks."""
