@@ -106,6 +106,42 @@ class _Base:
         self.unreported.append(report)
 
 
+class _BaseAct:
+    """What both sorts of blocks have: an operation, the answer to it, and the lease that admitted it, if one did."""
+
+    decision: Decision
+
+    def __init__(self, asked: Operation) -> None:
+        self._asked = asked
+        self._held: Held | None = None
+        self.more: dict[str, Any] = {}
+        """Add what is known only afterwards, such as the ids of records that were created."""
+
+    def confirm(self) -> None:
+        """Call it right before the write leaves, if time may have passed: raises LeaseOver when the operation was
+        admitted under a lease that has ended since, such as while the machine slept."""
+        if self._held is not None and self._held.is_over():
+            raise LeaseOver(f"the lease is over ({self._held.over}): the operation may not begin any more")
+
+    def _admit_by(self, gate: _Base) -> bool:
+        """Admit it under a lease that is held; False when the gate has to be asked."""
+        admitted = gate._admit(self._asked)
+        if admitted is None:
+            return False
+        self._held, self.decision = admitted
+        return True
+
+    def _outcome(self, problem: BaseException | None) -> bytes | None:
+        """The report of how it ended; None when its lease reports it."""
+        error = None if problem is None else error_of(problem)
+        outcome = "ok" if problem is None else "error"
+        report = self._asked.report(outcome, error, self.decision, self.more)
+        if self._held is None:
+            return report
+        self._held.tell(report)
+        return None
+
+
 class Tripline(_Base):
     """Asks one Tripline for one agent. May be shared by threads; close it, or use it in a ``with``.
 
@@ -220,42 +256,25 @@ class Tripline(_Base):
         self.flush(0.0)
 
 
-class Act:
+class Act(_BaseAct):
     """One operation of an agent, see ``Tripline.act``. ``decision`` is the gate's answer, once it has begun."""
 
-    decision: Decision
-
     def __init__(self, gate: Tripline, asked: Operation) -> None:
-        self._gate, self._asked = gate, asked
-        self._held: Held | None = None
-        self.more: dict[str, Any] = {}
-        """Add what is known only afterwards, such as the ids of records that were created."""
-
-    def confirm(self) -> None:
-        """Call it right before the write leaves, if time may have passed: raises LeaseOver when the operation was
-        admitted under a lease that has ended since, such as while the machine slept."""
-        if self._held is not None and self._held.is_over():
-            raise LeaseOver(f"the lease is over ({self._held.over}): the operation may not begin any more")
+        super().__init__(asked)
+        self._gate = gate
 
     def __enter__(self) -> Act:
-        admitted = self._gate._admit(self._asked)
-        if admitted is not None:
-            self._held, self.decision = admitted
-            return self
-        self.decision = self._gate._ask(self._asked)
-        refuse(self.decision)
+        if not self._admit_by(self._gate):
+            self.decision = self._gate._ask(self._asked)
+            refuse(self.decision)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        error = None if problem is None else error_of(problem)
-        outcome = "ok" if problem is None else "error"
-        report = self._asked.report(outcome, error, self.decision, self.more)
-        if self._held is not None:
-            self._held.tell(report)
-            return
-        self._gate._report(report)
+        report = self._outcome(problem)
+        if report is not None:
+            self._gate._report(report)
 
 
 class AsyncTripline(_Base):
@@ -344,42 +363,25 @@ class AsyncTripline(_Base):
         await self.flush(0.0)
 
 
-class AsyncAct:
+class AsyncAct(_BaseAct):
     """One operation of an agent, see ``AsyncTripline.act``."""
 
-    decision: Decision
-
     def __init__(self, gate: AsyncTripline, asked: Operation) -> None:
-        self._gate, self._asked = gate, asked
-        self._held: Held | None = None
-        self.more: dict[str, Any] = {}
-        """Add what is known only afterwards, such as the ids of records that were created."""
-
-    def confirm(self) -> None:
-        """Call it right before the write leaves, if time may have passed: raises LeaseOver when the operation was
-        admitted under a lease that has ended since, such as while the machine slept."""
-        if self._held is not None and self._held.is_over():
-            raise LeaseOver(f"the lease is over ({self._held.over}): the operation may not begin any more")
+        super().__init__(asked)
+        self._gate = gate
 
     async def __aenter__(self) -> AsyncAct:
-        admitted = self._gate._admit(self._asked)
-        if admitted is not None:
-            self._held, self.decision = admitted
-            return self
-        self.decision = await self._gate._ask(self._asked)
-        refuse(self.decision)
+        if not self._admit_by(self._gate):
+            self.decision = await self._gate._ask(self._asked)
+            refuse(self.decision)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        error = None if problem is None else error_of(problem)
-        outcome = "ok" if problem is None else "error"
-        report = self._asked.report(outcome, error, self.decision, self.more)
-        if self._held is not None:
-            self._held.tell(report)
-            return
-        await self._gate._report(report)
+        report = self._outcome(problem)
+        if report is not None:
+            await self._gate._report(report)
 
 
 def _describer(

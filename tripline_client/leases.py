@@ -107,8 +107,6 @@ class Held:
         self.is_returned = False
         self.open = 0
         """Operations that were admitted and have no outcome."""
-        self.lost = 0
-        """Debits and outcomes that the gate did not take."""
         self._clock = clock
         self._lock = threading.Lock()
         self._debits: list[dict[str, Any]] = []
@@ -191,14 +189,12 @@ class Held:
             if number >= len(self._outcomes):
                 return False
             del self._outcomes[number]
-            self.lost += 1
             return True
 
     def give_up(self, why: str) -> None:
         """The gate does not take what is to be told."""
         with self._lock:
             self.over = self.over or why
-            self.lost += len(self._debits) + len(self._outcomes)
             self._debits.clear()
             self._outcomes.clear()
             self.is_returned = True
@@ -248,12 +244,6 @@ class Hold:
         held = self.current
         if held is not None and epoch > held.epoch:
             held.end_now("the agent's state has changed")
-
-    @property
-    def unreported(self) -> int:
-        """Debits and outcomes that the gate does not know yet, and operations without an outcome."""
-        held = [*self._old, *([self.current] if self.current is not None else [])]
-        return sum(each.open + len(each._debits) + len(each._outcomes) for each in held)
 
     def close(self) -> None:
         """No lease is wanted any more: ``next`` says what is still to be told."""
