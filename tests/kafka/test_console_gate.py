@@ -19,8 +19,8 @@ from governance.lease_types import Debit, LeaseAsk, LeaseReport
 from streams.kafka.admin import create
 from streams.kafka.office.runtime import OfficeRuntime
 from streams.leasing import read_outcomes
-from tests.kafka.broker import Broker, NoBroker
-from tests.kafka.conftest import settings_of
+from tests.kafka.broker import Broker
+from tests.kafka.conftest import settings_of, started
 from tests.kafka.deciding import Offices, a_check, asked, by_person, now_ms, settings_with
 from tests.kafka.working import until
 from tests.postgres import Postgres
@@ -164,11 +164,7 @@ def test_what_was_done_under_a_lease_is_in_the_log_and_a_stop_by_another_gate_en
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Broker, Postgres]]:
     """Broker and database that a test may break."""
-    try:
-        broker = Broker(tmp_path_factory.mktemp("own-kafka"))
-        broker.start()
-    except NoBroker as problem:
-        pytest.skip(str(problem))
+    broker = started(lambda: Broker(tmp_path_factory.mktemp("own-kafka")))
     server = Postgres()
     server.start()
     yield broker, server

@@ -15,9 +15,8 @@ from streams.kafka import connect
 from streams.kafka.admin import check, create
 from streams.kafka.connect import KafkaProblem
 from streams.kafka.produce import produce
-from tests.components import MAY_SKIP
-from tests.kafka.broker import NoBroker, free_port
-from tests.kafka.conftest import START_MS, settings_of
+from tests.kafka.broker import free_port
+from tests.kafka.conftest import START_MS, settings_of, started
 from tests.kafka.deciding import Offices, settings_with
 from tests.kafka.secured import PASSWORD, USER, Authority, SecuredBroker
 from tests.kafka.working import Running, environ, until
@@ -26,13 +25,7 @@ from tests.unit.streams.toys import action_event
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    try:
-        broker = SecuredBroker(tmp_path_factory.mktemp("secured"))
-        broker.start()
-    except NoBroker as problem:
-        if not MAY_SKIP:
-            raise
-        pytest.skip(str(problem))
+    broker = started(lambda: SecuredBroker(tmp_path_factory.mktemp("secured")))
     yield broker
     broker.stop()
 

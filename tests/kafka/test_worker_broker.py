@@ -22,9 +22,8 @@ from governance.settings import Kafka
 from streams.kafka.admin import create
 from streams.kafka.produce import produce
 from streams.routing import ACTIONS
-from tests.components import MAY_SKIP
-from tests.kafka.broker import Broker, NoBroker
-from tests.kafka.conftest import settings_of
+from tests.kafka.broker import Broker
+from tests.kafka.conftest import settings_of, started
 from tests.kafka.working import Cluster, Running, check_exact, environ, until
 
 pytestmark = pytest.mark.faults
@@ -38,13 +37,7 @@ ACLS = {
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that this file may restart, with rules on who may do what."""
-    try:
-        running = Broker(tmp_path_factory.mktemp("own"), properties=dict(ACLS))
-        running.start()
-    except NoBroker as problem:
-        if not MAY_SKIP:
-            raise
-        pytest.skip(str(problem))
+    running = started(lambda: Broker(tmp_path_factory.mktemp("own"), properties=dict(ACLS)))
     yield running
     running.stop()
 
