@@ -579,6 +579,34 @@ alert = Table(
     Column("state", Text, nullable=False, server_default="new", comment="new, seen, dismissed"),
     Column("body", Json, nullable=False),
     Index(None, "key", "at_ms"),
+    Index(None, "deal_id", "at_ms"),
+)
+
+alert_verdict = Table(
+    "alert_verdict",
+    metadata,
+    _key("alert_id"),
+    _key("by_id"),
+    Column("verdict", Text, nullable=False, comment="useful, known or wrong"),
+    Column("key", Text, nullable=False, comment="tenant/manager of the alert"),
+    Column("kind", Text, nullable=False, comment="of the alert"),
+    Column("deal_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Index(None, "at_ms"),
+    **_CLUSTERED,
+)
+
+close_out = Table(
+    "close_out",
+    metadata,
+    Column("key", Text, primary_key=True, comment="tenant/manager"),
+    Column("rank", Integer, primary_key=True, autoincrement=False),
+    Column("manager_id", Text, nullable=False),
+    Column("deal_id", Text, nullable=False),
+    Column("at_ms", Ms, nullable=False),
+    Column("body", Json, nullable=False, comment="an Alert"),
+    **_CLUSTERED,
 )
 
 deal_quality = Table(
