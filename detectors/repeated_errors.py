@@ -82,19 +82,24 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Cell:
-    """One error class on one record type: the betting statistic, and whether its last action was such an error."""
+    """One error class on one record type: errors learnt, the betting statistic, and its part of the present run.
 
-    __slots__ = ("hits", "statistic")
+    ``is_excused``: in this run its errors are nobody's fault.
+    """
+
+    __slots__ = ("hits", "is_excused", "run", "since_ms", "statistic", "surprise")
 
     def __init__(self) -> None:
-        self.hits = 0.0
-        self.statistic = 0.0
+        self.hits = self.statistic = self.surprise = 0.0
+        self.run = self.since_ms = 0
+        self.is_excused = False
 
 
 class Kind:
     """One record type: actions and errors seen, how often an error followed an error, and the present run.
 
-    The run began at ``since_ms``, its last error was at ``failed_ms``.
+    The run began at ``since_ms``, its last error was at ``failed_ms``. It is judged again at ``next_run`` errors, and
+    for a class that is nobody's fault at ``next_look``.
 
     What follows an error is counted apart for another try at the same record (index 1) and for another record (0).
     """
@@ -105,6 +110,7 @@ class Kind:
         "errors",
         "failed_ms",
         "last",
+        "next_look",
         "next_run",
         "record",
         "repeats",
@@ -119,7 +125,7 @@ class Kind:
         self.trials = self.errors = self.surprise = 0.0
         self.after, self.repeats = [0.0, 0.0], [0.0, 0.0]
         self.streak = [0, 0]
-        self.run = self.next_run = self.record = 0
+        self.run = self.next_look = self.next_run = self.record = 0
         self.since_ms = self.failed_ms = 0
         self.last = ""
         self.cells: dict[str, Cell] = {}
@@ -146,8 +152,9 @@ class RepeatedErrors:
 
     Many agents that fail alike at once are not to blame: while at least ``common_agents`` of them, and
     ``common_share`` of the others that act, fail with the same class, there is one incident and no opinion on any of
-    them for that class. So long as too few others were heard, an opinion waits for up to three more errors; up to
-    four times ``run_errors`` while those that were heard fail alike. Bounds: docs/adr/0015-nobodys-fault.md.
+    them for that class; what failed for it doesn't count in a run of other classes either. So long as too few others
+    were heard, an opinion waits for up to three more errors; up to four times ``run_errors`` while those that were
+    heard fail alike. Bounds: docs/adr/0015-nobodys-fault.md.
 
     Cannot: tell a common cause apart that few agents share. Errors whose code says that the CRM is down (time-outs,
     503, limits, row locks) only throttle until ``transient_run_errors``, which a lying agent can abuse; others stop
@@ -162,7 +169,7 @@ class RepeatedErrors:
     """
 
     name: ClassVar[str] = "repeated_errors"
-    state_version: ClassVar[int] = 2
+    state_version: ClassVar[int] = 3
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
     max_state_bytes: ClassVar[int] = 24_576
@@ -197,18 +204,19 @@ class RepeatedErrors:
         return self._observe_error(action, state, kind)
 
     def _observe_error(self, action: Action, state: ErrorState, kind: Kind) -> Evidence | None:
-        label = _class_of(action)
-        cell = kind.cells.get(label)
-        if cell is None:
-            cell, label = _new_cell(state, kind, label)
+        cell, label = _cell_of(state, kind, _class_of(action))
         record = _record_of(action)
         retry = int(record == kind.record) if kind.run else -1
         self._bet(kind, cell, retry if kind.last == label else -1, is_hit=True)
-        p_run = self._usual_error(kind) if retry < 0 else self._usual_repeat(kind, retry)
-        kind.surprise -= log(p_run)
+        is_first = retry < 0 or not _counted(kind, cell).run
+        p_run = self._usual_error(kind) if is_first else self._usual_repeat(kind, retry)
         if not kind.run:
             kind.since_ms = action.at_ms
-        kind.run += 1
+        if not cell.run:
+            cell.since_ms = action.at_ms
+        for part in (kind, cell):
+            part.surprise -= log(p_run)
+            part.run += 1
         kind.failed_ms = action.at_ms
         evidence = self._judge(action, kind, cell, label)
         if retry >= 0 and kind.run <= _LEARN_RUN:
@@ -217,27 +225,28 @@ class RepeatedErrors:
         return evidence
 
     def _judge(self, action: Action, kind: Kind, cell: Cell, label: str) -> Evidence | None:
-        config, run = self.config, kind.run
+        config, part = self.config, _counted(kind, cell)
+        run, due = part.run, kind.next_look if cell.is_excused else kind.next_run
         is_transient = _is_transient(label)
-        if run >= config.run_errors and run >= kind.next_run and kind.surprise >= self._enough:
-            kind.next_run = 2 * run
+        if run >= config.run_errors and run >= due and part.surprise >= self._enough:
             cell.statistic = 0.0
-            if is_transient and run < config.transient_run_errors:
-                kind.next_run = min(kind.next_run, config.transient_run_errors)
-                return _run_evidence(action, kind, label, "throttle", self._cause(kind, label))
-            return _run_evidence(action, kind, label, "suspend", self._cause(kind, label))
+            is_throttled = is_transient and run < config.transient_run_errors
+            _judge_next(kind, cell, min(2 * run, config.transient_run_errors) if is_throttled else 2 * run)
+            return _run_evidence(
+                action, kind, run, label, "throttle" if is_throttled else "suspend", self._cause(part, label)
+            )
         if cell.statistic >= self._stop_at:
             cell.statistic = 0.0
             wanted: Wanted = "throttle" if is_transient else "suspend"
-            return _share_evidence(action, kind, cell, label, wanted, self._cause(kind, label))
+            return _share_evidence(action, kind, cell, label, wanted, self._cause(part, label))
         return None
 
-    def _cause(self, kind: Kind, label: str) -> Cause:
+    def _cause(self, part: Kind | Cell, label: str) -> Cause:
         config = self.config
         return Cause(
             label=label,
-            since_ms=kind.since_ms,
-            tries=kind.run,
+            since_ms=part.since_ms,
+            tries=part.run,
             alone_until=config.run_errors + _MORE_ALONE,
             together_until=_TIMES_TOGETHER * config.run_errors,
             agents=config.common_agents,
@@ -249,9 +258,12 @@ class RepeatedErrors:
         return any(kind.run and kind.last == label and kind.failed_ms >= since_ms for kind in state.kinds.values())
 
     def excuse(self, action: Action, state: ErrorState, *, is_early: bool) -> None:
-        """The run is judged again at its next error, or while it is nobody's fault every fifth."""
+        """The run is judged again at its next error, or while its class is nobody's fault every fifth."""
         kind = _kind_of(state, action)
-        kind.next_run = kind.run + (1 if is_early else self.config.run_errors)
+        cell, _ = _cell_of(state, kind, _class_of(action))
+        if not is_early:
+            cell.is_excused, kind.next_run = True, 0
+        _judge_next(kind, cell, _counted(kind, cell).run + (1 if is_early else self.config.run_errors))
 
     def _usual_error(self, kind: Kind) -> float:
         return shrunk_probability(kind.errors, kind.trials, self.config.prior_error_share, 100.0)
@@ -293,8 +305,20 @@ class RepeatedErrors:
             (
                 name,
                 (kind.trials, kind.errors, *kind.after, *kind.repeats, kind.surprise),
-                (kind.run, kind.next_run, kind.record, kind.last, kind.streak, kind.since_ms, kind.failed_ms),
-                [(label, cell.hits, cell.statistic) for label, cell in kind.cells.items()],
+                (
+                    kind.run,
+                    kind.next_run,
+                    kind.record,
+                    kind.last,
+                    kind.streak,
+                    kind.since_ms,
+                    kind.failed_ms,
+                    kind.next_look,
+                ),
+                [
+                    (label, cell.hits, cell.statistic, cell.run, cell.surprise, cell.since_ms, cell.is_excused)
+                    for label, cell in kind.cells.items()
+                ],
             )
             for name, kind in state.kinds.items()
         ]
@@ -302,7 +326,7 @@ class RepeatedErrors:
 
     def load(self, agent_id: str, blob: bytes, version: int) -> ErrorState:
         """The state from its bytes."""
-        if version not in (1, self.state_version):
+        if not 1 <= version <= self.state_version:
             raise ValueError(f"repeated_errors reads state versions up to {self.state_version}, not {version}")
         state = ErrorState()
         for name, counts, run, cells in msgspec.msgpack.decode(blob):
@@ -311,10 +335,13 @@ class RepeatedErrors:
             kind.after, kind.repeats = pairs[:2], pairs[2:]
             kind.run, kind.next_run, kind.record, kind.last, kind.streak, *since = run
             if since:
-                kind.since_ms, kind.failed_ms = since
-            for label, hits, statistic in cells:
+                kind.since_ms, kind.failed_ms, *look = since
+                kind.next_look = look[0] if look else 0
+            for label, hits, statistic, *part in cells:
                 cell = kind.cells[label] = Cell()
                 cell.hits, cell.statistic = hits, statistic
+                if part:
+                    cell.run, cell.surprise, cell.since_ms, cell.is_excused = part
                 state.cells += 1
         return state
 
@@ -337,36 +364,62 @@ def _class_of(action: Action) -> str:
     return code[:_MAX_NAME_CHARS] or "error"
 
 
-def _new_cell(state: ErrorState, kind: Kind, label: str) -> tuple[Cell, str]:
-    if state.cells >= _MAX_CELLS - _MAX_OBJECTS:
-        label = OTHER
+def _cell_of(state: ErrorState, kind: Kind, label: str) -> tuple[Cell, str]:
     cell = kind.cells.get(label)
+    if cell is None and state.cells >= _MAX_CELLS - _MAX_OBJECTS:
+        label = OTHER
+        cell = kind.cells.get(label)
     if cell is None:
         cell = kind.cells[label] = Cell()
         state.cells += 1
     return cell, label
 
 
+def _counted(kind: Kind, cell: Cell) -> Kind | Cell:
+    """What of the present run counts against this class: all, but not what is nobody's fault against other classes."""
+    if cell.is_excused or not any(each.is_excused for each in kind.cells.values()):
+        return kind
+    own = Cell()
+    for each in kind.cells.values():
+        if each.run and not each.is_excused:
+            own.since_ms = min(own.since_ms, each.since_ms) if own.run else each.since_ms
+            own.run += each.run
+            own.surprise += each.surprise
+    return own
+
+
+def _judge_next(kind: Kind, cell: Cell, run: int) -> None:
+    if cell.is_excused:
+        kind.next_look = run
+    else:
+        kind.next_run = run
+
+
 def _end_run(kind: Kind, action: Action) -> None:
-    """Learn the run that a success ended, a long one only as far as ``_LEARN_RUN``."""
-    learnt = float(min(kind.run, _LEARN_RUN))
+    """Learn the run that a success ended, a long one only as far as ``_LEARN_RUN``; nothing of what was excused."""
+    excused = sum(cell.run for cell in kind.cells.values() if cell.is_excused)
+    learnt = float(min(kind.run - excused, _LEARN_RUN))
     kind.trials += learnt
     kind.errors += learnt
     cell = kind.cells.get(kind.last)
-    if cell is not None:
+    if cell is not None and not cell.is_excused:
         cell.hits += learnt
-    for retry in (0, 1):
-        kind.after[retry] += kind.streak[retry]
-        kind.repeats[retry] += kind.streak[retry]
+    if not excused:
+        for retry in (0, 1):
+            kind.after[retry] += kind.streak[retry]
+            kind.repeats[retry] += kind.streak[retry]
     kind.after[int(_record_of(action) == kind.record)] += 1.0
     _start_afresh(kind)
 
 
 def _start_afresh(kind: Kind) -> None:
-    kind.run = kind.next_run = kind.record = kind.since_ms = kind.failed_ms = 0
+    kind.run = kind.next_look = kind.next_run = kind.record = kind.since_ms = kind.failed_ms = 0
     kind.streak = [0, 0]
     kind.surprise = 0.0
     kind.last = ""
+    for cell in kind.cells.values():
+        cell.run = cell.since_ms = 0
+        cell.surprise, cell.is_excused = 0.0, False
 
 
 def _record_of(action: Action) -> int:
@@ -412,16 +465,16 @@ def _usual(kind: Kind) -> str:
     return f"usually 1 in {max(round(kind.trials / kind.errors), 1)} of its actions there fails"
 
 
-def _run_evidence(action: Action, kind: Kind, label: str, wanted: Wanted, cause: Cause) -> Evidence:
+def _run_evidence(action: Action, kind: Kind, run: int, label: str, wanted: Wanted, cause: Cause) -> Evidence:
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "suspend" else "warning",
-        summary=f"{ordinal(kind.run)} error in a row on {_record_type(action)} ({label}); {_usual(kind)}",
-        observed=kind.run,
+        summary=f"{ordinal(run)} error in a row on {_record_type(action)} ({label}); {_usual(kind)}",
+        observed=run,
         expected=round(kind.errors / kind.trials, 4) if kind.trials else 0,
-        limit=kind.run,
+        limit=run,
         unit="errors in a row",
-        would_clear=f"a success on {_record_type(action)} before the {ordinal(kind.run)} error",
+        would_clear=f"a success on {_record_type(action)} before the {ordinal(run)} error",
         events=((action.source, action.event_id),),
         topic=f"{_record_type(action)[:_MAX_NAME_CHARS]}|run",
         details={"error_class": label, "looks_transient": wanted == "throttle"},

@@ -150,3 +150,54 @@ def test_a_release_starts_the_evidence_afresh() -> None:
 def test_an_operation_without_a_record_type_is_judged_by_its_name() -> None:
     agent = Agent()
     assert [agent.do(None, "INVALID_FIELD") for _ in range(5)][-1] is not None
+
+
+def excused(agent: Agent, code: str, count: int) -> None:
+    """So many errors of an incident that is nobody's fault; whatever the detector says of them is excused."""
+    for _ in range(count):
+        if agent.do("Call", code) is not None:
+            failed = AgentAction(
+                agent_id="a", action="record.update", outcome="error", object="Call", error=ActionError(code, "")
+            )
+            action = Action(START, START, "/crm", "", kind_of("record.update"), failed)
+            agent.detector.excuse(action, agent.state, is_early=False)
+
+
+def test_errors_that_are_nobodys_fault_do_not_count_against_the_next_class() -> None:
+    agent = Agent()
+    excused(agent, "UNKNOWN_EXCEPTION", 64)
+    said = [agent.do("Call", "FIELD_CUSTOM_VALIDATION_EXCEPTION") for _ in range(5)]
+    assert said[:4] == [None] * 4
+    assert said[4] is not None
+    assert said[4].wanted == "suspend"
+    assert said[4].observed == 5
+    assert said[4].cause is not None
+    assert said[4].cause.tries == 5
+    assert said[4].cause.since_ms == START + 65_000, "who failed before is not asked about"
+
+
+def test_an_agents_own_errors_count_through_an_incident() -> None:
+    agent = Agent()
+    excused(agent, "UNKNOWN_EXCEPTION", 7)
+    for _ in range(4):
+        assert agent.do("Call", "INVALID_FIELD") is None
+        excused(agent, "UNKNOWN_EXCEPTION", 3)
+    said = agent.do("Call", "INVALID_FIELD")
+    assert said is not None
+    assert said.observed == 5
+
+
+def test_when_the_incident_is_over_its_class_counts_as_before() -> None:
+    agent = Agent()
+    excused(agent, "UNKNOWN_EXCEPTION", 20)
+    assert agent.do("Call", "") is None, "a success ends it"
+    assert agent.until_stopped("Call", "UNKNOWN_EXCEPTION") <= 6
+
+
+def test_what_is_excused_survives_a_restart() -> None:
+    agent = Agent()
+    excused(agent, "UNKNOWN_EXCEPTION", 33)
+    blob = agent.detector.dump(agent.state)
+    agent.state = agent.detector.load("a", blob, RepeatedErrors.state_version)
+    assert agent.detector.dump(agent.state) == blob
+    assert agent.until_stopped("Call", "INVALID_FIELD") == 5
