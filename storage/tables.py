@@ -303,6 +303,30 @@ known_contact = Table(
     **_CLUSTERED,
 )
 
+known_record = Table(
+    "known_record",
+    metadata,
+    _key("tenant"),
+    _key("record_id"),
+    _key("what"),
+    Column("value", Text, comment="null: it is known that the source lost it"),
+    Column("at_ms", Ms, nullable=False, comment="of the event; an older one changes nothing"),
+    comment="owner and segment of records as the CRM said last, in canonical ids; kept while a policy is set",
+    **_CLUSTERED,
+)
+
+consent = Table(
+    "consent",
+    metadata,
+    _key("tenant"),
+    _key("contact_id"),
+    _key("channel"),
+    _key("purpose"),
+    Column("status", Text, nullable=False, comment="granted, denied, withdrawn"),
+    Column("at_ms", Ms, nullable=False, comment="from when on it holds"),
+    **_CLUSTERED,
+)
+
 approval = Table(
     "approval",
     metadata,
