@@ -415,6 +415,92 @@ lease_override = Table(
     **_CLUSTERED,
 )
 
+# --- containment -----------------------------------------------------------------------------------------------
+
+outside_write = Table(
+    "outside_write",
+    metadata,
+    _key("key"),
+    Column("event_id", Text, primary_key=True, comment="source and id of the CRM's event"),
+    Column("kind", Text, nullable=False, comment="leaked, in_flight, shadow"),
+    Column("agent_id", Text, nullable=False),
+    Column("identity", Text, nullable=False, comment="who it was, as the CRM says"),
+    Column("at_ms", Ms, nullable=False),
+    Column("effect_ms", Ms, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("record_id", Text, nullable=False),
+    Column("op", Text, nullable=False),
+    Index(None, "key", "kind", "effect_ms"),
+    Index(None, "at_ms"),
+    comment="what the CRM told of an agent's identity, and no gate let pass",
+    **_CLUSTERED,
+)
+
+outside_count = Table(
+    "outside_count",
+    metadata,
+    _key("key"),
+    _key("kind"),
+    Column("since_ms", Ms, primary_key=True, autoincrement=False, comment="the stop; of shadow writes ten minutes"),
+    Column("number", BigInteger, nullable=False),
+    Column("first_ms", Ms, nullable=False),
+    Column("last_ms", Ms, nullable=False),
+    **_CLUSTERED,
+)
+
+unmatched_write = Table(
+    "unmatched_write",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False),
+    Column("due_ms", Ms, nullable=False),
+    Column("body", Json, nullable=False, comment="a list of governance.containment.SeenWrite"),
+    Index(None, "due_ms"),
+    comment="changes by agents that still have time to get a decision",
+)
+
+crm_feed = Table(
+    "crm_feed",
+    metadata,
+    _key("tenant"),
+    _key("system"),
+    Column("alive_ms", Ms, nullable=False, comment="the newest time of a change that it told of"),
+    Column("heard_ms", Ms, nullable=False, comment="when it told that"),
+    Column("gap_ms", Ms, comment="when it last said that it had lost changes"),
+    Column("canary_sent_ms", Ms),
+    Column("canary_back_ms", Ms, comment="when the newest canary came back"),
+    Column("canary_error", Text),
+    **_CLUSTERED,
+)
+
+gate_beat = Table(
+    "gate_beat",
+    metadata,
+    _key("gate"),
+    Column("at_ms", Ms, nullable=False),
+    Column("obeys_ms", Ms, nullable=False, comment="the newest control decision that it obeys"),
+    Column("trouble", Text, nullable=False, comment="why it denies all writes; empty when it does not"),
+    **_CLUSTERED,
+)
+
+revocation = Table(
+    "revocation",
+    metadata,
+    _key("id"),
+    Column("key", Text, nullable=False),
+    Column("credential", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="asked, done, failed"),
+    Column("asked_ms", Ms, nullable=False),
+    Column("done_ms", Ms),
+    Column("by_kind", Text, nullable=False, comment="human, detector"),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Index(None, "key", "asked_ms"),
+    Index(None, "state", "asked_ms"),
+    **_CLUSTERED,
+)
+
 drill = Table(
     "drill",
     metadata,
