@@ -2,8 +2,8 @@
 """The calm path of the stage of agents, compiled: rows that give no detector reason to speak.
 
 What is written here is what ``streams.agents``, ``streams.recent``, ``detectors.action_rate``,
-``detectors.blast_radius``, ``detectors.distinct``, ``detectors.record_loop``, ``detectors.repeated_errors``,
-``detectors.unexpected_change`` and ``detectors.value_shift`` do for such a row, on the same state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
+``detectors.blast_radius``, ``detectors.distinct``, ``detectors.policy_breach``, ``detectors.record_loop``,
+``detectors.repeated_errors``, ``detectors.unexpected_change`` and ``detectors.value_shift`` do for such a row, on the same state objects. Each part first looks whether the row is calm; if it isn't, nothing was changed and the detector's own
 ``observe`` is asked. So both ways give the same outputs and the same states, bit for bit; the tests compare them.
 """
 
@@ -22,6 +22,7 @@ from events._rows cimport LEFT, MAX_CELLS, MAX_IDS, ActionRow, Cell, days_code, 
 from detectors.action_rate import MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
 from detectors.distinct import _HOURS, _MINUTES, DistinctCounter
+from detectors.policy_breach import BreachState, PolicyBreach
 from detectors.record_loop import FORGET_AT as LOOP_FORGET_AT
 from detectors.record_loop import DAY_MS, KNOWN_RUNS, MOST_BETWEEN, MOST_RECORDS, SEEN_BITS, LoopState, RecordLoop
 from detectors.repeated_errors import _FORGET_AT, ErrorState, Kind, RepeatedErrors
@@ -79,7 +80,7 @@ cdef extern from *:
     void put "tripline_set"(PyObject* of, Py_ssize_t at, object value) noexcept
 
 cdef enum Part:
-    OTHER, RATE, BLAST, ERRORS, LOOP, CHANGE, VALUES
+    OTHER, RATE, BLAST, ERRORS, LOOP, CHANGE, VALUES, BREACH
 
 cdef enum:
     NEW = 0
@@ -191,6 +192,7 @@ CHANGES.counts, CHANGES.fields = offset_of(ChangeState, "counts"), offset_of(Cha
 CHANGES.first_ms, CHANGES.owners = offset_of(ChangeState, "first_ms"), offset_of(ChangeState, "owners")
 CHANGES.uses = offset_of(ChangeState, "uses")
 FIELD.evidence, FIELD.tables = offset_of(FieldState, "evidence"), offset_of(FieldState, "tables")
+cdef Py_ssize_t BREACH_DIGESTS = offset_of(BreachState, "digests"), BREACH_USES = offset_of(BreachState, "uses")
 cdef Py_ssize_t VALUE_FIELDS = offset_of(ValueState, "fields"), VALUE_FIRST = offset_of(ValueState, "first_ms")
 KIND.cells, KIND.run, KIND.trials = offset_of(Kind, "cells"), offset_of(Kind, "run"), offset_of(Kind, "trials")
 
@@ -213,7 +215,7 @@ cdef class Judge:
     def __init__(self, stage, type body_type, int64_t backlog_ms):
         known = {
             ActionRate: RATE, BlastRadius: BLAST, RecordLoop: LOOP, RepeatedErrors: ERRORS, UnexpectedChange: CHANGE,
-            ValueShift: VALUES,
+            ValueShift: VALUES, PolicyBreach: BREACH,
         }
         self.stage = stage
         self.backlog_ms = backlog_ms
@@ -313,6 +315,8 @@ cdef class Judge:
                     is_calm = change_is_calm(row, state)
                 elif part == VALUES:
                     is_calm = values_are_calm(row, at_ms, state, self.chance_factor)
+                elif part == BREACH:
+                    is_calm = breach_is_calm(row, state)
                 elif part == BLAST:
                     count = blast_radius(row, at_ms, state)
                     is_calm = count == CALM
@@ -697,6 +701,24 @@ cdef int learn(PyObject* field, int aspect, Weighed* seen) except -1:
         table[VALUE_KEYS + VALUE_SLOTS + seen.slot] += 1
     table[VALUE_TOTAL] += 1
     return 0
+
+
+# --- detectors.policy_breach -----------------------------------------------------------------------------------------------
+
+
+cdef bint breach_is_calm(ActionRow row, PyObject* state) except -1:
+    """``PolicyBreach.observe`` of what was found in order before: an action on an object, and its fields."""
+    cdef PyObject* found = PyDict_GetItem(FLAGS, row.action)
+    cdef int place
+    if found == NULL or row.is_external or row.cells == LEFT or <int><object>found & (IS_EXTERNAL | IS_FINAL):
+        return False
+    found = PyDict_GetItem(<object>peek(state, BREACH_USES), row.action)
+    if found == NULL or PyDict_GetItem(<object>found, row.object) == NULL:
+        return False
+    for place in range(row.cells):
+        if PyDict_GetItem(<object>peek(state, BREACH_DIGESTS), row._cells[place].field) == NULL:
+            return False
+    return True
 
 
 # --- detectors.blast_radius and detectors.distinct -----------------------------------------------------------------------

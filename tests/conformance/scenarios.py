@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+from detectors import policy_breach
 from detectors.base import Action
 from detectors.good_runs import run_of
 from detectors.run_library import encode_library
@@ -24,10 +25,11 @@ def act(at_ms: int, number: int, **said: object) -> Action:
     """One action; ``said`` overrides fields of the record, ``effect_ms`` and ``is_backlog`` those of the envelope."""
     effect_ms = said.pop("effect_ms", at_ms)
     is_backlog = said.pop("is_backlog", False)
+    phase = said.pop("phase", "both")
     fields = {"agent_id": "a", "action": "record.update", "outcome": "ok", "object": "Opportunity", **said}
     fields.setdefault("record_ids", [f"006A{number % 40}"])
     data = AgentAction(**fields)
-    return Action(at_ms, effect_ms, "/crm", f"e-{number}", kind_of(data.action), data, is_backlog)
+    return Action(at_ms, effect_ms, "/crm", f"e-{number}", kind_of(data.action), data, is_backlog, phase)
 
 
 def error(code: str, text: str = "") -> dict[str, object]:
@@ -143,6 +145,15 @@ def writing_to_a_new_object() -> Iterator[Action]:
         yield act(at_ms, number, object="Contract", record_ids=[record], changes={record: {"Amount": (100, 1)}})
 
 
+def another_thing_than_was_admitted() -> Iterator[Action]:
+    """Admitted and done as admitted, then a contract is made under the decision about an update."""
+    for number in range(60):
+        at_ms, said = START_MS + number * HOUR_MS, {"decision_id": f"d-{number}"}
+        yield act(at_ms, 2 * number, phase="attempt", **said)
+        name = "contract.create" if number >= 50 else "record.update"
+        yield act(at_ms + 1_000, 2 * number + 1, phase="outcome", action=name, **said)
+
+
 def plausible_nonsense() -> Iterator[Action]:
     """Twenty days of amounts that move by a tenth, then four wrong ones an hour, among right ones."""
     rng = random.Random(12)
@@ -155,10 +166,14 @@ def plausible_nonsense() -> Iterator[Action]:
 
 @cache
 def configs() -> dict[str, Any]:
-    """What a detector must be given to have an opinion: a library of good runs."""
+    """What a detector must be given to have an opinion: a library of good runs, an agent's scope."""
     actions = list(reads_then_updates(0, 60))
     runs = [run_of(map(call_of, actions[at : at + 2]), label=f"run {at // 2}") for at in range(0, len(actions), 2)]
-    return {"unlike_good_run": Config(library=encode_library(runs))}
+    scope = policy_breach.Scope(actions=["record.*", "task.create"])
+    return {
+        "unlike_good_run": Config(library=encode_library(runs)),
+        "policy_breach": policy_breach.Config(agents={"a": scope}),
+    }
 
 
 CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
@@ -170,5 +185,6 @@ CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "record_loop": flipping_one_record,
     "unexpected_change": writing_to_a_new_object,
     "value_shift": plausible_nonsense,
+    "policy_breach": another_thing_than_was_admitted,
 }
 """What each detector must stop; a detector without an entry fails the suite."""
