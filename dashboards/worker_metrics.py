@@ -13,7 +13,7 @@ SECONDS_SAVED = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 
 SECONDS_RECOVERED = (0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 STATES = ("open", "recovering", "stuck")
 COMMITS = ("ok", "failed", "skipped")
-OUTPUTS = ("finding", "risk", "alert", "top", "score", "marker", "report", "failing")
+OUTPUTS = ("finding", "risk", "alert", "top", "score", "marker", "report", "failing", "peers_report", "peers")
 
 
 class WorkerLabels(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 from detectors.base import Action, Evidence, Shared, Wanted
 from detectors.rate_words import backlog_evidence, burst_evidence, hour_evidence, scan_evidence
 from detectors.seasonal_limits import SLOTS, W5, WINDOWS_MIN, Day, SeasonalLimits
+from detectors.statistics import guarded_upper
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -30,7 +31,12 @@ _FACTOR_POWER = 0.85
 _MIN_REPORTS = 12
 _MIN_FACTOR, _MAX_FACTOR = 1.25, 3.0
 _MIN_EXPECTED_IN_QUARTER = 4.0
-_FAR = 1 << 60
+_NO_LIMITS = (1 << 60,) * len(WINDOWS_MIN)
+MIN_PEERS = 5
+"""Fewer settled agents of a role say nothing about a new one."""
+PEERS_TIMES = 3.0
+"""A role's limits are at most so many times those of its median agent."""
+_SETTLED_DAYS = 5
 _MOST_LEVEL = 1 << 40
 """Beyond any count, and still a number that a state can be written with: an agent that ignores its stop is spoken of
 every few seconds."""
@@ -67,6 +73,7 @@ class RateState:
         "first_ms",
         "frozen_until_ms",
         "full_at_ms",
+        "group",
         "last_ms",
         "least_long",
         "least_short",
@@ -79,6 +86,7 @@ class RateState:
         "peak_5",
         "peak_15",
         "peak_60",
+        "peers",
         "quiet_until_ms",
         "ring",
         "room",
@@ -106,6 +114,8 @@ class RateState:
         self.day = Day()
         self.season = SeasonalLimits()
         self.limits: tuple[int, ...] = ()
+        self.group = ""
+        self.peers: tuple[int, ...] = ()
         self.least_short = self.least_long = 0
 
 
@@ -132,7 +142,7 @@ class ActionRate:
     """
 
     name: ClassVar[str] = "action_rate"
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "attempts"
     is_hard: ClassVar[bool] = False
     max_state_bytes: ClassVar[int] = 6_144
@@ -271,12 +281,16 @@ class ActionRate:
         if s.level > 1 and at_ms >= s.quiet_until_ms:
             s.level = 1
         s.factor = self.shared.factor
+        is_new = s.group and at_ms - s.first_ms < WARM_UP_MS
+        s.peers = self.shared.of_peers(s.group, self.name, at_ms) if is_new else ()
         self._scale_limits(s)
 
     def _scale_limits(self, s: RateState) -> None:
         most = self.config.max_actions_per_hour
         rows = s.season.limits
-        row = rows[s.minute // 60 % SLOTS] if rows else (_FAR,) * len(WINDOWS_MIN)
+        row = rows[s.minute // 60 % SLOTS] if rows else _NO_LIMITS
+        if s.peers:
+            row = tuple([min(own, common) for own, common in zip(row, s.peers[: len(row)], strict=True)])
         scale = s.level * s.factor**_FACTOR_POWER
         s.limits = limits = row if scale == 1.0 else tuple([ceil(limit * scale) for limit in row])
         s.least_short = min(limits[0], limits[1], limits[2], limits[3])
@@ -310,10 +324,15 @@ class ActionRate:
         window, count, limit = self._fullest(s)
         if window < 0:
             return self._hit_hour(action, s)
-        wanted = self._wanted(s, action.at_ms)
         slot = s.minute // 60 % SLOTS
-        expected = min(s.season.usual_most(slot, window) * s.factor**_FACTOR_POWER, limit - 1)
-        evidence = scan_evidence(action, WINDOWS_MIN[window], count, limit, expected, wanted, s.names, s.factor)
+        rows = s.season.limits
+        by_peers = bool(s.peers) and (not rows or s.peers[window] < rows[slot][window])
+        wanted = self._wanted(s, action.at_ms, by_peers=by_peers)
+        usual = s.peers[len(WINDOWS_MIN) + window] if by_peers else s.season.usual_most(slot, window)
+        expected = min(usual * s.factor**_FACTOR_POWER, limit - 1)
+        evidence = scan_evidence(
+            action, WINDOWS_MIN[window], count, limit, expected, wanted, s.names, s.factor, by_peers=by_peers
+        )
         self._spoke(s, action.at_ms, 2 * count // limit, is_stop=wanted == "suspend")
         s.room = self._room(s)
         return evidence
@@ -336,10 +355,11 @@ class ActionRate:
                 best, best_ratio = (window, count, limit), count / limit
         return best
 
-    def _wanted(self, s: RateState, at_ms: int) -> Wanted:
+    def _wanted(self, s: RateState, at_ms: int, *, by_peers: bool) -> Wanted:
+        """What its few days say is told first; what its peers say slows it down at once."""
         if at_ms - s.first_ms >= WARM_UP_MS:
             return "suspend"
-        return "notify" if s.level == 1 else "throttle"
+        return "notify" if s.level == 1 and not by_peers else "throttle"
 
     def _spoke(self, s: RateState, at_ms: int, times: int, *, is_stop: bool = True) -> None:
         s.level = min(s.level * max(times, 2), _MOST_LEVEL)
@@ -393,6 +413,23 @@ class ActionRate:
         median = ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2.0
         return 1.0 if median < _MIN_FACTOR else min(median, _MAX_FACTOR)
 
+    def join(self, state: RateState, group: str) -> None:
+        """Whose peer the agent is."""
+        state.group = group
+
+    def describe(self, state: RateState, at_ms: int) -> list[int] | None:
+        """By window its largest limit and the most that it did lately; None in its first week, or after a stop."""
+        is_settled = state.first_ms >= 0 and at_ms - state.first_ms >= WARM_UP_MS and state.frozen_until_ms <= at_ms
+        if not is_settled or state.season.days < _SETTLED_DAYS:
+            return None
+        return state.season.most()
+
+    def common_profile(self, described: list[list[int]]) -> list[int] | None:
+        """The role's, number by number: the second largest, at most three times the median's; None below five agents."""
+        if len(described) < MIN_PEERS:
+            return None
+        return [guarded_upper(list(numbers), PEERS_TIMES) for numbers in zip(*described, strict=True)]
+
     def stopped(self, state: RateState, at_ms: int) -> None:
         """The agent was stopped: nothing is learnt from the hour before, nor until it is released (24 h at most)."""
         if state.first_ms >= 0:
@@ -439,13 +476,14 @@ class ActionRate:
         ring = [s.total - count for count in s.ring]
         day = [list(values) for values in s.day.lists()]
         parts = (numbers, s.full_at_ms, s.factor, list(s.names.items()), list(s.backlog.items()), ring, day)
-        return _pack.encode((parts, s.season.dump()))
+        return _pack.encode((parts, s.season.dump(), s.peers))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> RateState:
         """The state from its bytes."""
-        if version != self.state_version:
+        if version not in (1, self.state_version):
             raise ValueError(f"action_rate reads state version {self.state_version}, not {version}")
-        (numbers, full_at_ms, factor, names, backlog, ring, day), season = msgspec.msgpack.decode(blob)
+        parts, season, *since_2 = msgspec.msgpack.decode(blob)
+        numbers, full_at_ms, factor, names, backlog, ring, day = parts
         s = RateState(agent_id)
         (s.first_ms, s.last_ms, s.end_ms, s.minute, s.n, s.total, s.room, s.base_5, s.base_15, s.base_60,
          s.square_5, s.square_15, s.peak_1, s.peak_5, s.peak_15, s.peak_60, s.level, s.quiet_until_ms,
@@ -456,6 +494,7 @@ class ActionRate:
         for values, kept in zip(s.day.lists(), day, strict=True):
             values[:] = array(values.typecode, kept)
         s.season = SeasonalLimits.load(season)
+        s.peers = tuple(since_2[0]) if since_2 else ()
         if s.first_ms >= 0:
             self._scale_limits(s)
         return s

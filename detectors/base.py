@@ -7,12 +7,15 @@ from typing import Any, ClassVar, Literal, Protocol
 from msgspec import UNSET, Struct
 
 from events.catalogue import ActionKind
+from events.times import DAY_MS
 from events.types import AgentAction
 
 Wanted = Literal["none", "notify", "throttle", "hold", "suspend"]
 WANTED_RANK: dict[str, int] = {"none": 0, "notify": 1, "throttle": 2, "hold": 3, "suspend": 4}
 Mode = Literal["shadow", "warn", "enforce"]
 Phase = Literal["attempt", "outcome", "both"]
+PEERS_KEPT_DAYS = 30
+"""What peers did longer ago says nothing of what they do."""
 
 
 class Action(Struct, frozen=True, gc=False):
@@ -93,11 +96,29 @@ class Evidence(Struct, frozen=True, kw_only=True):
     cause: Cause | None = None
 
 
+class PeerProfile(Struct, frozen=True, array_like=True):
+    """What agents of a role do: numbers by detector, as of a day (since 1970)."""
+
+    version: int
+    values: dict[str, tuple[int, ...]]
+
+
 class Shared(Struct):
-    """What a partition knows beyond one agent, changed by system records only: the common load and its version."""
+    """What a partition knows beyond one agent, changed by system records only.
+
+    The common load and its version; and what agents of each role do, by "tenant/role", see ``Peered``.
+    """
 
     factor: float = 1.0
     version: int = 0
+    peers: dict[str, PeerProfile] = {}
+
+    def of_peers(self, group: str, detector: str, at_ms: int) -> tuple[int, ...]:
+        """What a detector knows of a role; empty when that is nothing, or was reported too long ago."""
+        known = self.peers.get(group)
+        if known is None or at_ms // DAY_MS - known.version > PEERS_KEPT_DAYS:
+            return ()
+        return known.values.get(detector, ())
 
 
 class Detector(Protocol):
@@ -137,6 +158,19 @@ class Reporting(Protocol):
 
     def common_factor(self, reports: list[float]) -> float:
         """The organisation's factor from the agents' reports of one quarter hour."""
+
+
+class Peered(Protocol):
+    """A detector that judges an agent of whom it knows little by the agents of the same role, see ``PeersEvent``."""
+
+    def join(self, state: Any, group: str) -> None:
+        """The agent belongs to this group ("tenant/role"); told when the state is made or taken back, not dumped."""
+
+    def describe(self, state: Any, at_ms: int) -> list[int] | None:
+        """What its peers should know of this agent: always as many numbers; None while it is not settled itself."""
+
+    def common_profile(self, described: list[list[int]]) -> list[int] | None:
+        """What agents of the role do, from one list each: no agent may move it far. None when they are too few."""
 
 
 class Excusing(Protocol):

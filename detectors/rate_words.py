@@ -33,14 +33,17 @@ def scan_evidence(
     wanted: Wanted,
     names: Mapping[str, int],
     factor: float,
+    *,
+    by_peers: bool = False,
 ) -> Evidence:
-    """A window's count reached its limit."""
+    """A window's count reached its limit, by its own season or by what agents of its role do."""
     what, remark = what_mostly(names)
     common = f", all agents' load x{factor:.1f} considered" if factor > 1.0 else ""
     usual = round(expected)
-    summary = (
-        f"{ordinal(count)} {what} in {minutes} min{remark}; usually at most {usual} at this hour (own season{common})"
-    )
+    against = f"usually at most {usual} at this hour (own season{common})"
+    if by_peers:
+        against = f"others of its role do at most {usual}, and it is new{common}"
+    summary = f"{ordinal(count)} {what} in {minutes} min{remark}; {against}"
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "suspend" else "warning",
@@ -52,7 +55,12 @@ def scan_evidence(
         would_clear=f"{limit - 1} or fewer in {minutes} min",
         events=((action.source, action.event_id),),
         topic="rate",
-        details={"window_min": minutes, "common_factor": round(factor, 3), "is_first_week": wanted != "suspend"},
+        details={
+            "window_min": minutes,
+            "common_factor": round(factor, 3),
+            "is_first_week": wanted != "suspend",
+            **({"judged_by": "peers"} if by_peers else {}),
+        },
     )
 
 

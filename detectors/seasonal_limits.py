@@ -49,6 +49,8 @@ _JOB_FROM, _JOB_TO = 1.5, 2.5
 _TAIL = 1.5
 _USUAL_EXPONENT = 3.0
 NO_LIMIT = 1 << 60
+MOST_TOLD = 1 << 31
+"""A larger number is told to peers as this one."""
 
 _TABLES = 10
 _FORMAT = f"<{_TABLES * SLOTS + 7 + 7 + 3 + SLOTS}f{SLOTS * len(WINDOWS_MIN)}I2I"
@@ -273,6 +275,11 @@ class SeasonalLimits:
         near = (slot - 1, slot, (slot + 1) % SLOTS)
         most: float = max([(self.peaks[shorter][s] * self.peaks[longer][s]) ** 0.5 for s in near])
         return max(quantile, most)
+
+    def most(self) -> list[int]:
+        """By window the largest limit of the day, then the most that was remembered of any hour."""
+        limits = [max(column) for column in zip(*self.limits, strict=True)]
+        return [min(number, MOST_TOLD) for number in (*limits, *(ceil(max(row)) for row in _all_windows(self.peaks)))]
 
     def expected_in_hour(self, slot: int, weekday: int) -> float:
         """The mean of the slot, times the weekday's own factor."""

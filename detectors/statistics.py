@@ -105,3 +105,16 @@ def _poisson_at_most(events: int, mean: float) -> float:
     if mean <= 0:
         return 1.0
     return sum(exp(k * log(mean) - mean - lgamma(k + 1.0)) for k in range(events + 1))
+
+
+def guarded_upper(values: list[int], times: float) -> int:
+    """What nearly all of them stay below, guarded: the second largest, at most ``times`` the median.
+
+    One value can move it no further than to the largest of the others, nor, while they are fewer than half, can many
+    move it beyond ``times`` the largest of the others. Raises ValueError for fewer than two.
+    """
+    if len(values) < 2:
+        raise ValueError("the second largest of at least two values")
+    ranked = sorted(values)
+    middle = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2.0
+    return min(ranked[-2], int(times * middle))

@@ -244,6 +244,30 @@ class Failing(Struct, frozen=True, kw_only=True, gc=False):
     acted: int
 
 
+class PeersReport(Struct, frozen=True, kw_only=True, gc=False):
+    """What agents of a role do that partition ``partition`` has known for long: numbers of an agent, by detector.
+
+    Read by the first partition. ``version``: the day, since 1970; for each detector one list an agent, 64 at most.
+    """
+
+    role: str
+    partition: int
+    version: int
+    agents: dict[str, list[list[int]]]
+
+
+class Peers(Struct, frozen=True, kw_only=True, gc=False):
+    """What agents of a role do, by detector, as of a version (the day, since 1970); a lower one is a no-op.
+
+    A new agent of the role is judged by it. ``agents``: of how many it was made, by detector.
+    """
+
+    role: str
+    version: int
+    values: dict[str, list[int]]
+    agents: dict[str, int]
+
+
 class Mute(Struct, frozen=True, kw_only=True, gc=False):
     """Two people keep a detector (``*``: every one) from asking for more than ``most`` about an agent for a time.
 
@@ -544,6 +568,18 @@ class FailingEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.sys
     data: Failing
 
 
+class PeersReportEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.peers_report.v1"):
+    """tripline.system.peers_report.v1"""
+
+    data: PeersReport
+
+
+class PeersEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.peers.v1"):
+    """tripline.system.peers.v1"""
+
+    data: Peers
+
+
 class MuteEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.mute.v1"):
     """tripline.system.mute.v1"""
 
@@ -619,6 +655,8 @@ SystemEvent = (
     | EngineEvent
     | ProfileEvent
     | FailingEvent
+    | PeersReportEvent
+    | PeersEvent
     | MuteEvent
     | FeedbackEvent
     | ReleaseEvent

@@ -12,6 +12,7 @@ from detectors.base import Action, Evidence
 from streams.common_cause import Heard as HeardCount
 from streams.common_cause import Memory
 from streams.lenience import Lenience
+from streams.peers import Memory as PeersMemory
 from streams.verdict import Heard
 
 
@@ -65,3 +66,4 @@ class SharedBlob(Struct, array_like=True):
     quarter: int
     heard: list[HeardCount] = []
     common: Memory = field(default_factory=Memory)
+    peers: PeersMemory = field(default_factory=PeersMemory)

@@ -24,6 +24,8 @@ from events.types import (
     FindingEvent,
     LogEvent,
     MuteEvent,
+    PeersEvent,
+    PeersReportEvent,
     PolicyEvent,
     Profile,
     ProfileEvent,
@@ -39,6 +41,7 @@ from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import KeyBlob, Keyed, KeyedStage
 from streams.lenience import FAULT, lenient, rule_of, with_rule
+from streams.peers import LATELY_MS, PeerGroups
 from streams.records import Entry, Output, Partition
 from streams.verdict import Heard, allowed, asked, finding
 
@@ -53,7 +56,8 @@ _pack = msgspec.msgpack.Encoder()
 class AgentsStage(KeyedStage[AgentBody]):
     """Judges agents' actions. Parameters: the partition, the detectors in a fixed order, and each one's mode.
 
-    ``own_modes``: by agent, the modes in which detectors judge it that differ from those.
+    ``own_modes``: by agent, the modes in which detectors judge it that differ from those. ``roles``: by agent, whose
+    peer it is.
     """
 
     name = "agents"
@@ -66,6 +70,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         modes: Mapping[str, Mode],
         shared: Shared,
         own_modes: Mapping[str, Mapping[str, Mode]] | None = None,
+        roles: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(partition)
         self.detectors = tuple(detectors)
@@ -75,6 +80,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.policy = 0
         self.quarter = 0
         self.common = CommonCause()
+        self.peers = PeerGroups(partition, self.detectors, shared, roles or {})
         self.judged = 0
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
         self._last_acted: dict[str, int] = {}
@@ -417,6 +423,9 @@ class AgentsStage(KeyedStage[AgentBody]):
         if isinstance(event, FailingEvent):
             self._hear(at_ms, event)
             return True
+        if isinstance(event, PeersReportEvent | PeersEvent):
+            self.peers.hear(event)
+            return True
         return False
 
     def _new_policy(self, offset: int, version: int) -> None:
@@ -433,9 +442,10 @@ class AgentsStage(KeyedStage[AgentBody]):
                     body.states[index] = detector.new_state(split_key(keyed.key)[1])
             body.disabled.clear()
             self._wire(body)
+            self.peers.join(keyed.key, body.states)
 
     def on_tick(self, offset: int, tick_ms: int, out: list[Output]) -> None:
-        """At each quarter hour: the organisation's common load, as a record for the partition to read."""
+        """At each quarter hour: the common load, and once a day what peers do, as records for partitions to read."""
         quarter = tick_ms // QUARTER_MS
         if quarter <= self.quarter:
             return
@@ -450,6 +460,17 @@ class AgentsStage(KeyedStage[AgentBody]):
                         reports.append(report)
             factor = detector.common_factor(reports)  # type: ignore[attr-defined]
             self._report(offset, tick_ms, factor, len(reports), out)
+        since_ms = tick_ms - LATELY_MS
+        if self.peers.is_day(tick_ms):
+            self._wake_since(since_ms)
+            lately = [(key, keyed.body) for key, keyed in self.keys.items() if keyed.body.last_ms >= since_ms]
+            out += self.peers.report(offset, tick_ms, [(key, body.states) for key, body in lately if not body.disabled])
+        else:
+            out += self.peers.merge(offset, tick_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When a tick is needed even if nobody acts; None when it never is."""
+        return self.peers.next_due_ms()
 
     def _report(self, offset: int, tick_ms: int, factor: float, count: int, out: list[Output]) -> None:
         if factor == self.shared.factor:
@@ -465,6 +486,7 @@ class AgentsStage(KeyedStage[AgentBody]):
     def new_body(self, key: str) -> AgentBody:
         """An agent never seen before."""
         body = AgentBody([detector.new_state(split_key(key)[1]) for detector in self.detectors])
+        self.peers.join(key, body.states)
         self._wire(body)
         return body
 
@@ -510,6 +532,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.heard = Heard(kept.said)
         body.pending = dict.fromkeys(kept.pending)
         body.lenience = kept.lenience
+        self.peers.join(key, states)
         self._wire(body)
         return body
 
@@ -543,7 +566,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.common.reach = max(self.common.reach, *known, *resting, 0)
 
     def dump_shared(self) -> bytes:
-        """The common load and the policy's version."""
+        """The common load, the policy's version, what is nobody's fault, and what peers do."""
         return _pack.encode(
             SharedBlob(
                 self.shared.factor,
@@ -552,6 +575,7 @@ class AgentsStage(KeyedStage[AgentBody]):
                 self.quarter,
                 self.common.heard,
                 self.common.memory,
+                self.peers.memory,
             )
         )
 
@@ -562,3 +586,4 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.policy, self.quarter = kept.policy, kept.quarter
         self.common.heard = kept.heard
         self.common.remember(kept.common)
+        self.peers.restore(kept.peers)

@@ -38,8 +38,10 @@ def topology(
     ids = {topic: (topic_ids or {}).get(topic, topic) for topic in (ACTIONS, CRM, PORTFOLIO)}
     read = {topic: Partition(engine_id, topic, topic_id, index) for topic, topic_id in ids.items()}
     shared = Shared()
+    roles = {agent_id: agent.role for agent_id, agent in settings.agents.items() if agent.role}
+    detectors = build(settings, shared)
     return Topology(
-        agents=AgentsStage(read[ACTIONS], build(settings, shared), modes(settings), shared, own_modes(settings)),
+        agents=AgentsStage(read[ACTIONS], detectors, modes(settings), shared, own_modes(settings), roles),
         deals=DealsStage(read[CRM], settings.deals),
         portfolio=PortfolioStage(read[PORTFOLIO], settings.deals),
     )

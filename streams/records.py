@@ -14,7 +14,11 @@ from events.types import Event, LogEvent
 Entry = tuple[int, int, LogEvent]
 """One record of an input partition: offset, at_ms (knowledge time: when the log took it), the event."""
 
-OutputKind = Literal["finding", "risk", "alert", "score", "marker", "report", "failing", "stray", "top"]
+OutputKind = Literal[
+    "finding", "risk", "alert", "score", "marker", "report", "failing", "peers_report", "peers", "stray", "top"
+]
+READ_BACK: tuple[OutputKind, ...] = ("report", "peers_report", "peers")
+"""What the stage of agents says to itself: records for its own topic."""
 
 
 class Partition(Struct, frozen=True):

@@ -14,7 +14,7 @@ from events.types import ActionEvent, ActivityEvent
 from streams.agents import QUARTER_MS
 from streams.engine import Topology
 from streams.keyed import AHEAD_OF_TICK_MS
-from streams.records import Entry, Output, Stage
+from streams.records import READ_BACK, Entry, Output, Stage
 from streams.replay.reader import Item
 from streams.routing import ACTIONS, topics_of
 from streams.ticks import tick_event
@@ -161,6 +161,9 @@ class Drive:
         if self._has_acted or self.topology.agents.shared.factor != 1.0:
             per_quarter = max(1, QUARTER_MS // self.step_ms)
             wanted = -(-first // per_quarter) * per_quarter
+        due_ms = self.topology.agents.next_due_ms()
+        if due_ms is not None:
+            wanted = min(wanted, max(first, -(-due_ms // self.step_ms)))
         if wanted > last and self._is_behind(self.actions, last):
             return last
         return min(wanted, last + 1)
@@ -170,12 +173,12 @@ class Drive:
         return lane.tick_ms + AHEAD_OF_TICK_MS < (last + 1) * self.step_ms
 
     def _read_back(self, at_ms: int) -> None:
-        """At a quarter hour: judge what is held; the common load that comes of it is the next record."""
+        """At a quarter hour: judge what is held; the common load, or what peers do, is the next record."""
         outputs = self.actions.flush()
         self._has_acted = False
         self.sink(outputs)
         for output in outputs:
-            if output.kind == "report":
+            if output.kind in READ_BACK:
                 self.actions.take(at_ms, output.event)
 
     # --- crm.events and what it feeds: ticks matter when a timer is due or scores wait for a marker ---------------

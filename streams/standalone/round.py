@@ -21,7 +21,7 @@ from streams.approving import changed_in
 from streams.authority import Authority
 from streams.contacts import met_in
 from streams.envelopes import split_key
-from streams.records import Output
+from streams.records import READ_BACK, Output
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, PORTFOLIO
 from streams.standalone.bands import Band
 from streams.standalone.core import Core
@@ -114,7 +114,7 @@ class Round(Authority):
         elif kind == "finding":
             offset = self.core.lanes[ACTIONS].next_offset
             self.take_finding(output.key, output.at_ms, offset, event)  # type: ignore[arg-type]
-        elif kind == "report":
+        elif kind in READ_BACK:
             self.append(ACTIONS, event)  # type: ignore[arg-type]
         elif kind == "alert":
             self._alert(output)

@@ -19,6 +19,8 @@ from events.types import (
     FailingEvent,
     MarkerEvent,
     ModelEvent,
+    PeersEvent,
+    PeersReportEvent,
     PolicyEvent,
     ProfileEvent,
     ReleaseEvent,
@@ -33,7 +35,7 @@ from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, own_topic, 
 from streams.kafka.worker.changelog import Barrier, Recovered
 from streams.kafka.worker.decoding import Decoder, Record
 from streams.keyed import META_KEY
-from streams.records import Entry, Output, Partition, Snapshot, Stage
+from streams.records import READ_BACK, Entry, Output, Partition, Snapshot, Stage
 from streams.routing import ACTIONS, PORTFOLIO
 
 FED_HEADER = "tripline-fed"
@@ -43,7 +45,17 @@ STRAY_HEADER = "tripline-stray"
 ENGINE_HEADER = "tripline-engine"
 """On a release that is handed on: the engine that has judged what lies before it."""
 _EVERYWHERE: frozenset[Any] = frozenset(
-    (TickEvent, PolicyEvent, ModelEvent, EngineEvent, ProfileEvent, FailingEvent, MarkerEvent)
+    (
+        TickEvent,
+        PolicyEvent,
+        ModelEvent,
+        EngineEvent,
+        ProfileEvent,
+        FailingEvent,
+        MarkerEvent,
+        PeersReportEvent,
+        PeersEvent,
+    )
 )
 """Records for whole partitions: copied into each, at home in all."""
 _TOPIC_OF = {"finding": FINDINGS, "risk": RISK, "alert": ALERTS, "top": ALERTS}
@@ -252,9 +264,10 @@ class Lane:
                 for index in range(self.partitions):
                     if index != self.partition.index:
                         yield self._feed(ACTIONS, index, None, value)
-        elif kind == "report":
+        elif kind in READ_BACK:
             if self._is_heard:
-                yield self._feed(ACTIONS, self.partition.index, None, value)
+                for index in self._readers(kind):
+                    yield self._feed(ACTIONS, index, None, value)
         else:
             key = output.key
             if kind == "finding":
@@ -262,6 +275,12 @@ class Lane:
                 self.counts["finding", data.detector, data.mode] += 1
             home = partition_of(key, self.partitions)
             yield Outgoing(self._said_to(_TOPIC_OF[kind], self._is_heard), home, _raw(key), value, at_ms=output.at_ms)
+
+    def _readers(self, kind: str) -> Sequence[int]:
+        """Which partitions read what the stage of agents says to itself: what peers do is put together by the first."""
+        if kind == "peers_report":
+            return (0,)
+        return range(self.partitions) if kind == "peers" else (self.partition.index,)
 
     def _said_to(self, topic: str, is_active: bool) -> str:
         return topic if is_active else watching_topic(self.partition.engine_id, topic)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from detectors.action_rate import ActionRate, Config, RateState
-from detectors.base import Action, Evidence, Shared
+from detectors.base import Action, Evidence, PeerProfile, Shared
 from detectors.rate_words import ordinal
 from events.catalogue import kind_of
 from events.types import AgentAction
@@ -276,5 +277,102 @@ def test_ordinals(number: int, text: str) -> None:
 
 def test_a_state_of_another_version_is_refused() -> None:
     detector, state = grown(days=1)
-    with pytest.raises(ValueError, match="version 1, not 2"):
-        detector.load("a", detector.dump(state), 2)
+    with pytest.raises(ValueError, match="version 2, not 3"):
+        detector.load("a", detector.dump(state), 3)
+
+
+def test_a_state_of_before_peers_goes_on() -> None:
+    detector, state = grown(days=3)
+    parts, season, peers = msgspec.msgpack.decode(detector.dump(state))
+    assert peers == []
+    again = detector.load("a", msgspec.msgpack.encode((parts, season)), 1)
+    assert detector.dump(again) == detector.dump(state)
+
+
+# --- peers -----------------------------------------------------------------------------------------------------------
+
+PROFILE = [20, 40, 60, 80, 120, 200, 5, 10, 15, 20, 30, 50]
+
+
+def new_agent(profile: list[int] | None = PROFILE, group: str = "default/sdr") -> tuple[ActionRate, RateState]:
+    peers = {} if profile is None else {"default/sdr": PeerProfile(START // DAY - 1, {"action_rate": tuple(profile)})}
+    detector = ActionRate(Config(), Shared(peers=peers))
+    state = detector.new_state("a")
+    detector.join(state, group)
+    return detector, state
+
+
+def test_a_new_agent_is_slowed_down_in_its_first_minute_where_its_peers_never_are_so_fast() -> None:
+    detector, state = new_agent()
+    (said,) = feed(detector, state, [START + i * 1_000 for i in range(30)])
+    assert (said.wanted, said.observed, said.limit, said.expected) == ("throttle", 20, 20, 5.0)
+    assert said.summary == "20th record.update in 1 min; others of its role do at most 5, and it is new"
+    assert said.details["judged_by"] == "peers"
+
+
+@pytest.mark.parametrize(("profile", "group"), [(None, "default/sdr"), (PROFILE, "other/sdr"), (PROFILE, "")])
+def test_without_peers_all_is_as_it_was(profile: list[int] | None, group: str) -> None:
+    detector, state = new_agent(profile, group)
+    plain = ActionRate(Config(), Shared())
+    expected = plain.new_state("a")
+    times = [*steady(2, 30), *(START + 2 * DAY + i * 1_000 for i in range(200))]
+    assert feed(detector, state, times) == feed(plain, expected, times) != []
+    assert detector.dump(state) == plain.dump(expected)
+
+
+def test_after_its_first_week_peers_say_nothing_of_it() -> None:
+    detector, state = new_agent([11, 11, 11, 11, 11, 11] * 2)
+    said = feed(detector, state, steady(8, 60))
+    assert said
+    assert all(one.details["is_first_week"] for one in said)
+    alone, expected = grown(days=8, per_hour=60)
+    assert state.limits == expected.limits
+    assert alone.band(expected, START + 8 * DAY) == detector.band(state, START + 8 * DAY)
+
+
+def test_what_peers_did_more_than_a_month_ago_is_not_used() -> None:
+    detector, state = new_agent()
+    late = START + 31 * DAY
+    assert feed(detector, state, [late + i * 1_000 for i in range(60)]) == []
+
+
+def test_a_new_profile_holds_from_the_next_hour_on_and_survives_a_cut() -> None:
+    detector, state = new_agent(None)
+    assert feed(detector, state, [START + i * 1_000 for i in range(30)]) == []
+    detector.shared.peers = {"default/sdr": PeerProfile(START // DAY, {"action_rate": tuple(PROFILE)})}
+    assert feed(detector, state, [START + 30 * MINUTE + i * 1_000 for i in range(25)]) == []
+    detector.observe(act(START + HOUR), state)
+    again = detector.load("a", detector.dump(state), detector.state_version)
+    detector.join(again, "default/sdr")
+    detector.shared.peers = {}
+    burst = [START + HOUR + 1 + i * 1_000 for i in range(25)]
+    said = feed(detector, again, burst)
+    assert [one.observed for one in said] == [20]
+    assert feed(detector, state, burst) == said
+    assert detector.dump(again) == detector.dump(state)
+
+
+def test_an_agent_is_described_to_its_peers_only_when_it_is_settled() -> None:
+    detector, state = grown(days=5)
+    assert detector.describe(state, START + 5 * DAY) is None, "its first week"
+    detector, state = grown(days=10)
+    described = detector.describe(state, START + 10 * DAY)
+    assert described is not None
+    assert described[:6] == [max(row[w] for row in state.season.limits) for w in range(6)]
+    detector.stopped(state, START + 10 * DAY)
+    assert detector.describe(state, START + 10 * DAY) is None, "it was stopped"
+    assert detector.describe(detector.new_state("b"), START) is None
+
+
+def test_one_agent_moves_a_role_no_further_than_to_its_largest_other() -> None:
+    honest = [[20 + i] * 12 for i in range(6)]
+    detector = ActionRate()
+    assert detector.common_profile(honest) == [24] * 12
+    for poison in (0, 10**9):
+        moved = detector.common_profile([*honest, [poison] * 12])
+        assert moved is not None
+        assert 20 <= moved[0] <= 25
+    colluding = detector.common_profile([*honest, *([[10**9] * 12] * 5)])
+    assert colluding is not None
+    assert colluding[0] <= 3 * 25, "fewer than half of the role"
+    assert detector.common_profile(honest[:4]) is None, "four say nothing"
