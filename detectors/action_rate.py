@@ -134,7 +134,9 @@ class ActionRate:
     Cannot: slow growth (it learns up to x1.5 a day); x10 of an agent with an action an hour, within the hour; an
     excess below three times a remembered job at the job's hour; off-hours work at the day-time's rate. A new job
     after the first week stops once. In its first 7 days (less an hour) an agent is only warned about or throttled
-    by statistics. Backlog is counted by the hour of its effect and only warned about.
+    by statistics: from its first minute by what settled agents of its role do at most in any hour, where there are at
+    least five, from its second day on also by its own. Backlog is counted by the hour of its effect and only warned
+    about.
 
     Parameters: see ``Config``; the statistical ones are constants of ``detectors.seasonal_limits``.
 
@@ -425,7 +427,7 @@ class ActionRate:
         return state.season.most()
 
     def common_profile(self, described: list[list[int]]) -> list[int] | None:
-        """The role's, number by number: the second largest, at most three times the median's; None below five agents."""
+        """The role's, number by number: the second largest, at most three times the median; None below five agents."""
         if len(described) < MIN_PEERS:
             return None
         return [guarded_upper(list(numbers), PEERS_TIMES) for numbers in zip(*described, strict=True)]

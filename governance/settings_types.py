@@ -84,7 +84,9 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     owner: Annotated[
         str, Meta(max_length=256, description="Who answers for it: a key of `people`, else a name. May not release it.")
     ] = ""
-    role: Annotated[str, Meta(max_length=256, description="What it does, in a few words.")] = ""
+    role: Annotated[
+        str, Meta(max_length=256, description="What it does, in a few words. Agents of the same role are peers.")
+    ] = ""
     level: Annotated[
         int,
         Meta(ge=1, le=4, description="Declared level: 1 reactive, 2 triggered, 3 proactive, 4 autonomous."),

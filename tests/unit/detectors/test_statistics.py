@@ -4,6 +4,7 @@ import pytest
 
 from detectors.statistics import (
     bernoulli_e_value,
+    guarded_upper,
     longest_expected_run,
     negative_binomial_exponent,
     negative_binomial_limit,
@@ -76,3 +77,16 @@ def test_exact_poisson_bounds_by_the_textbook() -> None:
     # Garwood: 0 events: -ln 0.05 = 2.996; 1: 4.744; 3: 7.754; 10: 16.962.
     for events, bound in ((0, 2.9957), (1, 4.7439), (3, 7.7537), (10, 16.9622)):
         assert poisson_upper_bound(events) == pytest.approx(bound, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("values", "upper"),
+    [([4, 5], 4), ([9, 1, 5], 5), ([10, 11, 12, 13, 99], 13), ([1, 1, 1, 9, 99], 3), ([2, 3, 40, 50], 40)],
+)
+def test_the_guarded_upper_is_the_second_largest_and_at_most_times_the_median(values: list[int], upper: int) -> None:
+    assert guarded_upper(values, 3.0) == upper
+
+
+def test_the_guarded_upper_takes_two_values_at_least() -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        guarded_upper([7], 3.0)
