@@ -13,7 +13,7 @@ COPY requirements requirements
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes --no-deps -r requirements/build.txt
 RUN python -m venv /opt/tripline && /opt/tripline/bin/pip install --require-hashes --no-deps -r requirements/runtime.txt
 COPY . .
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /opt/wheel .
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation -w /opt/wheel . ./tripline_client
 RUN /opt/tripline/bin/pip install --no-deps --no-index /opt/wheel/*.whl && /opt/tripline/bin/tripline --version
 
 FROM ${PYTHON}

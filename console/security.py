@@ -8,7 +8,6 @@ Limits: over plain HTTP on loopback, any process of this machine counts as "loca
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -28,6 +27,7 @@ from console.auth import CALLER_KEY, NOBODY, BadCredentials, Caller, Identifier,
 from console.errors import Refused, forbidden
 from console.heads import Head, read_head
 from console.hot import HotRoute, answer_by
+from console.incoming import read_body, too_large
 from storage.errors import StoreError
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -257,30 +257,6 @@ def _need_scope(caller: Caller, scope: str) -> None:
         raise forbidden("missing_scope", f"this API token has no scope {scope!r}")
 
 
-async def read_body(receive: Receive, limit: int, secs: float) -> bytes:
-    """The whole body. Raises Refused when it is larger than ``limit`` bytes or takes longer than ``secs``."""
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(secs):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise Refused(400, "bad_request", "the request ended before its body did")
-                chunks.append(message["body"])
-                size += len(message["body"])
-                if size > limit:
-                    raise _too_large(limit)
-                if not message["more_body"]:
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    except TimeoutError:
-        raise Refused(408, "too_slow", f"the body did not arrive within {secs:g} s") from None
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, "too_large", f"the body is larger than {limit} bytes", headers={"Connection": "close"})
-
-
 def _declared(head: Head, limit: int) -> int:
     text = head.get(b"content-length")
     if not text:
@@ -288,7 +264,7 @@ def _declared(head: Head, limit: int) -> int:
     if not (text.isascii() and text.isdigit()):
         raise Refused(400, "bad_request", "Content-Length is not a number")
     if len(text) > 15 or int(text) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     return int(text)
 
 

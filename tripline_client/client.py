@@ -16,7 +16,7 @@ import httpx
 
 from tripline_client.errors import LeaseOver, Unavailable
 from tripline_client.keeping import AsyncLease, Lease
-from tripline_client.leases import Held, Hold, Scope
+from tripline_client.leases import Held, Hold, Scope, now
 from tripline_client.messages import Decision, Operation, decision_of, error_of, operation, refuse
 
 P = ParamSpec("P")
@@ -114,6 +114,7 @@ class _BaseAct:
     def __init__(self, asked: Operation) -> None:
         self._asked = asked
         self._held: Held | None = None
+        self._asked_at = 0.0
         self.more: dict[str, Any] = {}
         """Add what is known only afterwards, such as the ids of records that were created."""
 
@@ -122,6 +123,11 @@ class _BaseAct:
         admitted under a lease that has ended since, such as while the machine slept."""
         if self._held is not None and self._held.is_over():
             raise LeaseOver(f"the lease is over ({self._held.over}): the operation may not begin any more")
+
+    def _is_old(self, after_secs: float) -> bool:
+        """Whether the gate was asked longer ago than this. Raises LeaseOver."""
+        self.confirm()
+        return self._held is None and now().boot - self._asked_at > after_secs
 
     def _admit_by(self, gate: _Base) -> bool:
         """Admit it under a lease that is held; False when the gate has to be asked."""
@@ -265,9 +271,20 @@ class Act(_BaseAct):
 
     def __enter__(self) -> Act:
         if not self._admit_by(self._gate):
-            self.decision = self._gate._ask(self._asked)
-            refuse(self.decision)
+            self._ask()
         return self
+
+    def reconfirm(self, after_secs: float = 0.25) -> None:
+        """As ``confirm``, for what the gate was asked for as well: asks again, as the same operation, when its answer
+        is older than this. Raises LeaseOver, Denied, Held or Unavailable; then don't do it."""
+        if self._is_old(after_secs):
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked_at = now().boot
+        decision = self._gate._ask(self._asked)
+        refuse(decision)
+        self.decision = decision
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
@@ -372,9 +389,19 @@ class AsyncAct(_BaseAct):
 
     async def __aenter__(self) -> AsyncAct:
         if not self._admit_by(self._gate):
-            self.decision = await self._gate._ask(self._asked)
-            refuse(self.decision)
+            await self._ask()
         return self
+
+    async def reconfirm(self, after_secs: float = 0.25) -> None:
+        """See ``Act.reconfirm``."""
+        if self._is_old(after_secs):
+            await self._ask()
+
+    async def _ask(self) -> None:
+        self._asked_at = now().boot
+        decision = await self._gate._ask(self._asked)
+        refuse(decision)
+        self.decision = decision
 
     async def __aexit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None

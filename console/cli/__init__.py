@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("console.cli.schema", "Export the JSON Schemas of all events."),
     "users": ("console.cli.users", "People who may log in."),
     "tokens": ("console.cli.tokens", "API tokens of agents and event sources."),
+    "proxy": ("console.cli.proxy", "Stand between an agent and its CRM, and let pass what the gate allows."),
     "doctor": ("console.cli.doctor", "Check configuration, store, ports, disk and clock."),
 }
 

@@ -1,0 +1,161 @@
+"""``tripline proxy``: stands between an agent and what it acts on, and lets pass what the gate allows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from console.cli.common import DEFAULT_URL, F, Failed
+
+if TYPE_CHECKING:
+    from console.proxy.credential import Credential
+
+CRM_TOKEN = "TRIPLINE_CRM_TOKEN"  # noqa: S105 - the variable's name
+EPILOG = """\b
+Examples:
+  TRIPLINE_TOKEN=tl_… tripline proxy http --agent enrich-bot --crm salesforce \\
+    --upstream https://example.my.salesforce.com --credential-file /run/secrets/salesforce
+
+\b
+The agent talks to it as to the CRM, with its Tripline token as access token. It needs a token of its own (tripline
+tokens create NAME --agent ID), and should reach neither the credential nor the CRM in another way.
+"""
+
+
+@click.group("proxy")
+def command() -> None:
+    """Stand between an agent and what it acts on: only what the gate allows passes."""
+
+
+def gate_options(function: F) -> F:
+    """--agent, --url, --token, --authorized-by and --trigger."""
+    for option in (
+        click.option("--trigger", default="", help="What sets it off: KIND or KIND:NAME, such as rule:flow:enrich."),
+        click.option("--authorized-by", default="", help="For whom it acts; else the agent says so itself."),
+        click.option("--token", envvar="TRIPLINE_TOKEN", default="", help="The agent's API token (or TRIPLINE_TOKEN)."),
+        click.option("--url", envvar="TRIPLINE_URL", default=DEFAULT_URL, show_default=True, help="Tripline."),
+        click.option("--agent", required=True, help="The agent that acts through it."),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("http", epilog=EPILOG)
+@gate_options
+@click.option("--crm", required=True, type=click.Choice(["salesforce", "hubspot"]), help="Whose API it is.")
+@click.option("--upstream", required=True, help="The CRM's address: https:// and a host, without a path.")
+@click.option(
+    "--credential-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"The CRM's access token, read anew when it changes [default: from {CRM_TOKEN}].",
+)
+@click.option("--reads-without-gate", is_flag=True, help="Let reads pass while the gate can't be asked.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8790, show_default=True, help="0 takes a free one.")
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate (PEM).")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key (PEM).")
+@click.option("--json", "as_json", is_flag=True, help="When it runs, print one line of JSON with the URL.")
+def http_(
+    agent: str,
+    url: str,
+    token: str,
+    authorized_by: str,
+    trigger: str,
+    crm: str,
+    upstream: str,
+    credential_file: Path | None,
+    reads_without_gate: bool,
+    host: str,
+    port: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    as_json: bool,
+) -> None:
+    """Hold a CRM's credential for one agent, which talks to this proxy instead, until Ctrl-C.
+
+    Each request is read as an operation, the gate is asked, and what it allows is sent on with the credential. What
+    can't be read is denied: bulk, GraphQL, scripts, anything that is not known.
+    """
+    check_token(token)
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    if tls is None and host not in ("127.0.0.1", "localhost", "::1"):
+        raise click.UsageError(f"--host {host} is reachable by other machines: give --tls-cert and --tls-key")
+    credential = read_credential(credential_file)
+    from console.cli.standalone import set_up_logging
+    from console.proxy.crm import CRMS
+    from console.proxy.http import HttpProxy, ProxyConfig
+    from console.proxy.serving import serve
+    from console.server import CannotListen, listen, url_of
+
+    config = ProxyConfig(
+        agent_id=agent,
+        token=token,
+        gate_url=url,
+        upstream=checked_upstream(upstream),
+        fixed=fixed_of(authorized_by, trigger),
+        reads_without_gate=reads_without_gate,
+    )
+    set_up_logging()
+    try:
+        with listen(host, port) as bound:
+            address = url_of(bound, tls is not None)
+            told = json.dumps({"url": address}) if as_json else f"{agent} reaches {crm} at {address} (Ctrl-C stops it)."
+            serve(HttpProxy(config, CRMS[crm], credential), bound, tls, lambda: say(told))
+    except CannotListen as problem:
+        raise Failed(str(problem)) from None
+
+
+def say(line: str) -> None:
+    """A line on standard output, at once."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def check_token(token: str) -> None:
+    """Ends the command (exit code 1) without the agent's token, or without the client."""
+    try:
+        import tripline_client  # noqa: F401
+    except ModuleNotFoundError as problem:
+        raise Failed(f"a proxy needs the client ({problem.name}): pip install ./tripline_client") from None
+    if not token:
+        raise Failed("the agent's API token is missing: TRIPLINE_TOKEN (tripline tokens create NAME --agent ID)")
+
+
+def read_credential(path: Path | None) -> Credential:
+    """The CRM's credential. Ends the command (exit code 1) when there is none that can be used."""
+    from console.proxy.credential import BadCredential, Credential
+
+    try:
+        return Credential(path, os.environ.get(CRM_TOKEN, ""))
+    except BadCredential as problem:
+        raise Failed(str(problem)) from None
+
+
+def checked_upstream(upstream: str) -> str:
+    """Scheme and host. Raises click.UsageError for a path, a password in it, or http to another machine."""
+    parts = urlsplit(upstream)
+    is_origin = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    is_near = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not (is_origin and parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and is_near))):
+        raise click.UsageError(f"--upstream {upstream}: give https:// and a host (http only on this machine), no path")
+    return upstream.rstrip("/")
+
+
+def fixed_of(authorized_by: str, trigger: str) -> dict[str, Any]:
+    """What each question has. Raises click.UsageError for a trigger that is none."""
+    from console.proxy.asked import NotParsed
+    from console.proxy.context import read_trigger
+
+    try:
+        said = {"authorized_by": authorized_by, "trigger": read_trigger(trigger) if trigger else None}
+    except NotParsed as problem:
+        raise click.UsageError(f"--trigger: {problem}") from None
+    return {name: value for name, value in said.items() if value}

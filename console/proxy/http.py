@@ -1,0 +1,211 @@
+"""The HTTP proxy: it holds the CRM's credential, and sends on only what the gate allows of one agent.
+
+An agent talks to it as to the CRM, with its Tripline token. What is sent on is made anew from what was read: method,
+path, query and body as they were judged, a few harmless headers, and the stored credential. Nothing that the agent sent
+as a credential goes on, and nothing that the CRM answers may hold the stored one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import httpx
+import structlog
+from litestar.types import Receive, Send
+from msgspec import Struct
+
+from console.answers import Answer, answer_of, encoded, send_answer
+from console.errors import Refused
+from console.incoming import read_body
+from console.proxy.asked import UNKNOWN, Asked, Done, NotParsed, Problem
+from console.proxy.context import read_context
+from console.proxy.credential import BadCredential, Credential
+from console.proxy.crm import Parse
+from console.proxy.gatekeeper import MOST_AT_ONCE, Gatekeeper, not_parsed
+from console.proxy.outcomes import judge
+from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
+from tripline_client import AsyncTripline
+
+Scope = MutableMapping[str, Any]
+HEALTH = "/-/healthy"
+BODY_SECS, CONNECT_SECS, UPSTREAM_SECS = 10.0, 5.0, 60.0
+MOST_ANSWER_BYTES = 16 * 1024 * 1024
+_SENT_ON = frozenset({b"accept-language", b"if-match", b"if-unmodified-since"})
+_TOLD = frozenset({
+    b"content-type", b"etag", b"last-modified", b"retry-after", b"sforce-limit-info", b"x-hubspot-correlation-id",
+    b"x-hubspot-ratelimit-remaining",
+})  # fmt: skip
+_JSON = b"application/json"
+_log = structlog.get_logger("tripline.proxy")
+
+
+class ProxyConfig(Struct, frozen=True, kw_only=True):
+    """One agent, one CRM. ``token``: the agent's Tripline token, which it has to send, and the gate is asked with;
+    ``fixed``: what each question has (``authorized_by``, ``trigger``); ``upstream``: scheme and host of the CRM."""
+
+    agent_id: str
+    token: str
+    gate_url: str
+    upstream: str
+    fixed: Mapping[str, Any] = {}
+    reads_without_gate: bool = False
+    upstream_secs: float = UPSTREAM_SECS
+
+
+class HttpProxy:
+    """An ASGI application. Parameters: ``parse`` knows the CRM's requests; ``credential`` is what it takes."""
+
+    def __init__(self, config: ProxyConfig, parse: Parse, credential: Credential) -> None:
+        self._config = config
+        self._parse = parse
+        self._credential = credential
+        self._gate: AsyncTripline
+        self._keeper: Gatekeeper
+        self._crm: httpx.AsyncClient
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or begin and end."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
+            return
+        try:
+            answer = await self._answer(scope, receive)
+        except Refused as refused:
+            answer = answer_of(refused)
+        await send_answer(send, answer, [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")])
+
+    async def begin(self) -> None:
+        """Open the connections; on the loop that serves."""
+        config = self._config
+        self._gate = AsyncTripline(config.gate_url, agent_id=config.agent_id, token=config.token, **config.fixed)
+        self._keeper = Gatekeeper(self._gate, reads_without_gate=config.reads_without_gate)
+        self._crm = httpx.AsyncClient(
+            base_url=config.upstream,
+            timeout=httpx.Timeout(config.upstream_secs, connect=CONNECT_SECS),
+            limits=httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE),
+            follow_redirects=False,
+            trust_env=False,  # no proxy of the environment gets the credential
+        )
+
+    async def end(self) -> None:
+        """Close them; what waits to be reported is sent."""
+        await self._gate.close()
+        await self._crm.aclose()
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.begin()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.end()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        headers, path = scope["headers"], scope.get("raw_path") or b""
+        if path == HEALTH.encode():
+            return Answer(200, b'{"status":"ok"}')
+        self._check_agent(headers)
+        try:
+            body = await read_body(receive, MOST_BODY_BYTES, BODY_SECS)
+            call = read_call(str(scope["method"]), path.partition(b"?")[0], scope["query_string"], headers, body)
+            said = read_context(headers, self._config.fixed)
+            asked = self._parse(call)
+        except NotParsed as problem:
+            raise not_parsed(problem) from None
+        done = await self._keeper.let(asked, said, lambda decision: self._send_on(asked, call, headers, body, decision))
+        answer: Answer = done.answer
+        return answer
+
+    def _check_agent(self, headers: Headers) -> None:
+        """Raises Refused (401) unless the agent's own Tripline token came, once."""
+        given = [value for name, value in headers if name.lower() == b"authorization"]
+        scheme, _, token = (given[0] if len(given) == 1 else b"").partition(b" ")
+        is_good = hmac.compare_digest(token.strip(), self._config.token.encode())
+        if scheme.lower() != b"bearer" or not is_good:
+            message = f"send the Tripline token of {self._config.agent_id!r} (Authorization: Bearer); the CRM's is here"
+            raise Refused(401, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="Tripline"'})
+
+    async def _send_on(self, asked: Asked, call: Call, headers: Headers, body: bytes, decision: str) -> Done:
+        try:
+            secret = self._credential.secret()
+        except BadCredential as problem:
+            _log.error("proxy.no_credential", problem=str(problem))
+            return _failed("no_credential", "the proxy has no credential of the CRM now; nothing was sent", decision)
+        sent = [(name, value) for name, value in headers if name.lower() in _SENT_ON]
+        sent += [(b"accept", _JSON), (b"accept-encoding", b"identity")]
+        sent += [(b"authorization", b"Bearer " + secret.encode())]
+        sent += [(b"content-type", _JSON)] if body else []
+        try:
+            request = self._crm.build_request(call.method, call.target, headers=sent, content=body or None)
+            status, told, content = await self._exchange(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol) as problem:
+            _log.warning("proxy.crm_unreachable", problem=type(problem).__name__)
+            return _failed("crm_unreachable", "the CRM can't be reached; nothing was sent", decision)
+        except httpx.HTTPError as problem:
+            _log.warning("proxy.outcome_unknown", problem=type(problem).__name__)
+            message = f"no answer of the CRM ({type(problem).__name__}): nobody knows whether it was done"
+            return _failed(UNKNOWN, message, decision, 504)
+        return self._told(asked, status, told, content, secret, decision)
+
+    async def _exchange(self, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]], bytes | None]:
+        """Status, headers and body; None for a body that is too large. Raises httpx.HTTPError."""
+        answer = await self._crm.send(request, stream=True)
+        try:
+            chunks, size = [], 0
+            async for chunk in answer.aiter_bytes():
+                size += len(chunk)
+                if size > MOST_ANSWER_BYTES:
+                    return answer.status_code, [], None
+                chunks.append(chunk)
+        finally:
+            await answer.aclose()
+        told = [(name.lower(), value) for name, value in answer.headers.raw]
+        return answer.status_code, [each for each in told if each[0] in _TOLD], b"".join(chunks)
+
+    def _told(
+        self, asked: Asked, status: int, told: list[tuple[bytes, bytes]], body: bytes | None, secret: str, decision: str
+    ) -> Done:
+        """The CRM's answer as the agent gets it, and what it says of the operation."""
+        problem, made = judge(status, body or b"")
+        if body is None:
+            why = "is too large"
+        elif _holds(secret, told, body):
+            why = "held the CRM's credential"
+        elif (body and not _is_json(told)) or (problem is not None and problem.code == UNKNOWN and status < 500):
+            why = "is not one of its API"
+        else:
+            headers = (*(each for each in told if each[0] != b"content-type"), *_said(decision))
+            return Done(answer=Answer(status, body, headers), problem=problem, made=made if asked.created else ())
+        _log.error("proxy.answer_withheld", reason=why, status=status)
+        failed = _failed("answer_withheld", f"the CRM's answer (status {status}) {why}; it is not shown", decision)
+        return Done(answer=failed.answer, problem=problem, made=made if asked.created else ())
+
+
+def _is_json(told: Headers) -> bool:
+    kind = next((value for name, value in told if name == b"content-type"), b"")
+    return kind.partition(b";")[0].strip().lower() == _JSON
+
+
+def _holds(secret: str, told: Headers, body: bytes) -> bool:
+    """Whether an answer has the credential in it."""
+    raw = secret.encode()
+    return raw in body or any(raw in value for _, value in told)
+
+
+def _said(decision: str) -> tuple[tuple[bytes, bytes], ...]:
+    return encoded({"X-Tripline-Decision": decision}) if decision else ()
+
+
+def _failed(code: str, message: str, decision: str, status: int = 502) -> Done:
+    refused = Refused(status, code, message, {"decision_id": decision})
+    return Done(answer=answer_of(refused), problem=Problem(code, message))

@@ -1,0 +1,62 @@
+"""What a CRM's answer says of an operation: done, failed for certain, or nobody knows; and the ids of what it made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from console.proxy.asked import UNKNOWN, Problem
+
+_OK, _REDIRECT, _CLIENT_ERROR, _TIMED_OUT, _SERVER_ERROR = 200, 300, 400, 408, 500
+_MOST_TEXT = 300
+
+
+def judge(status: int, body: bytes) -> tuple[Problem | None, tuple[str, ...]]:
+    """The problem, None when all of it was done; and the ids of the records that the answer names, in their order.
+
+    Reads the answers of Salesforce (``[{message, errorCode}]``, ``[{id, success, errors}]``) and HubSpot (``{category,
+    message}``, ``{results, errors}``). An answer that is neither counts by its status alone.
+    """
+    said = _read(body)
+    if status >= _SERVER_ERROR or status == _TIMED_OUT or _REDIRECT <= status < _CLIENT_ERROR or status < _OK:
+        return Problem(UNKNOWN, f"the CRM answered {status}: nobody knows whether it was done"), ()
+    if status >= _CLIENT_ERROR:
+        return _error(said, f"HTTP {status}"), ()
+    results = _results(said)
+    failed = [each for each in (*results, *_errors(said)) if _is_failure(each)]
+    made = tuple(str(each["id"]) for each in results if isinstance(each.get("id"), str | int) and not _is_failure(each))
+    if not failed:
+        return None, made
+    first = _error(failed[0].get("errors") or failed[0], "failed")
+    return Problem(first.code, f"{len(failed)} of the request's records failed: {first}"[:_MOST_TEXT]), made
+
+
+def _read(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body) if body else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _results(said: Any) -> list[dict[str, Any]]:
+    found = said.get("results", [said]) if isinstance(said, dict) else said
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _errors(said: Any) -> list[dict[str, Any]]:
+    found = said.get("errors") if isinstance(said, dict) and "results" in said else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _is_failure(each: dict[str, Any]) -> bool:
+    return each.get("success") is False or each.get("status") == "error"
+
+
+def _error(said: Any, otherwise: str) -> Problem:
+    """A CRM's error as a problem, its text shortened."""
+    one = said[0] if isinstance(said, list) and said else said
+    if not isinstance(one, dict):
+        return Problem(otherwise, otherwise)
+    code = one.get("errorCode") or one.get("statusCode") or one.get("category") or otherwise
+    return Problem(str(code)[:_MOST_TEXT], str(one.get("message") or otherwise)[:_MOST_TEXT])
