@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from events.catalogue import kind_of
 from governance import stanza
+from governance.consent import Consent, consent_of, worst_of
 from governance.control import ControlRow, effective
 from governance.gate_types import (
     BadRequest,
@@ -27,13 +28,14 @@ from governance.gate_types import (
 )
 from governance.limits import Budget, budgets_of, limit_of
 from governance.operation import Operation, describe, is_known
-from governance.policy.asks import Ruling
+from governance.policy.asks import Ask, Ruling
 from governance.policy.decide import rule_on
 from governance.policy.model import Policy
 from governance.policy.request import ask_of, facts_of
+from governance.policy.scopes import needs_whereabouts
 from governance.policy.shape import Authorizer
 from governance.settings_checks import FIRST_CONTACT
-from governance.settings_types import AgentSettings, Settings
+from governance.settings_types import AgentSettings, Person, Settings
 from governance.words import DOING, listed, plural
 
 MOST_RECIPIENTS = 200
@@ -71,6 +73,8 @@ class _Case(Struct, frozen=True, kw_only=True):
     is_approved: bool = False
     reached: list[str] = []
     """Whom it reaches for the first time, in words, once that was looked up; "" for nobody."""
+    consents: list[dict[str, Consent]] = []
+    """What those whom it reaches allow, once that was looked up."""
 
 
 def operation_of(request: GateRequest) -> Operation:
@@ -263,12 +267,24 @@ def _authorizer(case: _Case) -> GateDecision | None:
 
 
 def _known_authorizer(case: _Case) -> Authorizer:
+    found = _person(case)
+    return "unknown" if found is None else "active" if found[1].is_active else "inactive"
+
+
+def _person(case: _Case) -> tuple[str, Person] | None:
+    """For whom it acts, when that is somebody whom the settings know: by name or by the id in the CRM."""
     wanted, found = case.request.authorized_by, None
     if wanted:
         for key, person in case.settings.people.items():
             if wanted in (key, person.crm_user):
-                found = person
-    return "unknown" if found is None else "active" if found.is_active else "inactive"
+                found = key, person
+    return found
+
+
+def _acts_for(case: _Case) -> tuple[str, ...]:
+    """The names by which a policy's rights know for whom it acts."""
+    found = _person(case)
+    return () if found is None or not found[1].is_active else (found[0], f"role:{found[1].role}")
 
 
 def _request_size(case: _Case) -> GateDecision | None:
@@ -356,6 +372,33 @@ def _held(case: _Case) -> GateDecision | None:
     return _hold(case, Rule.HELD, f"writes of {_name(case)} wait for a person", detail=detail)
 
 
+def _consent(case: _Case) -> GateDecision | None:
+    operation = case.operation
+    if not operation.recipients:
+        return None
+    refused = [each for each in operation.recipient_ids if _consents(case).get(each) == "refused"]
+    if not refused:
+        return None
+    return _deny(case, Rule.CONSENT, f"{_some(refused)} refused to be reached; nobody can approve that here")
+
+
+def _consents(case: _Case) -> dict[str, Consent]:
+    """What those whom it reaches allow; looked up once."""
+    if case.view is None:
+        return {}
+    if not case.consents:
+        ids = case.operation.recipient_ids
+        said = case.view.said_by(ids) if ids else ()
+        case.consents.append(consent_of(case.request.action, ids, said, case.now_ms) if said else {})
+    return case.consents[0]
+
+
+def _consent_of_all(case: _Case) -> Consent:
+    operation = case.operation
+    is_listed = bool(operation.recipients) and operation.recipients <= len(operation.recipient_ids)
+    return worst_of(operation.recipient_ids, _consents(case)) if is_listed else "unknown"
+
+
 def _first_contact(case: _Case) -> GateDecision | None:
     reason = _reaches_new_people(case)
     if not reason or FIRST_CONTACT in case.agent.irreversible:
@@ -392,8 +435,10 @@ def _policy(case: _Case) -> GateDecision | None:
         is_first_contact=bool(_reaches_new_people(case)),
         divisor=case.settings.gate.throttle_divisor if case.state == "throttled" else 1,
         is_approved=case.is_approved,
+        acts_for=_acts_for(case),
+        consent=_consent_of_all(case),
     )
-    ruling = rule_on(case.policy, ask_of(case.request, case.operation), facts, is_brief=True)
+    ruling = rule_on(case.policy, _asked(case, case.policy, case.view), facts, is_brief=True)
     if ruling.verdict == "autonomous" or (ruling.verdict == "approval" and case.is_approved):
         return None
     answer = (
@@ -402,6 +447,14 @@ def _policy(case: _Case) -> GateDecision | None:
         else _deny(case, Rule.POLICY, _in_words(ruling), ruling.allows)
     )
     return msgspec.structs.replace(answer, policy_rule=ruling.rule)
+
+
+def _asked(case: _Case, policy: Policy, view: GateView) -> Ask:
+    request, operation = case.request, case.operation
+    if not needs_whereabouts(policy, request.agent_id):
+        return ask_of(request, operation)
+    names = {person.crm_user: key for key, person in case.settings.people.items() if person.crm_user}
+    return ask_of(request, operation, view.known_of(operation.record_ids), names)
 
 
 def _in_words(ruling: Ruling) -> str:
@@ -426,6 +479,7 @@ RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
     _recipients,
     _irreversible,
     _budget,
+    _consent,
     _held,
     _first_contact,
     _policy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from events.errors import BadEvent
 from events.strict import check_depth, check_strictly, check_utf8
 from events.types import FieldChanges, Name, Trigger
+from governance.consent import Said
 from governance.control import ControlRow
 from governance.limits import Counters
 
@@ -43,6 +44,7 @@ class Rule(StrEnum):
     IRREVERSIBLE = "irreversible"
     BUDGET = "budget"
     HELD = "held"
+    CONSENT = "consent"
     FIRST_CONTACT = "first_contact"
     POLICY = "policy"
     APPROVAL = "approval"
@@ -144,6 +146,12 @@ class GateView(Protocol):
 
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
+
+    def said_by(self, contact_ids: Sequence[str]) -> Sequence[Said]:
+        """What these contacts (canonical) allowed and refused, as far as it was recorded."""
+
+    def known_of(self, record_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """Where these records (canonical) belong: "owner" and "segment" as the CRM said last, where it did."""
 
 
 class BadRequest(ValueError):

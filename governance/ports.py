@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
+from governance.consent import Said
 from governance.control import ControlRow
 from governance.gate_types import GateView, Remembered
 from governance.limits import Budgets, Counters
@@ -49,7 +50,7 @@ class AgentView:
     """A GateView over plain values in memory: what a runtime keeps per agent, and what tests use.
 
     Parameters: the rows, ``known`` contacts in canonical spelling (shared by the tenant's agents), the agent's
-    budgets and its remembered answers.
+    budgets and its remembered answers; ``said``, what contacts allowed; ``belonging``, owner and segment by record.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class AgentView:
         counters: Counters | None = None,
         answers: dict[str, Remembered] | None = None,
         is_control_known: bool = True,
+        said: Sequence[Said] = (),
+        belonging: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.control = control
         self.stop_all = stop_all
@@ -68,6 +71,8 @@ class AgentView:
         self.counters: Counters = counters if counters is not None else Budgets()
         self.answers = answers if answers is not None else {}
         self.is_control_known = is_control_known
+        self.said = said
+        self.belonging = belonging or {}
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id."""
@@ -76,3 +81,11 @@ class AgentView:
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those that are not known yet."""
         return [each for each in contact_ids if each not in self.known]
+
+    def said_by(self, contact_ids: Sequence[str]) -> Sequence[Said]:
+        """What these contacts allowed and refused."""
+        return [each for each in self.said if each.contact_id in contact_ids]
+
+    def known_of(self, record_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """Where these records belong."""
+        return {each: self.belonging[each] for each in record_ids if each in self.belonging}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from xxhash import xxh3_128_hexdigest
 
 from events.times import MINUTE_MS
 from events.types import DEFAULT_TENANT, Admission, AdmissionEvent, EvidenceData
+from governance.consent import Said
 from governance.control import ControlRow
 from governance.gate import GateDecision, GateRequest, Remembered, Rule, check, operation_of
 from governance.leases import blindness
@@ -24,6 +25,7 @@ from governance.operation import Operation
 from governance.policy import Policy
 from governance.settings import Settings
 from storage import leases as lease_store
+from storage import whereabouts
 from storage.gate import Row, decision_prefix, decision_row
 from streams.approving import settle
 from streams.authority import Authority
@@ -115,6 +117,14 @@ class Gating(ABC):
     @abstractmethod
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
+
+    def said_by(self, contact_ids: Sequence[str]) -> Sequence[Said]:
+        """What these contacts allowed and refused."""
+        return whereabouts.said_by(self.authority.link, self.request.tenant, contact_ids)
+
+    def known_of(self, record_ids: Sequence[str]) -> Mapping[str, Mapping[str, str]]:
+        """Where these records belong, as the CRM said last."""
+        return whereabouts.known_of(self.authority.link, self.request.tenant, record_ids)
 
     # --- what is kept -------------------------------------------------------------------------------------------
 

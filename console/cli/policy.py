@@ -106,6 +106,8 @@ def check(file: Path | None, config: str | None, as_json: bool) -> None:
 @click.option("--first-contact", is_flag=True, help="Nobody wrote to one of them before.")
 @click.option("--trigger", default="prompt", show_default=True, help="prompt, rule:REF, schedule:REF, event:REF, none.")
 @click.option("--authorizer", type=click.Choice(["active", "inactive", "unknown"]), default="active", show_default=True)
+@click.option("--acts-for", multiple=True, default=["*"], help="A person, or role:NAME; may be repeated.")
+@click.option("--consent", type=click.Choice(["granted", "unknown", "refused"]), default="granted", show_default=True)
 @click.option("--approved", is_flag=True, help="A person approved it.")
 @click.option("--system", default="", help="The CRM or other system.")
 @click.option("--owner", default="", help="Who owns the records.")
@@ -124,6 +126,7 @@ def explain(
 
     loaded = load_or_fail(path_of(file))
     given: dict[str, Any] = {**more, "object": object_, "fields": list(fields) if fields else None}
+    given["acts_for"] = list(given["acts_for"])
     case = Case(agent=agent_id, action=action, expect="human_only", rule="agent", **given)
     ruling = rule_on(loaded.policy, *asked_in(case))
     if as_json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from governance.consent import Consent
 from governance.policy.shape import Authorizer, Verdict
 
 
@@ -33,10 +34,13 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     ``first_contact``: whether somebody is reached for the first time. The counts are distinct records and people in
     the window, and records read, with this operation. ``divisor``: a throttled agent's budgets are divided by it.
+    ``acts_for``: the names by which a policy's rights know the authorizer. ``consent``: of all those it reaches.
     """
 
     first_contact: bool | None = None
     authorizer: Authorizer = "unknown"
+    acts_for: tuple[str, ...] = ()
+    consent: Consent = "unknown"
     is_approved: bool = False
     records_10_min: int | None = None
     records_day: int | None = None

@@ -10,7 +10,7 @@ from msgspec import Struct
 from governance.policy import checks
 from governance.policy.checks import Known, expand
 from governance.policy.files import Files, Read, read_files
-from governance.policy.model import Grant, Limits, Place, Policy, with_hash
+from governance.policy.model import Grant, Limits, Place, Policy, Right, with_hash
 from governance.policy.paths import dotted
 from governance.policy.rules import RULE_NAMES
 from governance.policy.shape import Agent, Case, Mode, PolicyFile, Role, Scope
@@ -65,6 +65,7 @@ def resolve(files: Files, main: PolicyFile) -> Policy:
             fields={name.casefold(): entry for name, entry in main.fields.items()},
             approvals=main.approvals,
             routes=main.routes,
+            rights={name: _right(name, main) for name in main.rights},
             agents={name: _under_parents(grant, grants) for name, grant in grants.items()},
         )
     )
@@ -126,6 +127,16 @@ def _under_parents(grant: Grant, grants: Mapping[str, Grant]) -> Grant:
         )
         above = grants.get(above.parent)
     return grant
+
+
+def _right(name: str, main: PolicyFile) -> Right:
+    rights = main.rights[name]
+    return Right(
+        path=dotted(("rights", name)),
+        people=frozenset(rights.people),
+        actions=frozenset(each for given in rights.actions for each in expand(given, main.actions)),
+        places=tuple(_place(dotted(("scopes", scope)), main.scopes[scope]) for scope in rights.scopes),
+    )
 
 
 def _strictest(modes: Iterable[tuple[str, Mode]]) -> tuple[str, Mode]:

@@ -53,6 +53,8 @@ def asked_in(case: Case) -> tuple[Ask, Facts]:
     facts = Facts(
         first_contact=case.first_contact,
         authorizer=case.authorizer,
+        acts_for=tuple(case.acts_for),
+        consent=case.consent,
         is_approved=case.approved,
         records_10_min=records,
         records_day=records,
@@ -75,6 +77,8 @@ def _lines(policy: Policy) -> set[str]:
     }
     found |= {f"exclusions.{name}" for name in EXCLUSIONS}
     found |= {f"delegation.{kind}.{radius}.{how}" for kind in REVERSIBILITIES for radius in RADII for how in VOLUMES}
+    for right in policy.rights.values():
+        found.add(right.path)
     for grant in policy.agents.values():
         found |= {grant.path, grant.actions_path}
         found |= {place.path for group in grant.inside for place in group}

@@ -19,6 +19,7 @@ from governance.policy.shape import (
     FieldEntry,
     Include,
     PolicyFile,
+    Rights,
     Role,
     Scope,
 )
@@ -29,6 +30,7 @@ Path = tuple[str, ...]
 Found = Iterator[tuple[Path, str, str]]
 """Where, what is wrong, and what would be right."""
 
+PEOPLES_ROLES = ("viewer", "manager", "operator", "admin")
 APPROVING_ROLES = ("manager", "operator", "admin")
 TRIGGERS = ("prompt", "rule", "schedule", "event", "agent", "none")
 
@@ -105,7 +107,12 @@ class _Checks:
             if known.targets is not None:
                 for at, target in enumerate(route.targets):
                     yield from _exists(("routes", name, f"targets[{at}]"), target, known.targets, "notification target")
-        for name, role in main.roles.items():
+        yield from self._people_and_roles()
+
+    def _people_and_roles(self) -> Found:
+        for name, rights in self.main.rights.items():
+            yield from self._rights(("rights", name), rights)
+        for name, role in self.main.roles.items():
             yield from self._role(("roles", name), role)
 
     def _includes(self, includes: Sequence[Include]) -> Found:
@@ -117,16 +124,25 @@ class _Checks:
 
     def _role(self, path: Path, role: Role) -> Found:
         main = self.main
-        for at, name in enumerate(role.actions):
-            if not expand(name, main.actions):
-                cure = near(name, main.actions)
-                yield (*path, f"actions[{at}]"), f"{name!r} is not in the catalogue ([actions])", cure
+        yield from _actions(path, role.actions, main)
         for at, name in enumerate(role.scopes):
             yield from self._is_there((*path, f"scopes[{at}]"), name, "scopes")
         yield from self._is_there((*path, "budget"), role.budget, "budgets")
         yield from self._is_there((*path, "approval"), role.approval, "approvals")
         for at, name in enumerate(role.routes):
             yield from self._is_there((*path, f"routes[{at}]"), name, "routes")
+
+    def _rights(self, path: Path, rights: Rights) -> Found:
+        yield from _actions(path, rights.actions, self.main)
+        for at, name in enumerate(rights.scopes):
+            yield from self._is_there((*path, f"scopes[{at}]"), name, "scopes")
+        for at, name in enumerate(rights.people):
+            place = (*path, f"people[{at}]")
+            if name.startswith("role:"):
+                if (role := name.removeprefix("role:")) not in PEOPLES_ROLES:
+                    yield place, f"no role of people is called {role!r}", near(role, PEOPLES_ROLES)
+            elif self.known.people is not None:
+                yield from _exists(place, name, self.known.people, "person")
 
     def _agent(self, name: str, agent: Agent, roles: Mapping[str, Role]) -> Found:
         main, known = self.main, self.known
@@ -214,6 +230,13 @@ def _action(path: Path, name: str, entry: ActionEntry) -> Found:
     most = max(entry.at_most, entry.at_most_recipients)
     if entry.few > most:
         yield (*path, "few"), "is more than one operation may touch", f"at most {most}, or a larger at_most"
+
+
+def _actions(path: Path, names: Sequence[str], main: PolicyFile) -> Found:
+    for at, name in enumerate(names):
+        if not expand(name, main.actions):
+            cure = near(name, main.actions)
+            yield (*path, f"actions[{at}]"), f"{name!r} is not in the catalogue ([actions])", cure
 
 
 def _field(path: Path, name: str, entry: FieldEntry) -> Found:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from governance.policy.model import Grant, Place, Policy
+from governance.policy.model import Grant, Place, Policy, Right
 from governance.policy.paths import dotted
 from governance.policy.rules import EXCLUSIONS
 from governance.policy.shape import ActionEntry, Approval, BudgetTable, FieldEntry, Route
@@ -31,7 +31,7 @@ def compare(old: Policy, new: Policy) -> list[Change]:
     When none of them widens, nothing is allowed by the new policy that the old one did not allow.
     """
     found = [*_bulk(old, new), *_exclusions(old, new), *_delegation(old, new), *_actions(old, new), *_fields(old, new)]
-    found += [*_approvals(old, new), *_routes(old, new)]
+    found += [*_approvals(old, new), *_routes(old, new), *_people(old, new)]
     for name in sorted(old.agents.keys() | new.agents.keys()):
         found += _agent(name, old.agents.get(name), new.agents.get(name))
     order = ("widens", "changes", "narrows")
@@ -142,6 +142,27 @@ def _routes(old: Policy, new: Policy) -> Iterator[Change]:
             yield Change(direction="widens", path=path, words=words)
         if more := sorted(told_after - told_before):
             yield Change(direction="narrows", path=path, words=f"{name}: told of {listed(more)}")
+
+
+def _people(old: Policy, new: Policy) -> Iterator[Change]:
+    """Rights of people: without any table nobody's are limited."""
+    if bool(old.rights) != bool(new.rights):
+        is_limited = bool(new.rights)
+        words = f"what people may do themselves is {'limited' if is_limited else 'not limited any more'}"
+        yield Change(direction="narrows" if is_limited else "widens", path="rights", words=words)
+        return
+    for name, path, before, after in _pairs("rights", old.rights, new.rights):
+        if before is None or after is None:
+            words = f"rights of people, {name}, {'come in' if before is None else 'go'}"
+            yield Change(direction="widens" if before is None else "narrows", path=path, words=words)
+        else:
+            yield from _right(name, path, before, after)
+
+
+def _right(name: str, path: str, before: Right, after: Right) -> Iterator[Change]:
+    yield from _names(f"{path}.people", before.people, after.people, f"{name}, whose rights these are")
+    yield from _names(f"{path}.actions", before.actions, after.actions, f"{name}, rights to")
+    yield from _scope(f"{name}, rights", path, (before.places,), (after.places,))
 
 
 def _told(route: Route | None) -> set[str]:

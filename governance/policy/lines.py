@@ -8,6 +8,7 @@ from governance.policy.asks import Ask, Step
 from governance.policy.paths import dotted
 from governance.policy.question import Case
 from governance.policy.rules import EXCLUSIONS, cell_of
+from governance.policy.scopes import places_of
 from governance.policy.shape import MOST_TOGETHER
 from governance.stanza import quote
 
@@ -40,7 +41,8 @@ def _action(case: Case, _step: Step) -> str:
 
 
 def _scope(case: Case, step: Step) -> str:
-    place = next((each for group in case.question.grant.inside for each in group if each.path == step.path), None)
+    found = places_of(case.question.policy, case.ask.agent_id)
+    place = next((each for each in found if each.path == step.path), None)
     if place is None:
         return ""
     if "*" not in place.objects and (case.question.object or "") not in place.objects:
@@ -59,6 +61,19 @@ def _scope(case: Case, step: Step) -> str:
     if not object_ or not 0 < len(strange) <= _MOST_FIELDS or max(map(len, strange)) > _MOST_CHARS:
         return ""
     return f"[{place.path}]\nfields = {_added(place.fields, strange)}"
+
+
+def _rights(case: Case, step: Step) -> str:
+    """A table for a person who is in none, more actions, or a wider scope."""
+    of, ask = case.question, case.ask
+    if step.path == "rights":
+        who = _list(of.acts_for[:1]) if of.acts_for else '[""]'
+        actions = _list([ask.action, *ask.implied])
+        return _table(("rights", "new"), f"people = {who}", f"actions = {actions}", "scopes = []  # where")
+    for right in of.policy.rights.values():
+        if step.path == f"{right.path}.actions":
+            return _setting(step.path, _list(dict.fromkeys([*sorted(right.actions), ask.action, *ask.implied])))
+    return _scope(case, step)
 
 
 def _level(case: Case, step: Step) -> str:
@@ -100,6 +115,7 @@ _LINES = {
     "mode": _mode,
     "action": _action,
     "scope": _scope,
+    "rights": _rights,
     "level": _level,
     "size": _size,
     "budget": _budget,

@@ -57,6 +57,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     table: BudgetTable
 
 
+class Right(Struct, frozen=True, kw_only=True):
+    """What some people may do themselves. ``path``: its table. ``places``: one of them must fit."""
+
+    path: str
+    people: frozenset[str]
+    actions: frozenset[str]
+    places: tuple[Place, ...]
+
+
 class Grant(Struct, frozen=True, kw_only=True):
     """All that one agent may. ``path``: its table. ``inside``: scopes, of each group of which one must fit."""
 
@@ -90,6 +99,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     approvals: dict[str, Approval]
     routes: dict[str, Route]
     agents: dict[str, Grant]
+    rights: dict[str, Right] = {}
     organisation: str = ""
     hash: str = ""
     memo: dict[Any, Any] = {}

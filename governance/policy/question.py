@@ -24,9 +24,9 @@ class Question:
     """
 
     __slots__ = (
-        "action_path", "always", "ask", "authorizer", "before", "cell", "entries", "entry", "fields", "grant",
-        "is_clear", "is_external", "is_known", "is_write", "kinds", "least", "level", "lines", "object", "policy",
-        "rulings",
+        "action_path", "acts_for", "always", "ask", "authorizer", "before", "cell", "entries", "entry", "fields",
+        "grant", "is_clear", "is_external", "is_known", "is_write", "kinds", "least", "level", "lines", "object",
+        "policy", "rulings",
     )  # fmt: skip
 
     always: dict[str, str]
@@ -40,6 +40,7 @@ class Question:
 
     def __init__(self, policy: Policy, grant: Grant, ask: Ask, facts: Facts) -> None:
         self.policy, self.grant, self.ask, self.authorizer = policy, grant, ask, facts.authorizer
+        self.acts_for = facts.acts_for
         kind, entry = kind_of(ask.action), policy.actions.get(ask.action)
         self.is_known = entry is not None
         self.entry = entry if entry is not None else WORST_ENTRY

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from events.times import DAY_MS
+from events.types import After, FieldChanges
+from governance.consent import Consent
 from governance.gate_types import GateRequest
 from governance.limits import TEN_MINUTES_MS, BudgetName, Counters
-from governance.operation import Operation
+from governance.operation import Operation, canonical_id
 from governance.policy.asks import Ask, Facts
 from governance.policy.shape import Authorizer
+from governance.policy.worst import MAKES_NEW, belonging_of_field
 
 __all__ = ["ask_of", "facts_of"]
 
 
-def ask_of(request: GateRequest, operation: Operation) -> Ask:
-    """What is asked. Owners and segments of records are not known here, so a scope that is limited in them denies."""
+def ask_of(
+    request: GateRequest,
+    operation: Operation,
+    known: Mapping[str, Mapping[str, str]] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Ask:
+    """What is asked. ``known``: where records belong, see ``GateView.known_of``; without it that is not known.
+    ``names``: what the policy calls an owner, by his or her id in the CRM."""
     trigger = request.trigger
     return Ask(
         agent_id=request.agent_id,
@@ -26,7 +37,40 @@ def ask_of(request: GateRequest, operation: Operation) -> Ask:
         trigger=trigger.kind if trigger is not None else None,
         trigger_ref=(trigger.ref or "") if trigger is not None else "",
         system=request.system or None,
+        owners=_named(belonging("owner", request, operation, known), names or {}) if known is not None else None,
+        segments=belonging("segment", request, operation, known) if known is not None else None,
     )
+
+
+def belonging(
+    what: str, request: GateRequest, operation: Operation, known: Mapping[str, Mapping[str, str]]
+) -> tuple[str, ...] | None:
+    """Owners or segments of all records that an operation touches: as they are, and as it sets them. None when one of
+    them is not known. What is made now has only what is set."""
+    if operation.records > len(operation.record_ids):
+        return None
+    is_new, found = request.action in MAKES_NEW, set[str | None]()
+    sets = {canonical_id(record_id): _set(what, fields) for record_id, fields in request.changes.items()}
+    for record_id in operation.record_ids:
+        if not is_new:
+            found.add(known.get(record_id, {}).get(what))
+        if is_new or sets.get(record_id):
+            found |= sets.get(record_id) or {None}
+    values = [each for each in found if each]
+    return tuple(sorted(values)) if values and len(values) == len(found) else None
+
+
+def _set(what: str, fields: FieldChanges) -> set[str | None]:
+    found = set[str | None]()
+    for field, change in fields.items():
+        if belonging_of_field(field) == what:
+            after = change.after if isinstance(change, After) else change[1]
+            found.add(after if isinstance(after, str) else None)
+    return found
+
+
+def _named(owners: tuple[str, ...] | None, names: Mapping[str, str]) -> tuple[str, ...] | None:
+    return None if owners is None else tuple(names.get(each, each) for each in owners)
 
 
 def fields_of(request: GateRequest, operation: Operation) -> tuple[str, ...] | None:
@@ -49,6 +93,8 @@ def facts_of(
     is_first_contact: bool,
     divisor: int,
     is_approved: bool = False,
+    acts_for: tuple[str, ...] = (),
+    consent: Consent = "unknown",
 ) -> Facts:
     """What the gate knows of the agent; what the operation does not draw on is left out."""
     records: tuple[int | None, int | None] = (None, None)
@@ -71,6 +117,8 @@ def facts_of(
         reads_day=reads[1],
         divisor=divisor,
         is_approved=is_approved,
+        acts_for=acts_for,
+        consent=consent,
     )
 
 

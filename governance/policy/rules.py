@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from governance.policy.asks import Ask, Facts, Step
-from governance.policy.model import Grant, Limits, Place, Policy
+from governance.policy.model import Grant, Limits, Policy
 from governance.policy.paths import dotted
 from governance.policy.question import Case, Question
+from governance.policy.scopes import rights_step, scope_steps
 from governance.policy.shape import Verdict
-from governance.policy.worst import MAKES_NEW, VOLUMES, kind_of_object, shown
+from governance.policy.worst import MAKES_NEW, VOLUMES, kind_of_object
 from governance.words import DOING, listed, plural
 
 EXCLUSIONS = (
@@ -24,9 +25,11 @@ EXCLUSIONS = (
     "price_approval",
     "owner_reassignment",
     "many_recipients",
+    "no_consent",
 )
 RULE_NAMES = (
-    "agent", "mode", "action", "scope", "authorizer", "level", "size", "budget", "least", *EXCLUSIONS, "delegation",
+    "agent", "mode", "action", "scope", "authorizer", "rights", "level", "size", "budget", "least",
+    *EXCLUSIONS, "delegation",
 )  # fmt: skip
 """The rules, in their order; of several that allow equally little, the first is said to decide."""
 
@@ -39,7 +42,7 @@ def question_of(policy: Policy, grant: Grant, ask: Ask, facts: Facts) -> Questio
     """The question behind these numbers; worked out when it is first asked."""
     key = (
         ask.agent_id, ask.action, ask.object, ask.fields, ask.implied, ask.trigger, ask.trigger_ref, ask.system,
-        ask.owners, ask.segments, ask.recipients > 0, facts.authorizer, facts.is_approved,
+        ask.owners, ask.segments, ask.recipients > 0, facts.authorizer, facts.is_approved, facts.acts_for,
     )  # fmt: skip
     found: Question | None = policy.memo.get(key)
     if found is None:
@@ -55,7 +58,9 @@ def _prepared(of: Question) -> Question:
     entry = of.entry
     of.action_path = dotted(("actions", of.ask.action))
     named = Step("agent", "autonomous", of.grant.path, f"it has the role {of.grant.role}")
-    of.before = (named, _mode(of), _action(of), *_scope(of), _authorizer(of), _level(of))
+    of.before = (
+        named, _mode(of), _action(of), *scope_steps(of), _authorizer(of), rights_step(of), _level(of),
+    )  # fmt: skip
     needs = Step("least", entry.least, f"{of.action_path}.least", f"whoever may {of.doing} needs at least this")
     of.least = (needs,) if entry.least != "autonomous" else ()
     of.always = dict(_always_excluded(of))
@@ -107,51 +112,6 @@ def _action(of: Question) -> Step:
         doing = listed([DOING.get(name, name) for name in missing], "or")
         return Step("action", "human_only", path, f"it may not {doing}")
     return Step("action", "autonomous", path, f"its role may {of.doing}")
-
-
-def _scope(of: Question) -> Iterator[Step]:
-    for places in of.grant.inside:
-        lacks = [_outside(of, place) for place in places]
-        fits = next((place for place, lack in zip(places, lacks, strict=True) if not lack), None)
-        if fits is not None:
-            yield Step("scope", "autonomous", fits.path, "what it touches is within its scope")
-        else:  # the scope that came closest says best what is wrong
-            near = max(range(len(places)), key=lambda at: _DIMENSIONS.index(lacks[at].partition(" ")[0]))
-            yield Step("scope", "human_only", places[near].path, _outside_words(of, lacks[near]))
-
-
-_DIMENSIONS = ("object", "system", "owner", "segment", "field")
-
-
-def _outside(of: Question, place: Place) -> str:
-    """In which respect it is outside, "" when it is inside; the first word is the respect."""
-    ask = of.ask
-    if "*" not in place.objects and (of.object is None or of.object not in place.objects):
-        return f"object {ask.object or ''}"
-    if "*" not in place.systems and (ask.system is None or ask.system.casefold() not in place.systems):
-        return f"system {ask.system or ''}"
-    for name, values, allowed in (("owner", ask.owners, place.owners), ("segment", ask.segments, place.segments)):
-        if "*" not in allowed:
-            strange = [value for value in values or ("",) if value.casefold() not in allowed]
-            if strange:
-                return f"{name} {strange[0]}"
-    if of.is_write:
-        for field in of.fields if of.fields is not None else ("*",):
-            if not place.has_field(of.object or "", field.casefold()):
-                return f"field {field}"
-    return ""
-
-
-def _outside_words(of: Question, lack: str) -> str:
-    what, _, value = lack.partition(" ")
-    value = shown(value)
-    if what == "field":
-        if value == "*":
-            return "it does not say which fields it changes, and may not change all"
-        return f"it may not change the field “{of.ask.object or '?'}.{value}”"
-    if not value:
-        return f"it is not known which {what} this concerns, and its scope is limited there"
-    return f"the {what} “{value}” is outside its scope"
 
 
 def _authorizer(of: Question) -> Step:
@@ -235,6 +195,8 @@ def _exclusions(case: Case) -> Iterator[Step]:
             verdict: Verdict = getattr(case.question.policy.exclusions, name)
             if verdict == "autonomous":  # a policy that was made by other means than a file
                 verdict = "approval"
+            if name == "no_consent" and case.facts.consent == "refused":
+                verdict = "human_only"
             yield Step(name, verdict, f"exclusions.{name}", f"{found[name]}: no agent does that by itself")
 
 
@@ -265,6 +227,9 @@ def _excluded_now(case: Case) -> Iterator[tuple[str, str]]:
             yield "first_contact", "a first message to somebody"
         if case.contacts is None or case.contacts > bulk.recipients:
             yield "many_recipients", "reaching many people"
+        if ask.recipients and case.facts.consent != "granted":
+            is_refused = case.facts.consent == "refused"
+            yield "no_consent", "reaching somebody who " + ("refused it" if is_refused else "is not known to allow it")
 
 
 def cell_of(case: Case) -> tuple[str, str, str]:

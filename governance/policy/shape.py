@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from governance.consent import Consent
+
 Verdict = Literal["autonomous", "approval", "human_only"]
 """May the agent do it by itself, may it do it when a person approves, or is it for people alone."""
 Mode = Literal["active", "approval", "read_only", "off"]
@@ -69,6 +71,7 @@ class Exclusions(_Table, frozen=True, kw_only=True):
     price_approval: Excluded = "human_only"
     owner_reassignment: Excluded = "human_only"
     many_recipients: Excluded = "human_only"
+    no_consent: Excluded = "human_only"
 
 
 class Volumes(_Table, frozen=True, kw_only=True):
@@ -143,6 +146,14 @@ class Approval(_Table, frozen=True, kw_only=True):
     expires_minutes: Annotated[int, Meta(ge=1, le=10_080)] = 60
 
 
+class Rights(_Table, frozen=True, kw_only=True):
+    """What people may do themselves: an agent that acts for them may do no more. ``people``: keys, or ``role:NAME``."""
+
+    people: Names
+    actions: Names
+    scopes: Names
+
+
 Occasion = Literal["held", "denied", "above_level", "bulk", "external"]
 
 
@@ -193,6 +204,8 @@ class Case(_Table, frozen=True, kw_only=True):
     recipients: Annotated[int, Meta(ge=0, le=10_000)] = 0
     trigger: str = "prompt"
     authorizer: Authorizer = "active"
+    acts_for: Few = field(default_factory=lambda: ["*"])
+    consent: Consent = "granted"
     approved: bool = False
     first_contact: bool = False
     system: str = ""
@@ -220,6 +233,7 @@ class PolicyFile(_Table, frozen=True, kw_only=True):
     budgets: dict[str, BudgetTable] = {}
     approvals: dict[str, Approval] = {}
     routes: dict[str, Route] = {}
+    rights: dict[str, Rights] = {}
     roles: dict[str, Role] = {}
     agents: dict[str, Agent] = {}
     cases: list[Case] = []

@@ -27,6 +27,7 @@ _PRICES = (
     "unitprice", "listprice", "saleprice", "priceoverride", "discount_approved", "approval_status", "approvalstatus",
 )  # fmt: skip
 _OWNERS = ("owner", "owner_id", "ownerid", "hubspot_owner_id")
+_SEGMENTS = frozenset(("segment", "customer_segment", "customersegment", "market_segment", "marketsegment"))
 _KINDS: dict[str, FieldKind] = {
     **dict.fromkeys(_DEAL_VALUES, "deal_value"),
     **dict.fromkeys(_PRICES, "price"),
@@ -37,6 +38,13 @@ _KINDS: dict[str, FieldKind] = {
 def kind_of_field(field: str) -> FieldKind:
     """What a field is by its name, in any spelling and as a custom field (``__c``); a policy can only add to it."""
     return _KINDS.get(field.casefold().removesuffix("__c"), "plain")
+
+
+def belonging_of_field(field: str) -> str:
+    """What a field says of where a record belongs, by its name in any spelling: "owner", "segment", or ""."""
+    if kind_of_field(field) == "owner":
+        return "owner"
+    return "segment" if field.casefold().removesuffix("__c") in _SEGMENTS else ""
 
 
 def shown(name: str) -> str:

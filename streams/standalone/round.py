@@ -27,6 +27,7 @@ from streams.standalone.bands import Band
 from streams.standalone.core import Core
 from streams.standalone.recent import NOTHING
 from streams.standalone.types import Changes, Prepared
+from streams.whereabouts import Learned
 
 
 class Round(Authority):
@@ -42,6 +43,7 @@ class Round(Authority):
         self._names: list[tuple[str, int, Any]] = []
         self._touched: set[str] = set()
         self._contacts: set[tuple[str, str, int]] = set()
+        self._learned = Learned(core.settings)
 
     @property
     def now_text(self) -> str:
@@ -82,6 +84,8 @@ class Round(Authority):
             for item in items:
                 if type(item.event) is ActivityEvent:
                     self._contacts.update(met_in(item.event, self.now_ms))
+                else:
+                    self._learned.take(item.event)
         if self.has_watched:
             for item in items:
                 for tenant, record_id, what in changed_in(item.event):
@@ -213,6 +217,7 @@ class Round(Authority):
             projections.store_names(core.link, self._names)
         if self._contacts:
             gate_store.know_contacts(core.link, sorted(self._contacts))
+        self._learned.write(core.link)
         core.decided.write(core.link)
         core.link.execute("COMMIT")
         core.add_counts(self.counts)

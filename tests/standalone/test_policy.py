@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from events.types import AdmissionEvent, Trigger
+from events.types import AdmissionEvent, ChangeEvent, Consent, ConsentEvent, CrmChange, Trigger
 from governance.gate import GateDecision, GateRequest
 from governance.policy import PolicyError
 from storage import gate as gate_store
+from streams.envelopes import envelope
 from streams.standalone.runtime import Runtime
+from tests.standalone.conftest import NOW_MS
 from tests.standalone.test_runtime import rows
 
 Start = Callable[..., Runtime]
@@ -149,3 +151,28 @@ def test_without_a_policy_decisions_name_none(start: Start) -> None:
     assert ask(runtime).policy == ""
     runtime.close()
     assert rows(runtime, "SELECT DISTINCT policy FROM gate_decision") in ([], [(None,)])
+
+
+def test_owners_and_consent_are_learned_from_the_crms_events_and_survive_a_restart(
+    governed: Callable[[], Runtime], policy: Path
+) -> None:
+    policy.write_text(POLICY.replace('fields = ["Lead.Phone"]', 'fields = ["Lead.Phone"]\nowners = ["jo"]'))
+    runtime = governed()
+    unknown = ask(runtime)
+    assert (unknown.decision, unknown.policy_rule) == ("deny", "scope")
+    change = CrmChange(object="Lead", record_id="r1", op="update", owner_id="jo")
+    refusal = Consent(contact_id="C1", channel="sms", purpose="sales", status="withdrawn")
+    events = [
+        envelope(ChangeEvent, "crm", "change", NOW_MS, "default/r1", change),
+        envelope(ConsentEvent, "crm", "refusal", NOW_MS, "default/C1", refusal),
+    ]
+    runtime.ingest([(b"", event) for event in events]).result(10)
+    assert ask(runtime).decision == "allow"
+    runtime.close()
+    runtime = governed()
+    assert ask(runtime).decision == "allow"
+    reaching = GateRequest(
+        agent_id="bot", action="record.update", object="Lead", record_ids=["r1"], recipient_ids=["C1"]
+    )
+    found: Any = runtime.check(reaching).result(10)
+    assert (found.decision, found.rule) == ("deny", "consent")

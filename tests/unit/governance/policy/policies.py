@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from events.catalogue import CATALOGUE
+from governance.consent import CONSENTS
 from governance.policy import Ask, Facts, Loaded, Policy, Unreadable, load
 from governance.policy.build import resolve
 from governance.policy.files import Files, Read
@@ -25,6 +26,7 @@ from governance.policy.shape import (
     FieldEntry,
     PolicyFile,
     Radii,
+    Rights,
     Role,
     Scope,
     Volumes,
@@ -61,6 +63,14 @@ def folder(path: Path) -> Read:
 
 def example() -> Loaded:
     return load("policy.toml", folder(EXAMPLE))
+
+
+def policy_with(old: str, new: str) -> Policy:
+    """The example, with one piece of its main file's text exchanged."""
+    text = (EXAMPLE / "policy.toml").read_text(encoding="utf-8")
+    assert old in text
+    read = folder(EXAMPLE)
+    return load("policy.toml", lambda name: text.replace(old, new) if name == "policy.toml" else read(name)).policy
 
 
 def policy_of(main: PolicyFile) -> Policy:
@@ -117,6 +127,13 @@ class Dice(Random):
             systems=self.choice((["*"], ["*"], ["crm"])),
         )
 
+    def rights(self) -> Rights:
+        return Rights(
+            people=self.some(("p", "q", "role:viewer"), 1),
+            actions=self.some(ACTIONS, 10),
+            scopes=self.some(("s", "t"), 1),
+        )
+
     def agent(self) -> Agent:
         return Agent(
             role="r",
@@ -155,6 +172,7 @@ class Dice(Random):
             scopes={"s": self.scope(), "t": Scope(objects=["*"], fields=["*"])},
             budgets={"b": self.budget(), "small": self.budget()},
             approvals={"a": Approval(approvers=["p"])},
+            rights=self.choice(({}, {"all": self.rights(), "some": self.rights()})),
             roles={"r": role},
             agents={"bot": self.agent(), "sub": replace(self.agent(), parent="bot")},
         )
@@ -176,6 +194,8 @@ class Dice(Random):
             first_contact=self.choice((None, True, False, False)),
             authorizer=self.choice(("active", "active", "active", "inactive", "unknown")),
             is_approved=self.choice((True, False)),
+            acts_for=self.choice(((), ("p",), ("p",), ("q", "role:viewer"))),
+            consent=self.choice(("granted", "granted", *CONSENTS)),
             divisor=self.choice((1, 1, 10)),
             **{name: self.choice((None, self.much(), self.much(), self.much())) for name in WINDOWS},
         )

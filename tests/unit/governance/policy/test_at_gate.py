@@ -12,19 +12,20 @@ from hypothesis import strategies as st
 
 from events.catalogue import CATALOGUE
 from events.types import By, Trigger
+from governance.consent import Said
 from governance.control import ControlRow
 from governance.gate import GateDecision, GateRequest, Rule, check, content_hash, decode_request, operation_of
 from governance.limits import Budgets
 from governance.policy import Policy
-from governance.policy.request import ask_of
+from governance.policy.request import ask_of, belonging
 from governance.ports import AgentView
 from governance.settings import parse_settings
-from tests.unit.governance.policy.policies import Dice, example, policy_of
+from tests.unit.governance.policy.policies import Dice, example, policy_of, policy_with
 
 NOW = 1_772_443_200_000
 POLICY = example().policy
 SETTINGS = parse_settings(
-    "[people.lea]\ncrm_user = 'user:lea'\n[people.max]\nis_active = false\n"
+    "[people.lea]\ncrm_user = 'user:lea'\nrole = 'manager'\n[people.sami]\n[people.max]\nis_active = false\n"
     + "".join(
         f"[agents.{name}]\nactions = ['*']\nirreversible = ['first_contact', 'email.send', 'owner.reassign', "
         "'record.merge', 'call.record', 'contract.create', 'discount.approve']\nmax_records_per_operation = 200\n"
@@ -41,6 +42,10 @@ def ask(agent_id: str = "enrich-bot", action: str = "record.enrich", **more: Any
         "changes": {"r1": {"Industry": ("a", "b")}}, "authorized_by": "user:lea", "trigger": Trigger("prompt"),
     }  # fmt: skip
     return GateRequest(**{**given, **more})
+
+
+def said(contact_id: str, status: str = "granted", channel: str = "email", at_ms: int = NOW) -> Said:
+    return Said(contact_id=contact_id, channel=channel, status=status, at_ms=at_ms)
 
 
 def answer(request: GateRequest, view: AgentView | None = None, policy: Policy | None = POLICY) -> GateDecision:
@@ -132,7 +137,81 @@ def test_the_gate_counts_over_time_and_looks_up_whom_it_reaches() -> None:
         "outreach-drafter", "meeting.schedule", object="Contact", changes={}, recipient_ids=["c1"], system="gmail"
     )
     assert (answer(mail).decision, answer(mail).policy_rule) == ("hold", "first_contact")
-    assert answer(mail, AgentView(known={"c1"})).decision == "allow"
+    unasked = answer(mail, AgentView(known={"c1"}))
+    assert (unasked.decision, unasked.policy_rule) == ("hold", "no_consent")
+    assert answer(mail, AgentView(known={"c1"}, said=[said("c1")])).decision == "allow"
+
+
+@pytest.mark.parametrize("policy", [POLICY, None], ids=["policy", "none"])
+def test_nobody_is_reached_who_refused_not_even_with_an_approval(policy: Policy | None) -> None:
+    mail = ask(
+        "outreach-drafter", "meeting.schedule", object="Contact", changes={}, recipient_ids=["c1", "C2@x.example"],
+        system="gmail",
+    )  # fmt: skip
+    view = AgentView(known={"c1", "c2@x.example"}, said=[said("c1"), said("c2@x.example", "withdrawn")])
+    for is_approved in (False, True):
+        decision = check(mail, view, SETTINGS, NOW, policy=policy, is_approved=is_approved)
+        assert (decision.decision, decision.rule) == ("deny", Rule.CONSENT)
+    assert decision.reason == "denied: “c2@x.example” refused to be reached; nobody can approve that here"
+
+
+@pytest.mark.parametrize(
+    ("told", "rule"),
+    [
+        ([], "no_consent"),
+        ([said("c1", at_ms=NOW + 1)], "no_consent"),
+        ([said("c1", channel="sms")], "no_consent"),
+        ([said("c1", channel="sms"), said("c1", "denied", channel="sms")], "no_consent"),
+        ([said("c1", channel="E-Mail")], ""),
+        ([said("c1", channel="all")], ""),
+    ],
+    ids=str,
+)
+def test_consent_is_for_a_channel_and_from_a_time_on_and_else_unknown(told: list[Said], rule: str) -> None:
+    mail = ask(
+        "outreach-drafter", "meeting.schedule", object="Contact", changes={}, recipient_ids=["c1"], system="gmail"
+    )
+    assert answer(mail, AgentView(known={"c1"}, said=told)).policy_rule == rule
+
+
+@pytest.mark.parametrize(("who", "rule"), [("lea", "delegation"), ("sami", "rights"), ("max", "")])
+def test_the_rights_of_whom_it_acts_for_are_looked_up_by_name_and_role(who: str, rule: str) -> None:
+    assert answer(ask(action="record.merge", changes={}, authorized_by=who)).policy_rule == rule
+
+
+OWNED = policy_with('segments = ["SMB"]', 'segments = ["SMB"]\nowners = ["lea"]')
+
+
+@pytest.mark.parametrize(
+    ("belonging", "more", "rule"),
+    [
+        ({"r1": {"owner": "user:lea", "segment": "smb"}}, {}, ""),
+        ({"r1": {"owner": "user:jo", "segment": "smb"}}, {}, "scope"),
+        ({"r1": {"owner": "user:lea", "segment": "key"}}, {}, "scope"),
+        ({"r1": {"segment": "smb"}}, {}, "scope"),
+        ({}, {}, "scope"),
+        (
+            {"r1": {"owner": "user:lea", "segment": "smb"}},
+            {"record_ids": ["r1", "r2"], "changes": {key: {"Industry": (1, 2)} for key in ("r1", "r2")}}, "scope",
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_owner_and_segment_are_those_that_the_crm_said_and_else_unknown(
+    belonging: dict[str, dict[str, str]], more: dict[str, Any], rule: str
+) -> None:
+    assert answer(ask("enrich-trial", **more), AgentView(belonging=belonging), OWNED).policy_rule == rule
+
+
+def test_what_an_operation_sets_counts_beside_what_is_there() -> None:
+    known = {"r1": {"owner": "jo"}}
+    moved = ask(changes={"r1": {"OwnerId": ("jo", "lea")}})
+    assert belonging("owner", moved, operation_of(moved), known) == ("jo", "lea")
+    made = ask(action="record.create", changes={"r1": {"Customer_Segment__c": (None, "SMB")}})
+    assert belonging("segment", made, operation_of(made), {"r1": {"segment": "x"}}) == ("SMB",)
+    assert belonging("owner", made, operation_of(made), known) is None
+    cleared = ask(changes={"r1": {"OwnerId": ("jo", None)}})
+    assert belonging("owner", cleared, operation_of(cleared), known) is None
 
 
 def test_a_throttled_agent_has_a_tenth_of_the_policys_budget() -> None:

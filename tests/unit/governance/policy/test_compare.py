@@ -60,6 +60,11 @@ def test_the_same_policy_has_no_changes() -> None:
             'approvers = ["role:manager", "role:operator"]', 'approvers = ["role:operator"]',
             ("narrows", "approvals.team.approvers", "team, who approves: role:manager goes"),
         ),
+        (
+            'people = ["role:viewer"]', 'people = ["role:viewer", "lea"]',
+            ("widens", "rights.sellers.people", "sellers, whose rights these are: lea comes in"),
+        ),
+        ('no_consent = "approval"', "", ("narrows", "exclusions.no_consent", "no consent: approval → human_only")),
         ("people = 2", "people = 1", ("widens", "approvals.two.people", "two, people that it takes: 2 → 1")),
         (
             'on = ["held", "denied", "above_level", "bulk", "external"]', 'on = ["held", "denied", "bulk", "external"]',
@@ -128,6 +133,9 @@ def mutated(file: PolicyFile, dice: Dice) -> PolicyFile:
         {"agents": {**file.agents, "bot": dice.agent()}},
         {"agents": {**file.agents, "sub": replace(file.agents["sub"], parent="")}},
         {"agents": {"bot": bot}},
+        {"rights": {}},
+        {"rights": {**file.rights, "some": dice.rights()}},
+        {"rights": {"new": dice.rights()}},
     ]
     return replace(file, **dice.choice(changed))
 

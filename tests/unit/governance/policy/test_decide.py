@@ -15,7 +15,9 @@ from governance.policy.worst import observed_level
 from tests.unit.governance.policy.policies import WINDOWS, example, texts
 
 LOADED = example()
-KNOWN = Facts(first_contact=False, authorizer="active", **dict.fromkeys(WINDOWS, 1))
+KNOWN = Facts(
+    first_contact=False, authorizer="active", acts_for=("*",), consent="granted", **dict.fromkeys(WINDOWS, 1)
+)  # fmt: skip
 
 
 def ask(agent_id: str = "enrich-bot", action: str = "record.enrich", **more: Any) -> Ask:
@@ -115,6 +117,16 @@ def test_a_ruling_names_version_level_approvers_and_who_is_told() -> None:
             '[delegation.reversible.downstream]\nmany = "autonomous"',
         ),
         (ask("enrich-bot", "record.merge", fields=None), {}, ""),
+        (
+            ask("enrich-bot", "record.merge", fields=None), {"acts_for": ("sami", "role:nobody")},
+            '[rights.new]\npeople = ["sami"]\nactions = ["record.merge"]\nscopes = []  # where',
+        ),
+        (
+            ask("call-notes", "call.record", object="Call", fields=None), {"acts_for": ("sami", "role:viewer")},
+            '[rights.sellers]\nactions = ["call.summarize", "email.draft", "email.send", "meeting.schedule", '
+            '"note.create", "quote.create", "record.create", "record.enrich", "record.read", "record.update", '
+            '"task.create", "call.record"]',
+        ),
     ],
 )  # fmt: skip
 def test_a_refusal_comes_with_the_lines_that_would_allow_it(question: Ask, facts: dict[str, Any], lines: str) -> None:
@@ -173,6 +185,63 @@ def test_a_scope_may_name_segments_and_owners_and_what_is_not_known_is_outside(
     else:
         assert (ruling.verdict, ruling.rule, ruling.why) == ("human_only", "scope", why)
         assert ruling.allows == (f"[scopes.small]\n{lines}" if lines else "")
+
+
+RIGHTS = (
+    SEGMENTS.replace('segments = ["smb"]\nowners = ["user:jo"]\n', "")
+    + """
+[scopes.own]
+objects = ["Lead"]
+fields = ["Lead.Phone"]
+[rights.few]
+people = ["jo"]
+actions = ["record.update"]
+scopes = ["own"]
+[rights.many]
+people = ["role:manager"]
+actions = ["record.update"]
+scopes = ["own", "small"]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "field", "why", "lines"),
+    [
+        (("jo", "role:viewer"), "Phone", "", ""),
+        (("max", "role:manager"), "Fax", "", ""),
+        (
+            ("jo", "role:viewer"), "Fax",
+            "“jo”, for whom it acts, may not either: it may not change the field “Lead.fax”",
+            '[scopes.own]\nfields = ["lead.phone", "Lead.Fax"]',
+        ),
+        (
+            ("max", "role:viewer"), "Phone", "no table names “max”, for whom it acts",
+            '[rights.new]\npeople = ["max"]\nactions = ["record.update"]\nscopes = []  # where',
+        ),
+        ((), "Phone", "no table names nobody known, for whom it acts", None),
+    ],
+)  # fmt: skip
+def test_an_agent_may_at_most_what_the_person_may_for_whom_it_acts(
+    names: tuple[str, ...], field: str, why: str, lines: str | None
+) -> None:
+    policy = load("policy.toml", texts(RIGHTS)).policy
+    question = ask("router", "record.update", object="Lead", fields=(field,))
+    ruling = rule_on(policy, question, replace(KNOWN, acts_for=names))
+    if not why:
+        assert ruling.verdict == "autonomous"
+    else:
+        assert (ruling.verdict, ruling.rule, ruling.why) == ("human_only", "rights", why)
+        assert lines is None or ruling.allows == lines
+
+
+def test_who_refused_is_reached_by_people_alone_whatever_the_file_says() -> None:
+    question = ask("outreach-drafter", "meeting.schedule", object="Contact", fields=None, recipients=1, system="gmail")
+    verdicts = [
+        (each, rule_on(LOADED.policy, question, replace(KNOWN, consent=each)).verdict)
+        for each in ("granted", "unknown", "refused")
+    ]
+    assert verdicts == [("granted", "autonomous"), ("unknown", "approval"), ("refused", "human_only")]
 
 
 def test_a_throttled_agent_has_a_tenth_and_at_least_one() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from events.catalogue import kind_of
+from governance.consent import CONSENTS
 from governance.policy import Ask, Facts, Policy, rule_on
 from governance.policy.question import Case
 from governance.policy.rules import MOST_KEPT, is_free, question_of, steps_of
@@ -73,13 +74,14 @@ def generous(file: PolicyFile) -> PolicyFile:
         actions=dict.fromkeys(GRANTED, entry),
         scopes={"s": Scope(objects=["*"], fields=["*"]), "t": Scope(objects=["*"], fields=["*"])},
         budgets={"b": most, "small": most},
+        rights={},
         roles={"r": replace(file.roles["r"], actions=list(GRANTED), level=4)},
         agents={"bot": replace(file.agents["bot"], level=4, mode="active", actions=None, scope=None)},
     )
 
 
 HARMLESS = Facts(
-    first_contact=False, authorizer="active",
+    first_contact=False, authorizer="active", acts_for=("p",), consent="granted",
     **{f"{name}_{window}": 1 for name in ("records", "contacts", "reads") for window in ("10_min", "day")},
 )  # fmt: skip
 EXCLUDED: dict[str, tuple[Ask, Facts]] = {
@@ -113,6 +115,10 @@ EXCLUDED: dict[str, tuple[Ask, Facts]] = {
     "owner_reassignment, a field": (Ask(agent_id="bot", action="record.update", fields=("ownerid",)), HARMLESS),
     "owner_reassignment, implied": (
         Ask(agent_id="bot", action="record.update", fields=("X",), implied=("owner.reassign",)), HARMLESS,
+    ),
+    "no_consent": (Ask(agent_id="bot", action="email.send", recipients=1), replace(HARMLESS, consent="unknown")),
+    "no_consent, refused": (
+        Ask(agent_id="bot", action="email.send", recipients=1), replace(HARMLESS, consent="refused"),
     ),
     "many_recipients": (Ask(agent_id="bot", action="email.send", recipients=51), HARMLESS),
     "many_recipients, one by one": (
@@ -182,6 +188,9 @@ def test_knowing_less_never_allows_more(dice: Dice) -> None:
         for name in ("fields", "object", "trigger", "system"):
             assert severity(policy, replace(ask, **{name: None}), facts) >= known
         assert severity(policy, ask, replace(facts, authorizer="unknown")) >= known
+        assert severity(policy, ask, replace(facts, acts_for=())) >= known
+        for worse in CONSENTS[CONSENTS.index(facts.consent) :]:
+            assert severity(policy, ask, replace(facts, consent=worse)) >= known
 
 
 @quick
@@ -202,6 +211,17 @@ def test_a_sub_agent_may_at_most_what_its_parent_may(dice: Dice) -> None:
     for ask, facts in (dice.question() for _ in range(ASKS)):
         sub, parent = replace(ask, agent_id="sub"), replace(ask, agent_id="bot")
         assert severity(policy, sub, facts) >= severity(policy, parent, facts)
+
+
+@quick
+@given(seeds)
+def test_rights_of_people_only_narrow_and_more_of_them_never_allow_less(dice: Dice) -> None:
+    file = dice.file(dice.sound_delegation())
+    none, one = replace(file, rights={}), replace(file, rights={"one": dice.rights()})
+    policies = [policy_of(each) for each in (none, one, replace(file, rights={**one.rights, "two": dice.rights()}))]
+    for ask, facts in (dice.question() for _ in range(ASKS)):
+        free, narrow, wider = (severity(policy, ask, facts) for policy in policies)
+        assert narrow >= wider >= free
 
 
 @quick
