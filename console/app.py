@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ExceptionHandlersMap
 
 from console.api import (
+    alerts,
     approvals,
     budget,
     control,
@@ -152,7 +153,7 @@ def wall_ms() -> int:
 
 def _api_routes() -> list[Any]:
     modules = (
-        events, gate, leases, drills, control, approvals, queries, forecast, quality, models, dead_letters,
+        events, gate, leases, drills, control, approvals, queries, alerts, forecast, quality, models, dead_letters,
         pipeline, budget, widenings, health, stream, login,
     )  # fmt: skip
     return [route for module in modules for route in module.ROUTES]

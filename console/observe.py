@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -11,9 +12,10 @@ from console.ledger import enforcing, ledger_of
 from console.ports import Runtime
 from console.sse import Hub
 from dashboards.metrics import Metrics
-from events.times import parse_ms
+from events.times import DAY_MS, parse_ms
 from governance.leases import outstanding
 from governance.settings_types import Settings
+from storage.alert_verdicts import MEASURED_DAYS, counts
 from storage.read import Reader
 from storage.read.counts import deals_by_band, oldest_unsent_ms
 from storage.read.models import active_model, model_health
@@ -68,13 +70,14 @@ class Observer:
             self._restarts = status.restarts
         try:
             metrics.deals.set_all(deals_by_band(self._reader))
-            metrics.oldest_unsent.set(oldest_unsent_ms(self._reader) / 1000)
+            metrics.oldest_unsent.set(oldest_unsent_ms(self._reader, time.time_ns() // 1_000_000) / 1000)
             approvals = self._reader.approval_counts(self._runtime.now_ms())
             self._look_at_leases(self._runtime.now_ms())
             metrics.approvals_waiting.set(approvals.waiting)
             metrics.oldest_approval.set(approvals.oldest_ms / 1000)
             self._look_at_budget(self._runtime.now_ms())
             self._look_at_model()
+            self._look_at_alerts(self._runtime.now_ms())
         except Exception as problem:  # a store that can't be read must not cost the other metrics
             _log.warning("metrics.store_not_read", problem=repr(problem))
 
@@ -99,6 +102,10 @@ class Observer:
             spread = last.admitted_after
             metrics.drill_admitted.set_all({"median": spread.p50, "p99": spread.p99, "max": spread.max})
             metrics.drill_exceeded.set(last.exceeded)
+
+    def _look_at_alerts(self, now_ms: int) -> None:
+        every = counts(self._reader, now_ms - MEASURED_DAYS * DAY_MS)[0]
+        self._metrics.alerts_judged.set_all({"useful": every.useful, "known": every.known, "wrong": every.wrong})
 
     def _look_at_model(self) -> None:
         """What was last found of the model that scores; zeros when another one scores by now."""

@@ -223,6 +223,12 @@ class Metrics(Registry):
             "deal_model_concerns", "What somebody should look at in the model that scores, as the last look found."
         )
         self.alerts = CounterBy(self._counter("alerts", "Alerts to managers, by kind.", "kind"), labels.alert_kinds)
+        self.alerts_judged = CounterBy(
+            self._gauge(
+                "alerts_judged", "Alerts of the last 90 days that people judged, by their last word.", "verdict"
+            ),
+            ("useful", "known", "wrong"),
+        )
         self.notifications = CounterBy(
             self._counter("notifications", "Attempts to notify, by target and outcome.", "channel", "outcome"),
             labels.channels,
@@ -233,7 +239,8 @@ class Metrics(Registry):
         )
         self.oldest_unsent = self._gauge(
             "oldest_unsent_notification_timestamp_seconds",
-            "When the oldest notice that waits to be sent was put into the outbox; 0 = none waits.",
+            "When the oldest notice that waits to be sent was put into the outbox; 0 = none waits. What waits for a "
+            "digest that is still to come is left out.",
         )
         self.logins = CounterBy(
             self._counter("logins", "Logins of people, by outcome.", "outcome"), ("ok", "failed", "throttled")

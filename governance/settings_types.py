@@ -160,6 +160,13 @@ class Person(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ),
     ] = ""
     is_active: Annotated[bool, Meta(description="An inactive person authorizes nothing.")] = True
+    time_zone: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="IANA zone of a manager's quiet hours and digests; empty: `deals.time_zone`.",
+        ),
+    ] = ""
 
 
 class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -348,6 +355,32 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = ""
 
 
+_CLOCK = "([01][0-9]|2[0-3]):[0-5][0-9]"
+TimeOfDay = Annotated[str, Meta(pattern=f"^{_CLOCK}$")]
+
+
+class Quiet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When managers are not told of deals at once: what comes then waits for the next digest. Stops never wait."""
+
+    since: Annotated[
+        str, Meta(pattern=f"^({_CLOCK})?$", description="`HH:MM`, where quiet hours begin; empty: none.")
+    ] = ""
+    until: Annotated[
+        str, Meta(pattern=f"^({_CLOCK})?$", description="`HH:MM`, where they end; may be on the next day.")
+    ] = ""
+    days: Annotated[
+        list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]],
+        Meta(description="Days that are quiet as a whole, such as `sat`."),
+    ] = []
+    digests: Annotated[
+        list[TimeOfDay],
+        Meta(description="`HH:MM` at which what waited is told, in one message a manager; empty: at `until`."),
+    ] = []
+    digest_only: Annotated[bool, Meta(description="Tell of deals in digests alone, outside of quiet hours too.")] = (
+        False
+    )
+
+
 class Notifications(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who is told, how fast, and how often at most."""
 
@@ -480,6 +513,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
+    quiet: Annotated[Quiet, Meta(description="Quiet hours and digests of alerts about deals.")] = Quiet()
     auth: Annotated[Auth, Meta(description="Logging in.")] = Auth()
     kafka: Annotated[Kafka, Meta(description="Kafka, for workers.")] = Kafka()
     worker: Annotated[Worker, Meta(description="Health and metrics of a worker.")] = Worker()

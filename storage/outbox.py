@@ -1,7 +1,8 @@
 """The outbox as the notifier sees it: what waits, and what became of it at each target.
 
 ``created_ms`` and ``at_ms`` are by the runtime's clock (the demo runs it faster); ``next_try_ms``, ``done_ms`` and
-``accepted_ms`` are by the wall, since that is what targets and people live by. A row never tried is due at once.
+``accepted_ms`` are by the wall, since that is what targets and people live by. A row never tried is due at once, or
+waits for a digest until ``next_try_ms``.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ _NOTE = (
     "state = excluded.state, attempts = excluded.attempts, accepted_ms = excluded.accepted_ms, error = excluded.error"
 )
 _TRY = "UPDATE outbox SET attempts = attempts + 1, next_try_ms = ?, error = ? WHERE seq = ?"
+_HOLD = "UPDATE outbox SET next_try_ms = ? WHERE seq = ? AND attempts = 0"
 _END = "UPDATE outbox SET state = ?, done_ms = ?, error = ? WHERE seq = ?"
 
 
@@ -55,6 +57,13 @@ class Attempt(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class Hold(Struct, frozen=True, kw_only=True):
+    """Rows that wait for a digest: nobody is told of them before ``until_ms``, and that is meant."""
+
+    seqs: tuple[int, ...]
+    until_ms: int
+
+
 class End(Struct, frozen=True, kw_only=True):
     """Rows that are done with: told, given up, or never to be told."""
 
@@ -62,6 +71,9 @@ class End(Struct, frozen=True, kw_only=True):
     state: RowState
     at_ms: int
     error: str | None = None
+
+
+News = Attempt | Hold | End
 
 
 def waiting(link: Link, after_seq: int = 0, most: int = 1000) -> list[OutboxRow]:
@@ -86,11 +98,13 @@ def recently_told(link: Link, since_ms: int) -> list[tuple[OutboxRow, int]]:
     ]
 
 
-def record(link: Link, news: Iterable[Attempt | End]) -> None:
+def record(link: Link, news: Iterable[News]) -> None:
     """Write what became of attempts and rows; the caller commits."""
     for item in news:
         if isinstance(item, End):
             link.executemany(_END, [(item.state, item.at_ms, item.error, seq) for seq in item.seqs])
+        elif isinstance(item, Hold):
+            link.executemany(_HOLD, [(item.until_ms, seq) for seq in item.seqs])
         else:
             _record_attempt(link, item)
 

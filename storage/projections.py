@@ -15,12 +15,13 @@ from events.times import parse_ms
 from events.types import Alert, AlertEvent, FindingEvent, PortfolioScore, RiskEvent
 from storage.link import Link
 from storage.sql import insert, quoted, upsert
-from storage.tables import alert, dead_letter, deal_score, finding, top
+from storage.tables import alert, close_out, dead_letter, deal_score, finding, top
 
 _FINDING = insert(finding, or_ignore=True)
 _DEAL_SCORE = insert(deal_score, or_ignore=True)
 _ALERT = insert(alert, or_ignore=True)
 _TOP = upsert(top)
+_CLOSE_OUT = upsert(close_out)
 _RISK_COLUMNS = (
     "manager_id", "owner_id", "p_lost", "p_lost_14d", "p_slip", "p_won_by", "band", "base", "reasons", "model", "at_ms",
     "offset",
@@ -124,11 +125,16 @@ def store_names(link: Link, scores: Sequence[tuple[str, int, PortfolioScore]]) -
     )  # fmt: skip
 
 
-def store_top(link: Link, key: str, at_ms: int, rows: Sequence[Alert]) -> None:
-    """Replace a manager's list."""
-    link.execute("DELETE FROM top WHERE key = ? AND rank > ?", (key, len(rows)))
+def store_top(link: Link, key: str, at_ms: int, rows: Sequence[Alert], hopeless: Sequence[Alert] = ()) -> None:
+    """Replace a manager's list, and the list of what to close out."""
+    _replace(link, "top", _TOP, key, at_ms, rows)
+    _replace(link, "close_out", _CLOSE_OUT, key, at_ms, hopeless)
+
+
+def _replace(link: Link, table: str, put: str, key: str, at_ms: int, rows: Sequence[Alert]) -> None:
+    link.execute(f"DELETE FROM {table} WHERE key = ? AND rank > ?", (key, len(rows)))  # noqa: S608 - our own names
     link.executemany(
-        _TOP,
+        put,
         [
             (key, rank, key.partition("/")[2], row.deal_id, at_ms, to_json(row))
             for rank, row in enumerate(rows, start=1)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 from console.api.bodies import read_json
 from console.api.docs import body_of
 from console.api.waiting import in_time
-from console.auth import Person, person_of
+from console.auth import Person, Role, person_of
 from console.errors import Refused, bad_request, forbidden
 from console.services import Services, services_of
 from events.times import format_ms
@@ -168,11 +168,16 @@ async def stop_all_state(request: _Request) -> StopAllState:
 
 def operator(request: _Request) -> Person:
     """The logged-in person, who must be an operator. Raises Refused."""
+    return acting_as(request, "operator")
+
+
+def acting_as(request: _Request, role: Role) -> Person:
+    """The logged-in person, who must have a role. Raises Refused."""
     person = person_of(request)
     if person is None:
         raise forbidden("only_a_person", "only a person who is logged in can do this")
-    if not person.may_act_as("operator"):
-        raise forbidden("missing_role", f"{person.name} is a {person.role}: this takes the role operator")
+    if not person.may_act_as(role):
+        raise forbidden("missing_role", f"{person.name} is a {person.role}: this takes the role {role}")
     return person
 
 

@@ -10,6 +10,9 @@ from console.cli import LazyGroup
 from console.cli.common import Server, print_json, print_table, server_options
 
 LAZY: dict[str, tuple[str, str]] = {
+    "close-out": ("console.cli.deals_feedback", "Deals that are as good as lost: to be closed rather than chased."),
+    "alerts": ("console.cli.deals_feedback", "How many alerts were given, and what people said of them."),
+    "feedback": ("console.cli.deals_feedback", "Say whether an alert was useful, known before, or wrong."),
     "train": ("console.cli.deals_train", "Learn a model of deals from the log."),
     "health": ("console.cli.deals_health", "How the model that scores is doing, and what has moved."),
     "models": ("console.cli.deals_models", "The models of deals, and which of them scores."),

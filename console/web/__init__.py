@@ -10,11 +10,12 @@ from litestar.static_files import create_static_files_router
 
 from console.errors import Refused
 from console.services import Services
-from console.web import approvals, export, forms, models, outlook, pages, quality, verdicts
+from console.web import alerts, approvals, export, forms, models, outlook, pages, quality, verdicts
 from console.web.render import STATIC
 
 route_handlers: list[Any] = [
     *pages.ROUTES,
+    *alerts.ROUTES,
     *forms.ROUTES,
     *approvals.ROUTES,
     *export.ROUTES,

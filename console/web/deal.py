@@ -11,11 +11,13 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.agent import folded
+from console.web.alerts import AlertLine, alert_lines
 from console.web.charts import Pin, contribution, risk_steps
 from console.web.look import Frame, person_name
 from console.web.overview import main_reason
 from console.web.whatif import IfLine
 from events.catalogue import kind_of
+from storage.alert_verdicts import AlertRow
 from storage.read.types import ActionRow, DealRow, ScorePoint
 
 _MAX_PINS = 8
@@ -80,10 +82,16 @@ class DealView(Struct, frozen=True):
     touches: list[Touch]
     rank: int | None
     whatif: list[IfLine]
+    alerts: list[AlertLine]
 
 
 def deal_view(
-    row: DealRow, points: Sequence[ScorePoint], deeds: Sequence[ActionRow], whatif: list[IfLine], frame: Frame
+    row: DealRow,
+    points: Sequence[ScorePoint],
+    deeds: Sequence[ActionRow],
+    whatif: list[IfLine],
+    alerts: Sequence[AlertRow],
+    frame: Frame,
 ) -> DealView:
     """A deal's page from what the store says."""
     clock = frame.clock
@@ -112,6 +120,7 @@ def deal_view(
         touches=_touches(deeds, frame),
         rank=row.rank,
         whatif=whatif,
+        alerts=alert_lines(alerts, frame),
     )
 
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web.words import Clock, initials, span
 from events.times import DAY_MS, MINUTE_MS
+from governance.people import person_of
 from governance.settings_types import AgentSettings, Settings
 
 BLIND_AFTER_MS = MINUTE_MS
@@ -160,11 +161,7 @@ def person_name(settings: Settings, who: str | None) -> str:
         return ""
     if who == "unassigned":
         return "nobody"
-    known = settings.people.get(who)
-    if known is None:
-        bare = who.removeprefix("user:")
-        options = (p for p in settings.people.values() if who in (p.crm_user, p.email) or bare == p.crm_user)
-        known = next(options, None)
+    known = person_of(settings, who)
     return plain((known.name if known else "") or who.removeprefix("user:"), 120)
 
 

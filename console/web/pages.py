@@ -13,17 +13,19 @@ from console.api.queries import read
 from console.errors import not_found
 from console.services import services_of
 from console.web.agent import AgentView, agent_view, deed, folded
+from console.web.alerts import feedback_line
 from console.web.deal import deal_view
 from console.web.findings import finding_lines
 from console.web.frame import frame_of
 from console.web.look import Frame, monday_of
-from console.web.overview import agent_line, deal_line, deals_view, overview_view, sorted_rows
+from console.web.overview import DealLine, agent_line, deal_line, deals_view, overview_view, sorted_rows
 from console.web.render import page
 from console.web.verdicts import muted_rows
 from console.web.whatif import NOTHING, ask_engine
 from console.web.words import many
 from events.times import DAY_MS
-from storage.read.types import ActionRow
+from storage.alert_verdicts import MEASURED_DAYS, alerts_of, counts
+from storage.read.types import ActionRow, DealRow
 
 _Request = Request[Any, Any, Any]
 
@@ -188,10 +190,23 @@ async def deals(request: _Request, manager: FromQuery[str | None] = None) -> Res
     monday = monday_of(frame.clock)
     top = await read(lambda: services.reader.top_deals(manager or None, monday))
     rows = await read(lambda: services.reader.open_deals(manager or None, MAX_DEALS))
-    lines = [deal_line(row, frame, place) for place, row in enumerate(rows, 1)]
+    hopeless = await read(lambda: services.reader.close_out(manager or None))
+    since_ms = frame.clock.now_ms - MEASURED_DAYS * DAY_MS
+    said = await read(lambda: counts(services.reader, since_ms, manager or None))
     return page(
-        "deals.html", frame=frame, clock=frame.clock, top=deals_view(top, frame), rows=lines, total=top.open_deals
+        "deals.html",
+        frame=frame,
+        clock=frame.clock,
+        top=deals_view(top, frame),
+        rows=_lines(rows, frame),
+        total=top.open_deals,
+        close_out=_lines(hopeless.rows, frame),
+        feedback=feedback_line(said[0]),
     )
+
+
+def _lines(rows: list[DealRow], frame: Frame) -> list[DealLine]:
+    return [deal_line(row, frame, place) for place, row in enumerate(rows, 1)]
 
 
 @get("/deals/{deal_id:str}", include_in_schema=False)
@@ -217,7 +232,8 @@ async def _deal(request: _Request, deal_id: str, template: str) -> Response[str]
     live = await ask_engine(services, reader.key(deal_id)) if row.is_open else NOTHING
     if live.reasons:
         row = structs.replace(row, reasons=live.reasons)
-    view = deal_view(row, points, touched, live.ifs, frame)
+    told = await read(lambda: alerts_of(reader, deal_id))
+    view = deal_view(row, points, touched, live.ifs, told, frame)
     return page(template, frame=frame, clock=frame.clock, view=view)
 
 

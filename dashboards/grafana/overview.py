@@ -212,6 +212,14 @@ AGENTS = Row(
             draw="bars",
             nothing="none",
         ),
+        Chart(
+            title="What managers say of alerts",
+            text="Alerts of the last 90 days that people judged, by their last word: useful, known before, or wrong.",
+            queries=[Query(f'max by (verdict) (tripline_alerts_judged{{{JOB}, verdict!="other"}})', "{{verdict}}")],
+            unit="short",
+            draw="stack",
+            colours={"useful": "green", "known": "blue", "wrong": "orange"},
+        ),
     ],
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 
 from storage import tables as t
 from storage.read.reader import Reader
@@ -17,9 +17,14 @@ def deals_by_band(reader: Reader) -> dict[str, int]:
         return {row[0]: row[1] for row in connection.execute(scored.group_by(d.c.band))}
 
 
-def oldest_unsent_ms(reader: Reader) -> int:
-    """When the oldest notice that nobody has been told of yet was put into the outbox; 0 when none waits."""
+def oldest_unsent_ms(reader: Reader, wall_ms: int) -> int:
+    """When the oldest notice that nobody has been told of yet was put into the outbox; 0 when none waits.
+
+    What waits for a digest that is still to come (``wall_ms``: now) is not late.
+    """
     o = t.outbox
-    waiting = select(func.min(o.c.created_ms)).where(o.c.state == "new", o.c.kind == "notification")
+    waiting = select(func.min(o.c.created_ms)).where(
+        o.c.state == "new", o.c.kind == "notification", or_(o.c.attempts > 0, o.c.next_try_ms <= wall_ms)
+    )
     with reading(reader.engine) as connection:
         return connection.execute(waiting).scalar() or 0

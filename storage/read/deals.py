@@ -9,9 +9,10 @@ from sqlalchemy import Connection, func, select
 from storage import tables as t
 from storage.read import rows
 from storage.read.tenants import keys_of
-from storage.read.types import DealRow, ScorePoint, TopDeals
+from storage.read.types import CloseOut, DealRow, ScorePoint, TopDeals
 
 MAX_POINTS = 2_000
+MAX_CLOSE_OUT = 50
 
 
 def managers(connection: Connection, tenant: str) -> list[str]:
@@ -46,6 +47,19 @@ def top_deals(connection: Connection, tenant: str, manager_id: str | None, since
         if row.amount_minor is not None:
             top_sums[row.currency or ""] += row.amount_minor
     return TopDeals(manager_id, shown, count, at_ms, managers(connection, tenant), dict(top_sums), sums)
+
+
+def close_out(connection: Connection, tenant: str, manager_id: str | None) -> CloseOut:
+    """The deals that a manager should close out, of all managers without one; those that closed since are left out."""
+    c, d = t.close_out, t.deal
+    query = (
+        select(d)
+        .join(c, d.c.key == f"{tenant}/" + c.c.deal_id)
+        .where(*keys_of(c.c.key, tenant, manager_id), d.c.is_open.is_not(False))
+        .order_by(c.c.rank, c.c.key)
+        .limit(MAX_CLOSE_OUT)
+    )
+    return CloseOut(manager_id, [rows.deal_row(row, place) for place, row in enumerate(connection.execute(query), 1)])
 
 
 def _open(connection: Connection, tenant: str, manager_id: str | None) -> tuple[int, dict[str, int]]:

@@ -29,6 +29,7 @@ from storage.read.types import (
     AgentPage,
     AgentRow,
     Bin,
+    CloseOut,
     ControlEntry,
     DeadLetterRow,
     DealRow,
@@ -243,6 +244,11 @@ class Reader:
         with reading(self.engine) as connection:
             return _deals.top_deals(connection, self.tenant, manager_id, monday_ms)
 
+    def close_out(self, manager_id: str | None = None) -> CloseOut:
+        """The deals to close out."""
+        with reading(self.engine) as connection:
+            return _deals.close_out(connection, self.tenant, manager_id)
+
     def open_deals(self, manager_id: str | None = None, limit: int = 200) -> list[DealRow]:
         """Open deals, the riskiest first."""
         with reading(self.engine) as connection:
@@ -270,3 +276,11 @@ class Reader:
         with reading(self.engine) as connection:
             query = select(t.watermark.c.topic, func.min(t.watermark.c.at_ms)).group_by(t.watermark.c.topic)
             return {topic: int(at_ms) for topic, at_ms in connection.execute(query)}
+
+
+def _stopped_ms(row: AgentRow, stop_all: ControlEntry | None) -> int | None:
+    """Since when an agent is stopped: itself, or with all others."""
+    own = row.stop.stopped_ms if row.stop is not None else None
+    if stop_all is None or stop_all.state != "suspended":
+        return own
+    return stop_all.at_ms if own is None else min(own, stop_all.at_ms)

@@ -172,6 +172,13 @@ class TopDeals(Struct, frozen=True):
     sum_open: dict[str, int]
 
 
+class CloseOut(Struct, frozen=True):
+    """Deals that are as good as lost, the largest first: what a manager should close rather than chase."""
+
+    manager_id: str | None
+    rows: list[DealRow]
+
+
 class ScorePoint(Struct, frozen=True, gc=False):
     """A deal's score from ``at_ms`` on, and what moved it there."""
 

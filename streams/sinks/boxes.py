@@ -9,7 +9,7 @@ from typing import Protocol
 
 from governance.settings_types import Settings
 from storage import outbox
-from storage.outbox import Attempt, End, OutboxRow
+from storage.outbox import Attempt, News, OutboxRow
 from streams.standalone.round import Round
 from streams.standalone.runtime import Runtime
 
@@ -31,7 +31,7 @@ class Box(Protocol):
     def recently_told(self, since_ms: int) -> list[tuple[OutboxRow, int]]:
         """Rows told since."""
 
-    def record(self, news: Sequence[Attempt | End]) -> None:
+    def record(self, news: Sequence[News]) -> None:
         """Write down what became of them, durably."""
 
 
@@ -70,7 +70,7 @@ class SqliteBox(Reading):
         super().__init__(path)
         self._run = run
 
-    def record(self, news: Sequence[Attempt | End]) -> None:
+    def record(self, news: Sequence[News]) -> None:
         """Write down what became of them, durably."""
         self._run(lambda link: outbox.record(link, news))
 
@@ -83,11 +83,11 @@ class RuntimeBox(Reading):
         self._runtime = runtime
         self._channels = {target.name: target.url.partition(":")[0] for target in settings.notifications.targets}
 
-    def record(self, news: Sequence[Attempt | End]) -> None:
+    def record(self, news: Sequence[News]) -> None:
         """Write down what became of them in a round of the writer."""
         self._runtime.call(lambda round_: self._record(round_, news)).result(STORE_SECS)
 
-    def _record(self, round_: Round, news: Sequence[Attempt | End]) -> None:
+    def _record(self, round_: Round, news: Sequence[News]) -> None:
         outbox.record(round_.core.link, news)
         for item in news:
             if isinstance(item, Attempt) and item.state != "skipped":

@@ -2,8 +2,9 @@
 
 One message an agent and target at a time, in order, so that a flood about one agent holds up nobody else. What is
 not urgent is told at most once per agent and kind in the coalescing time; what comes meanwhile is told together
-afterwards. A target that has not accepted in time gets its fallback tried as well; a target that failed last time
-gets it at once, and one try at a time until it works again.
+afterwards. An alert about a deal that comes in its manager's quiet hours waits for the digest in the same way. A
+target that has not accepted in time gets its fallback tried as well; a target that failed last time gets it at once,
+and one try at a time until it works again.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Literal
 from msgspec import Struct
 
 from governance.ports import Notice
+from governance.quiet import QuietHours
 from governance.settings_types import AgentSettings, Notifications
-from storage.outbox import Attempt, End
-from streams.sinks.notices import MOST_LINES, merged
+from storage.outbox import Attempt, End, Hold, News
+from streams.sinks.notices import merged, most_lines
 
 LOG = "log"
 LONGEST_RETRY_MS = 3_600_000
@@ -88,16 +90,17 @@ class Routes:
 class Dispatcher:
     """The state of all messages that are not done with. ``take_news`` gives what is to be written down."""
 
-    def __init__(self, settings: Notifications, routes: Routes) -> None:
+    def __init__(self, settings: Notifications, routes: Routes, quiet: QuietHours | None = None) -> None:
         self.settings = settings
         self.routes = routes
+        self.quiet = quiet
         self.messages: dict[int, Message] = {}
         self.lanes: dict[tuple[str, str], deque[Message]] = {}
         self.open: dict[tuple[str, str], Message] = {}
         self.last_told: dict[tuple[str, str], int] = {}
         self.suspects: set[str] = set()
         self.sending: dict[str, int] = {}
-        self.news: list[Attempt | End] = []
+        self.news: list[News] = []
         self._number = 0
         self._serial = 0
 
@@ -116,10 +119,13 @@ class Dispatcher:
         waiting = self.open.get(group)
         if waiting is not None and waiting.is_open and not notice.is_urgent and not waiting.notice.is_urgent:
             waiting.seqs.append(seq)
-            if len(waiting.more) < MOST_LINES:
+            if len(waiting.more) < most_lines(notice.kind):
                 waiting.more.append(notice)
+            self._hold(seq, notice, waiting.ready_ms, now_ms)
             return
-        self._put(seq, notice, self._ready_ms(notice, group, now_ms), targets, tried or {})
+        ready_ms = self._ready_ms(notice, group, now_ms)
+        self._hold(seq, notice, ready_ms, now_ms)
+        self._put(seq, notice, ready_ms, targets, tried or {})
 
     def remember_told(self, notice: Notice, at_ms: int) -> None:
         """Something was told before a restart: repeats are held back as if there had been none."""
@@ -161,7 +167,7 @@ class Dispatcher:
         times = [*self._stand_in_times(now_ms), *self._attempt_times(now_ms)]
         return min(times, default=None)
 
-    def take_news(self) -> list[Attempt | End]:
+    def take_news(self) -> list[News]:
         """What became of attempts and rows since the last call."""
         news, self.news = self.news, []
         return news
@@ -173,8 +179,19 @@ class Dispatcher:
             return now_ms
         last = self.last_told.get(group)
         ready = now_ms if last is None else max(now_ms, last + self.settings.coalesce_minutes * 60_000)
+        ready = self._awake_ms(notice, ready)
         self.last_told[group] = ready
         return ready
+
+    def _awake_ms(self, notice: Notice, at_ms: int) -> int:
+        """When a manager may be told of a deal; everybody else may be told of everything at any time."""
+        if notice.kind != "alert" or self.quiet is None:
+            return at_ms
+        return self.quiet.ready_ms(notice.subject.partition("/")[2], notice.at_ms, at_ms)
+
+    def _hold(self, seq: int, notice: Notice, ready_ms: int, now_ms: int) -> None:
+        if notice.kind == "alert" and ready_ms > now_ms:
+            self.news.append(Hold(seqs=(seq,), until_ms=ready_ms))
 
     def _put(
         self, seq: int, notice: Notice, ready_ms: int, targets: Iterable[str], tried: Mapping[str, tuple[str, int]]
@@ -268,7 +285,7 @@ class Dispatcher:
         else:
             wait = self.settings.retry_secs * 1000 * 2 ** min(delivery.attempts - 1, 20)
             delivery.state = "waiting"
-            delivery.next_ms = now_ms + min(round(wait), LONGEST_RETRY_MS)
+            delivery.next_ms = self._awake_ms(message.notice, now_ms + min(round(wait), LONGEST_RETRY_MS))
         self._note(message, delivery, now_ms, error)
 
     def _note(self, message: Message, delivery: Delivery, now_ms: int, error: str | None) -> None:

@@ -18,8 +18,8 @@ _DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent | Appro
 _MAX_CHARS = 2_000
 FAULTS = "failures"
 """The unit of findings about a detector of ours that failed."""
-MOST_LINES = 10
-"""Of how many notices a message for several tells each."""
+MOST_LINES, MOST_DEALS = 10, 50
+"""Of how many notices a message for several tells each; of deals more, since a digest is all that people get."""
 _SAFE = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "ʼ"})
 """Chat markup and mentions: a record's name must not be able to call a whole channel."""
 
@@ -45,11 +45,16 @@ def neutral(text: str) -> str:
     return printable.translate(_SAFE)[:_MAX_CHARS]
 
 
+def most_lines(kind: NotificationKind) -> int:
+    """Of how many notices of a kind a message for several tells each."""
+    return MOST_DEALS if kind == "alert" else MOST_LINES
+
+
 def merged(first: Notice, others: list[Notice], count: int) -> Notice:
-    """One message for ``count`` of the same agent and kind: the lines of the first ten, and how many more."""
+    """One message for ``count`` of the same agent and kind: the lines of the first, and how many more."""
     if count == 1:
         return first
-    every = [first, *others][:MOST_LINES]
+    every = [first, *others][: most_lines(first.kind)]
     lines = [f"{each.title}. {each.body}".strip() for each in every]
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more like these.")

@@ -14,8 +14,9 @@ import structlog
 from msgspec import MsgspecError, Struct
 
 from governance.ports import Notice
+from governance.quiet import QuietHours
 from governance.settings_types import Settings
-from storage.outbox import Attempt, End, OutboxRow
+from storage.outbox import End, News, OutboxRow
 from streams.sinks.boxes import Box, RuntimeBox
 from streams.sinks.dispatch import MOST_AT_ONCE, Dispatcher, Routes, Send
 from streams.sinks.notices import notice_of
@@ -62,11 +63,13 @@ class Notifier:
         self._clock_ms = clock_ms
         self._observe = observe
         self._coalesce_ms = settings.notifications.coalesce_minutes * 60_000
-        self._dispatcher = Dispatcher(settings.notifications, Routes(settings.notifications, settings.agents))
+        self._dispatcher = Dispatcher(
+            settings.notifications, Routes(settings.notifications, settings.agents), QuietHours(settings)
+        )
         self._inbox: SimpleQueue[tuple[Send, str | None] | None] = SimpleQueue()
         self._on_the_way: dict[int, tuple[Send, int]] = {}
         self._hung: dict[str, int] = {}
-        self._unwritten: list[Attempt | End] = []
+        self._unwritten: list[News] = []
         self._last_seq = 0
         self._given_up = 0
         self._is_store_reachable = True

@@ -135,7 +135,7 @@ class Round(Authority):
 
     def _top(self, output: Output) -> None:
         data: Any = output.event.data  # type: ignore[attr-defined]
-        projections.store_top(self.core.link, output.key, output.at_ms, data.rows)
+        projections.store_top(self.core.link, output.key, output.at_ms, data.rows, data.close_out)
         self.changed.add(("top", output.key))
 
     # --- control ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import create_engine, insert
 
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, format_ms, parse_ms
-from events.types import EvidenceData, Finding, FindingEvent, ModelInfo, Reason
+from events.types import Alert, AlertEvent, EvidenceData, Finding, FindingEvent, ModelInfo, Reason
 from governance.settings_types import AgentSettings, Deals, Person, Settings
 from storage import tables as t
 from storage.store import Store, projections_path
@@ -253,6 +253,18 @@ class Seed:
             self.add(
                 t.deal_score, key=f"default/{id_}", at_ms=NOW_MS - int(days * DAY_MS), id=f"{id_}-{n}", offset=n,
                 p_lost=p_lost, p_lost_14d=p_lost / 2, p_slip=p_slip, band=band, base=-1.1, reasons="[]", cause=cause,
+            )  # fmt: skip
+        if rank == 1:
+            alert = Alert(
+                alert_id=f"al-{id_}", kind="deal_silent", manager_id="m-berger", deal_id=id_, deal=name,
+                account=account, amount=f"{minor // 100}", currency="EUR", close_date=closes, link=None,
+                at=format_ms(NOW_MS - HOUR_MS), rank=1, p_lost=lost, p_slip=slips, reasons=reasons,
+                recommended_action=following, open_deals=9,
+            )  # fmt: skip
+            told = AlertEvent(specversion="1.0", id=alert.alert_id, source="/tripline/main", time=alert.at, data=alert)
+            self.add(
+                t.alert, id=told.id, key="default/m-berger", kind=alert.kind, manager_id="m-berger", deal_id=id_,
+                at_ms=NOW_MS - HOUR_MS, state="new", body=_json(told),
             )  # fmt: skip
         if rank is not None:
             self.add(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from tests.browser.conftest import Site, log_in
 from tests.browser.seed import NOW_MS, SETTINGS, Seed
 
 Open = Callable[..., Any]
+ACCESS = (Path(__file__).parent / "access.js").read_text()
 SiteOf = Callable[..., Site]
 
 
@@ -215,6 +217,26 @@ def test_a_deals_page_asks_the_engine_what_would_change_its_score(site_of: SiteO
         "The close date moves by 30 days",
     ]
     assert rows.first.locator(".risk").inner_text() == page.locator(".hero .risk").inner_text()
+
+
+def test_a_manager_says_what_an_alert_was_worth_and_sees_what_to_close_out(site_of: SiteOf, open_page: Open) -> None:
+    def seed(more: Seed) -> None:
+        more.add(
+            t.close_out, key="default/m-berger", rank=1, manager_id="m-berger", deal_id="006A7", at_ms=NOW_MS, body="{}"
+        )
+
+    site = site_of("calm", seed=seed)
+    page = open_page(site.url + "/login")
+    log_in(page, site, to="/deals/006A1")
+    useful = page.get_by_role("button", name="Useful")
+    assert useful.get_attribute("aria-pressed") == "false"
+    useful.click()
+    page.locator("button[aria-pressed=true]").wait_for()
+    assert "maya: useful" in page.locator("section[aria-labelledby=h-alerts]").inner_text()
+    page.goto(site.url + "/deals")
+    assert "1 alert in 90 days. People judged 1: 1 useful, 0 known, 0 wrong; 100 % useful." in page.content()
+    assert "Marlow Textiles" in page.locator("section[aria-labelledby=h-out]").inner_text()
+    assert page.evaluate(ACCESS) == []
 
 
 def test_thirty_agents_keep_the_overview_short_and_long_names_whole_on_hover(site_of: SiteOf, open_page: Open) -> None:

@@ -17,13 +17,14 @@ from msgspec.structs import replace
 from console.app import create_app, wall_ms
 from console.auth import AuthStore
 from console.cli.deals_train import read_history
-from events.times import DAY_MS
-from events.types import Event
+from events.times import DAY_MS, format_ms
+from events.types import AlertEvent, Event
 from governance.settings import Settings, parse_settings
 from scoring.stages import Process
 from scoring.training.card import Health
 from scoring.training.grid import grid
 from scoring.training.learn import learn
+from storage import projections
 from storage.people import open_people
 from storage.read import Reader
 from storage.store import Store
@@ -38,6 +39,15 @@ BASE = "https://127.0.0.1:8787"
 AUTH = ("maya", PASSWORD)
 ENTRIES = sales(36, days=40)
 MIDDLE = len(ENTRIES) // 2
+ALERT = {
+    "specversion": "1.0", "id": "al", "source": "/tripline/main", "type": "tripline.alert.v1",
+    "time": format_ms(ENTRIES[0][1]), "data": {
+        "alert_id": "al", "kind": "deal_slip", "manager_id": "eva", "deal_id": "006A1/7", "deal": "Deal",
+        "account": "Acme", "amount": None, "currency": None, "close_date": None, "link": None,
+        "at": format_ms(ENTRIES[0][1]), "rank": 1, "p_lost": 0.5, "p_slip": 0.7, "reasons": [],
+        "recommended_action": "", "open_deals": 1,
+    },
+}  # fmt: skip
 
 
 def settings_of(folder: Path) -> Settings:
@@ -165,6 +175,30 @@ def _risks_said(store: Store) -> list[tuple[str, int, float]]:
     finally:
         link.close()
     return [(key.partition("/")[2], offset, p_lost) for key, offset, p_lost in rows]
+
+
+def test_what_people_say_of_an_alert_is_kept_shown_and_measured(folder: Path) -> None:
+    live = Live(folder, ManualClock(ENTRIES[0][1]))
+    try:
+        alert = msgspec.convert(ALERT, AlertEvent)
+        live.runtime.call(lambda at: projections.store_alert(at.core.link, "al", "default/eva", alert)).result(10)
+        asked = "/v1/deals/006A1%2F7/feedback"
+        told = live.post(asked, {"verdict": "wrong", "reason": "they are on leave"})
+        assert (told.status_code, told.json()["alert_id"], told.json()["by"]) == (200, "al", "maya")
+        assert live.post(asked, {"verdict": "useful", "alert_id": "al", "reason": "yes"}).status_code == 200
+        assert live.post(asked, {"verdict": "useful", "alert_id": "other"}).status_code == 404
+        assert live.post("/v1/deals/other/feedback", {"verdict": "useful", "alert_id": "al"}).status_code == 404
+        assert live.post(asked, {"verdict": "great"}).status_code == 400
+        (kept,) = live.client.get("/v1/deals/006A1%2F7/alerts").json()["alerts"]
+        assert [(one["by"], one["verdict"], one["reason"]) for one in kept["said"]] == [("maya", "useful", "yes")]
+        every, slip = live.client.get("/v1/deals/feedback?manager=eva").json()["counts"]
+        assert (every["given"], every["judged"], every["precision"], slip["kind"]) == (1, 1, 1.0, "deal_slip")
+        metrics = live.client.get("/metrics").text
+        assert '\ntripline_alerts_judged{verdict="useful"} 1.0\n' in metrics
+        assert '\ntripline_alerts_judged{verdict="wrong"} 0.0\n' in metrics
+        assert live.client.get("/v1/deals/close-out").json() == {"manager_id": None, "rows": []}
+    finally:
+        live.close()
 
 
 def test_the_store_and_its_dump_teach_the_same_model(folder: Path, tmp_path: Path) -> None:

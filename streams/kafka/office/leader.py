@@ -16,7 +16,7 @@ from storage import gate as gate_store
 from storage import leases as lease_store
 from storage.background import Background
 from storage.errors import StoreError
-from storage.outbox import Attempt, End, OutboxRow
+from storage.outbox import Attempt, News, OutboxRow
 from storage.postgres import PgLink, PgStore
 from storage.postgres.link import lock_number
 from streams import approving
@@ -149,7 +149,7 @@ class PgBox:
         """Rows told since."""
         return self._held.run(lambda link: outbox.recently_told(link, since_ms))
 
-    def record(self, news: Sequence[Attempt | End]) -> None:
+    def record(self, news: Sequence[News]) -> None:
         """Write down what became of them, durably."""
 
         def write(link: PgLink) -> None:

@@ -101,7 +101,7 @@ class Alerts(Kept):
         key, at_ms = make_key(tenant_of(event), event.data.manager_id), parse_ms(event.time)
         (shown_ms,) = link.execute(_SHOWN_MS, (key,)).fetchone()
         if shown_ms is None or shown_ms <= at_ms:  # an older one comes again after a crash
-            projections.store_top(link, key, at_ms, event.data.rows)
+            projections.store_top(link, key, at_ms, event.data.rows, event.data.close_out)
             news.kinds.add("top")
 
 

@@ -6,7 +6,9 @@ from events.types import By
 from governance.control import ControlRow
 from storage import control, outbox
 from storage.link import Link
-from storage.outbox import Attempt, End
+from storage.outbox import Attempt, End, Hold
+from storage.read import Reader
+from storage.read.counts import oldest_unsent_ms
 
 NOW_MS = 1_772_442_600_000
 
@@ -39,6 +41,20 @@ def test_the_last_attempt_at_each_target_is_known_while_the_row_waits(link: Link
     assert link.execute("SELECT attempts FROM outbox").fetchall() == [(3,)]
     outbox.record(link, [End(seqs=(seq,), state="failed", at_ms=NOW_MS, error="mail")])
     assert outbox.tried(link) == {}
+
+
+def test_what_waits_for_a_digest_is_not_late_until_the_digest_has_come(link: Link, reader: Reader) -> None:
+    link.execute("BEGIN")
+    control.put(link, "n", "notification", "default/eva", NOW_MS, NOW_MS, {"id": "n"})
+    (seq,) = [row.seq for row in outbox.waiting(link)]
+    outbox.record(link, [Hold(seqs=(seq,), until_ms=NOW_MS + 5)])
+    link.execute("COMMIT")
+    assert [row.seq for row in outbox.waiting(link)] == [seq], "it is told after a restart, too"
+    assert (oldest_unsent_ms(reader, NOW_MS + 4), oldest_unsent_ms(reader, NOW_MS + 5)) == (0, NOW_MS)
+    link.execute("BEGIN")
+    outbox.record(link, [Attempt(seqs=(seq,), target="chat", at_ms=0, state="trying", attempts=1, next_try_ms=1 << 50)])
+    link.execute("COMMIT")
+    assert oldest_unsent_ms(reader, NOW_MS) == NOW_MS, "an attempt that failed is"
 
 
 def test_a_control_row_comes_back_as_it_was_stored(link: Link) -> None:

@@ -17,6 +17,7 @@ from events.types import (
 )
 from storage import projections
 from storage.link import Link
+from storage.read import Reader
 
 NOW_MS = 1_772_442_600_000
 
@@ -82,6 +83,25 @@ def test_a_managers_list_is_replaced_as_a_whole(link: Link) -> None:
         ("default/eva", 1, "d2"),
         ("default/tom", 1, "d9"),
     ]
+
+
+def test_what_to_close_out_is_replaced_with_the_list_and_leaves_out_what_has_closed(link: Link, reader: Reader) -> None:
+    names = {"d1": True, "d2": False, "d3": True}
+    link.execute("BEGIN")
+    projections.store_names(link, [("default", NOW_MS, _named(id_, is_open)) for id_, is_open in names.items()])
+    projections.store_top(link, "default/eva", NOW_MS, [], [alert("d1"), alert("d9")])
+    projections.store_top(link, "default/eva", NOW_MS, [], [alert("d3"), alert("d2"), alert("d1")])
+    projections.store_top(link, "default/tom", NOW_MS, [alert("d1")], [])
+    link.execute("COMMIT")
+    assert [row.deal_id for row in reader.close_out("eva").rows] == ["d3", "d1"]
+    assert [len(reader.close_out(who).rows) for who in (None, "tom")] == [2, 0]
+
+
+def _named(deal_id: str, is_open: bool) -> PortfolioScore:
+    return PortfolioScore(
+        deal_id=deal_id, manager_id="eva", owner_id="tom", p_lost=0.97, p_slip=1.0, p_lost_14d=0.9, is_open=is_open,
+        deal=deal_id, account="Acme", amount_minor=1, currency="EUR", stage="Proposal",
+    )  # fmt: skip
 
 
 def test_an_alert_is_stored_once(link: Link) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
+from events.times import parse_ms
 from governance.ports import Notice
+from governance.quiet import QuietHours
 from governance.settings import AgentSettings, parse_settings
-from storage.outbox import Attempt, End
+from storage.outbox import Attempt, End, Hold
 from streams.sinks.dispatch import Dispatcher, Routes, Send
 
 MINUTE = 60_000
@@ -289,3 +293,57 @@ def test_an_answer_after_it_was_given_up_still_counts_as_accepted() -> None:
     box.result(send, True, 31_000, is_late=True)
     assert ends(box) == [((1,), "sent")]
     assert box.sending["chat"] == 0
+
+
+NIGHT = '[quiet]\nsince = "19:00"\nuntil = "07:30"\ndigests = ["08:00"]'
+EVENING, MORNING = parse_ms("2026-03-02T20:00:00Z"), parse_ms("2026-03-03T08:00:00Z")
+
+
+def at_night() -> Dispatcher:
+    settings = parse_settings(f"[notifications]\nlog = false\n{CHAT}{NIGHT}")
+    return Dispatcher(settings.notifications, Routes(settings.notifications, {}), QuietHours(settings))
+
+
+def alert(title: str, at_ms: int = EVENING) -> Notice:
+    return structs.replace(notice("eva", "alert", title), at_ms=at_ms)
+
+
+def test_alerts_in_quiet_hours_become_one_message_at_the_digest_and_nothing_else_waits() -> None:
+    box = at_night()
+    box.add(1, alert("first"), EVENING)
+    box.add(2, notice("eva", "bulk", "20 records"), EVENING)
+    box.add(3, alert("second"), EVENING + MINUTE)
+    box.add(4, notice("eva", "control", "stopped", urgent=True), EVENING)
+    sent = []
+    for _ in range(2):
+        (send,) = box.due(EVENING + MINUTE)
+        sent.append(send.notice.title)
+        box.result(send, True, EVENING + MINUTE)
+    assert sent == ["20 records", "stopped"]
+    assert box.next_ms(EVENING + MINUTE) == MORNING
+    holds = [item for item in box.take_news() if isinstance(item, Hold)]
+    assert holds == [Hold(seqs=(1,), until_ms=MORNING), Hold(seqs=(3,), until_ms=MORNING)]
+    assert box.due(MORNING - 1) == []
+    (digest,) = box.due(MORNING)
+    assert digest.notice.body == "first.\nsecond."
+    box.result(digest, True, MORNING)
+    assert ends(box) == [((1, 3), "sent")]
+
+
+def test_what_waited_for_a_digest_is_told_after_a_restart_and_an_attempt_is_not_made_again_at_night() -> None:
+    again = at_night()
+    again.add(1, alert("first"), MORNING + MINUTE)
+    (send,) = again.due(MORNING + MINUTE)
+    again.result(send, False, EVENING + 24 * 60 * MINUTE, "down")
+    assert again.next_ms(EVENING + 24 * 60 * MINUTE) == MORNING + 24 * 60 * MINUTE
+    still = at_night()
+    still.add(1, alert("first"), EVENING + 60 * MINUTE)
+    assert (still.due(EVENING + 60 * MINUTE), still.next_ms(EVENING + 60 * MINUTE)) == ([], MORNING)
+
+
+def test_a_digest_tells_more_deals_than_other_messages_tell_things() -> None:
+    box = at_night()
+    for seq in range(1, 61):
+        box.add(seq, alert(f"d{seq}"), EVENING)
+    (digest,) = box.due(MORNING)
+    assert digest.notice.body.splitlines()[-2:] == ["d50.", "… and 10 more like these."]
