@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from events.codec import decode, encode, time_ms
 from events.rows import ROW, scanner
-from events.times import format_ms
-from events.types import ActionError, ActionEvent, AgentAction
+from events.times import DAY_MS, format_ms
+from events.types import ActionError, ActionEvent, AgentAction, Peers, PeersEvent
 from governance.settings import parse_settings
 from simulator import simulate
 from simulator.population import population
 from streams import agents
 from streams.compiled import Judge
 from streams.engine import topology
+from streams.envelopes import envelope
 from streams.replay import reader, replay
 from streams.replay.run import FILES
 from streams.ticks import tick_event
@@ -31,6 +32,7 @@ MINUTE_MS = 60_000
 SETTINGS = parse_settings(
     """
     [agents.a]
+    role = "sdr"
     level = 3
     actions = ["record.*"]
     max_records_per_operation = 5
@@ -82,9 +84,13 @@ def event(number: int, at_ms: int, draws: random.Random) -> ActionEvent:
 
 
 def log(seed: int, count: int, gaps_ms: list[int]) -> list[tuple[int, int, Any]]:
-    """Entries of a partition: actions, some of them again, with ticks between them."""
+    """Entries of a partition: actions, some of them again, with ticks between them, and what peers do."""
     draws = random.Random(seed)
-    at_ms, entries, lines = START_MS, [], []
+    limits = [draws.randrange(4, 30) for _ in range(12)]
+    peers = Peers(role="sdr", version=START_MS // DAY_MS, values={"action_rate": limits}, agents={"action_rate": 5})
+    at_ms, entries, lines = START_MS, list[tuple[int, int, Any]](), list[bytes]()
+    if draws.random() < 0.7:
+        entries.append((0, at_ms, envelope(PeersEvent, "x", "p-1", at_ms, "default/*", peers)))
     for number in range(count):
         at_ms += draws.choice(gaps_ms)
         if draws.random() < 0.1:
