@@ -26,7 +26,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	@touch $@
 
 # Faster modules where there is a C compiler; without them all works in Python.
-COMPILED := $(wildcard events/_*.p* streams/_*.pyx)
+COMPILED := $(wildcard events/_*.p* scoring/_*.p* streams/_*.p*)
 $(VENV)/.compiled: $(COMPILED) hatch_build.py $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	@touch $@

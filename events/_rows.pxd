@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cdef enum:
     MAX_IDS = 8
@@ -46,3 +46,4 @@ cdef class ActionRow:
 
 
 cpdef ActionRow row_of(event)
+cdef int usual_ms(const uint8_t* text, Py_ssize_t size, int64_t* at_ms) noexcept nogil

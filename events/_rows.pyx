@@ -369,6 +369,15 @@ cdef int usual_time(Span span, int64_t* at_ms) noexcept nogil:
     return 1
 
 
+cdef int usual_ms(const uint8_t* text, Py_ssize_t size, int64_t* at_ms) noexcept nogil:
+    """``usual_time`` of a text's bytes, for other compiled modules."""
+    cdef Span span
+    if size < 20:
+        return 0
+    span.at, span.size = text, size
+    return usual_time(span, at_ms)
+
+
 cdef int64_t days_since_1970(int64_t year, int64_t month, int64_t day) noexcept nogil:
     """In the proleptic Gregorian calendar, years counted from March. From year 1 on."""
     cdef int64_t shifted = year - (month <= 2)

@@ -13,10 +13,13 @@ from types import ModuleType
 
 from xxhash import xxh3_64_hexdigest
 
+_SHARED = Path(__file__).resolve().parent
+"""Whose declarations all compiled modules may use."""
+
 
 def source_digest(source: Path) -> str:
-    """What a module built from this source, and the parts beside it, must carry as ``SOURCE``."""
-    parts = sorted([source, *source.parent.glob("_*.px[di]")])
+    """What a module built from this source, the parts beside it and the shared ones must carry as ``SOURCE``."""
+    parts = sorted({source, *source.parent.glob("_*.px[di]"), *_SHARED.glob("_*.pxd")})
     return xxh3_64_hexdigest(b"\0".join(part.read_bytes() for part in parts))
 
 

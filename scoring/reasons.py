@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from events.times import DAY_MS
 from events.types import Reason
+from scoring.compiled import best_person
 from scoring.money import shown
 from scoring.plan import CLOSE_PAST, Plan
 from scoring.scorecard import Scorecard
@@ -16,8 +17,6 @@ from scoring.tables import AGES, COUNTS
 _MAX_REMEMBERED = 30_000
 _MAX_STAGES = 2_000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_STANDING = {"economic_buyer": 0, "decision_maker": 1, "champion": 2, "executive_sponsor": 3}
-_EXECUTIVE, _ANYBODY = 4, 5
 _TIE = 1 << 20
 """Reasons that weigh the same stand in the order of their features, whatever the model's smallest step."""
 _MIDDLE, _LATE = 0.5, 0.75
@@ -121,15 +120,7 @@ def whom(state: DealState) -> str:
     people, times = state.people, state.people_ms
     if not people:
         return "the buyer"
-    best, best_ms, best_standing = people[0], 0, _ANYBODY + 1
-    for person, at_ms in zip(people, times):  # noqa: B905 - one time for each person
-        standing = _STANDING.get(person.role)
-        if standing is None:
-            standing = _EXECUTIVE if person.executive else _ANYBODY
-        if standing < best_standing or (
-            standing == best_standing and (at_ms > best_ms or (at_ms == best_ms and person < best))
-        ):
-            best, best_ms, best_standing = person, at_ms, standing
+    best = best_person(people, times)
     role = best.role.replace("_", " ") or ("executive" if best.executive else "")
     said = best.name or best.contact_id
     return f"{said} ({role})" if role else said

@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from cpython cimport array
 
 from events._rows cimport LEFT, MAX_CELLS, MAX_IDS, ActionRow, Cell, days_code, row_of
+from events._slots cimport offset_of, peek, put
 
 from detectors.action_rate import MINUTE_MS, ActionRate, RateState
 from detectors.blast_radius import _EPISODE_MS, _HOLD_BACK_MS, BlastRadius, BlastState
@@ -32,7 +33,7 @@ from detectors import value_shift
 from events.catalogue import CATALOGUE
 from events.types import ActionEvent
 from streams.keyed import Keyed
-from streams.recent import _SLOTS, CAPACITY, Recent, Seen
+from streams.recent import _SHORT, _SLOTS, CAPACITY, Recent, Seen
 
 
 cdef extern from *:
@@ -48,44 +49,10 @@ SOURCE = TRIPLINE_SOURCE.decode()
 """Digest of the source this module was built from."""
 
 
-# An attribute of a class with __slots__ lies at a fixed place in its objects: read there, it costs a tenth of a look-up
-# by name. Objects are borrowed: each is read and used before anything could replace it.
-cdef extern from *:
-    """
-    #include <descrobject.h>
-    #include <structmember.h>
-    static Py_ssize_t tripline_offset(PyObject* cls, PyObject* name) {
-        PyObject* found = PyObject_GetAttr(cls, name);
-        if (found == NULL) return -1;
-        if (!Py_IS_TYPE(found, &PyMemberDescr_Type)) {
-            Py_DECREF(found);
-            PyErr_Format(PyExc_TypeError, "%R of %R is no slot", name, cls);
-            return -1;
-        }
-        Py_ssize_t at = ((PyMemberDescrObject*)found)->d_member->offset;
-        Py_DECREF(found);
-        return at;
-    }
-    static inline PyObject* tripline_get(PyObject* of, Py_ssize_t at) { return *(PyObject**)((char*)of + at); }
-    static inline void tripline_set(PyObject* of, Py_ssize_t at, PyObject* value) {
-        PyObject** place = (PyObject**)((char*)of + at);
-        PyObject* before = *place;
-        Py_INCREF(value);
-        *place = value;
-        Py_XDECREF(before);
-    }
-    """
-    Py_ssize_t offset_of "tripline_offset"(object cls, object name) except -1
-    PyObject* peek "tripline_get"(PyObject* of, Py_ssize_t at) noexcept
-    void put "tripline_set"(PyObject* of, Py_ssize_t at, object value) noexcept
-
 cdef enum Part:
     OTHER, RATE, BLAST, ERRORS, LOOP, CHANGE, VALUES, BREACH
 
 cdef enum:
-    NEW = 0
-    DUPLICATE = 1
-    CONFLICT = 2
     CALM = -1
     UNTOUCHED = -2
 
@@ -104,7 +71,7 @@ cdef int64_t LOOP_KNOWN = KNOWN_RUNS
 cdef Py_ssize_t LOOP_ROOM = MOST_RECORDS
 cdef uint64_t LOOP_SEEN = SEEN_BITS
 cdef uint64_t SLOTS = _SLOTS
-cdef Py_ssize_t ROOM = CAPACITY
+cdef Py_ssize_t ROOM = CAPACITY, SHORT = _SHORT // 8
 
 cdef enum:
     IS_READ = 1
@@ -419,10 +386,10 @@ cdef inline int raise_to(PyObject* s, Py_ssize_t place, int64_t count) except -1
 
 
 cdef int admit(PyObject* recent, uint64_t id_hash, uint32_t content) except -1:
-    """``Recent.admit``; a short ring is left to it."""
+    """``Recent.admit``."""
     cdef array.array filter_of = <array.array>peek(recent, RECENT.filter)
     if len(filter_of) == 0:
-        return (<object>recent).admit(id_hash, content)
+        return admit_short(recent, id_hash, content)
     cdef uint16_t* counts = filter_of.data.as_ushorts
     ids, contents = <object>peek(recent, RECENT.ids), <object>peek(recent, RECENT.contents)
     cdef Py_ssize_t size = PyByteArray_GET_SIZE(ids) // 8, at, place
@@ -447,6 +414,24 @@ cdef int admit(PyObject* recent, uint64_t id_hash, uint32_t content) except -1:
         kept[place] = content
     counts[slot] += 1
     put(recent, RECENT.next, (place + 1) & (ROOM - 1))
+    return NEW
+
+
+cdef int admit_short(PyObject* recent, uint64_t id_hash, uint32_t content) except -1:
+    """``Recent._admit_short``."""
+    ids, contents = <object>peek(recent, RECENT.ids), <object>peek(recent, RECENT.contents)
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(ids) // 8, at
+    cdef uint64_t* known = <uint64_t*>PyByteArray_AS_STRING(ids)
+    for at in range(size):
+        if known[at] == id_hash:
+            return DUPLICATE if (<uint32_t*>PyByteArray_AS_STRING(contents))[at] == content else CONFLICT
+    PyByteArray_Resize(ids, (size + 1) * 8)
+    PyByteArray_Resize(contents, (size + 1) * 4)
+    (<uint64_t*>PyByteArray_AS_STRING(ids))[size] = id_hash
+    (<uint32_t*>PyByteArray_AS_STRING(contents))[size] = content
+    put(recent, RECENT.next, size + 1)
+    if size + 1 >= SHORT:
+        (<object>recent)._count()
     return NEW
 
 

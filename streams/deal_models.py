@@ -8,10 +8,10 @@ import msgspec
 from msgspec import Struct
 
 from events.types import ModelInfo, ModelVersion
+from scoring.compiled import scorecard
 from scoring.model import HAND, Model, model_of
 from scoring.outcomes import Closed, Outcomes
 from scoring.reasons import Explainer
-from scoring.scorecard import Scorecard
 from scoring.stages import Process
 
 
@@ -33,7 +33,7 @@ class Scoring:
         model: Model = HAND if said is None else model_of(said)
         self.said = said
         self.version = 0 if said is None else said.version
-        self.card = Scorecard(process, silent_days, model)
+        self.card = scorecard(process, silent_days, model)
         self.explainer = Explainer(self.card)
         self.unproven = ModelInfo(kind=model.kind, version=model.version, proven=False)
         self.proven = ModelInfo(kind=model.kind, version=model.version, proven=model.is_proven)

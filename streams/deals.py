@@ -44,6 +44,7 @@ from scoring.reasons import Ranked, recommended_action
 from scoring.stages import Process
 from scoring.state import DealState, Status, dump, load
 from scoring.tables import PROVEN_DEALS
+from streams.compiled import DealsJudge
 from streams.deal_models import Scoring, dump_common, load_common
 from streams.envelopes import make_key, split_key
 from streams.keyed import META_KEY, Keyed, KeyedStage
@@ -89,7 +90,6 @@ class DealsStage(KeyedStage[Deal]):
             else Terms(process, settings.currency, settings.managers, zone)
         )
         self.silent_days = settings.silent_days
-        self._use(Scoring(process, settings.silent_days))
         self.link = settings.link
         self.outcomes = Outcomes()
         self._rolled_day = -1
@@ -101,6 +101,8 @@ class DealsStage(KeyedStage[Deal]):
         self._timers: list[tuple[int, str]] = []
         self._changed: set[str] = set()
         self._default_tenant: dict[Any, Keyed[Deal]] = {}
+        self._judge = None if DealsJudge is None else DealsJudge(self, Deal, UNASSIGNED, TOLD_REASONS)
+        self._use(Scoring(process, settings.silent_days))
 
     # --- the hot path -------------------------------------------------------------------------------------------
 
@@ -111,6 +113,9 @@ class DealsStage(KeyedStage[Deal]):
         """
         out: list[Output] = []
         known_deals = self._default_tenant
+        if self._judge is not None:
+            self._judge.process(entries, known_deals, out)
+            return out
         event: Any
         for entry in entries:
             offset, at, event = entry
@@ -199,6 +204,13 @@ class DealsStage(KeyedStage[Deal]):
         awaited = self._changed
         if timers and timers[0][0] <= tick_ms:
             awaited = awaited | self._due(tick_ms)
+        if self._judge is not None:
+            self._judge.tell(offset, tick_ms, awaited, out)
+        else:
+            self._tell_all(offset, tick_ms, awaited, out)
+        out.append(self._marker(offset, tick_ms))
+
+    def _tell_all(self, offset: int, tick_ms: int, awaited: set[str], out: list[Output]) -> None:
         for key in sorted(awaited):
             keyed = self.keys[key]
             if not self.begin(keyed, offset):  # a state from after this tick: what it has to tell waits for the next
@@ -209,7 +221,6 @@ class DealsStage(KeyedStage[Deal]):
                 self._pass_time(offset, tick_ms, keyed, out)
             if state.is_changed:
                 self._tell(offset, tick_ms, keyed, out)
-        out.append(self._marker(offset, tick_ms))
 
     def next_due_ms(self) -> int | None:
         """When a tick is next needed: at once when scores wait for one, else when a timer is due; None if never."""
@@ -222,6 +233,8 @@ class DealsStage(KeyedStage[Deal]):
     def _use(self, scoring: Scoring) -> None:
         self.scoring = scoring
         self.card, self.explainer = scoring.card, scoring.explainer
+        if self._judge is not None:
+            self._judge.use(scoring)
 
     def _score_all(self, offset: int, at_ms: int, out: list[Output]) -> None:
         """Judge every open deal by the model that was taken at ``offset``."""

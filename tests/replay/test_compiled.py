@@ -25,6 +25,7 @@ from streams.envelopes import envelope
 from streams.replay import reader, replay
 from streams.replay.run import FILES
 from streams.ticks import tick_event
+from tests.replay.test_compiled_deals import in_python as deals_in_python
 
 pytestmark = pytest.mark.skipif(Judge is None, reason="not compiled: make compile")
 START_MS = 1_772_442_000_000
@@ -51,6 +52,7 @@ def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything by the Python path."""
     monkeypatch.setattr(reader, "scanner", lambda: None)
     monkeypatch.setattr(agents, "Judge", None)
+    deals_in_python(monkeypatch)
 
 
 def event(number: int, at_ms: int, draws: random.Random) -> ActionEvent:

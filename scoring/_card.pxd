@@ -1,0 +1,49 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+
+cdef enum:
+    AGES = 11
+    COUNTS = 3
+    FACTS = 9
+    TIMED = 14          # ages and counts: what time moves
+    FEATURES = 23
+    MOST_CUTS = 34
+
+# The places of scoring.state.DealState's fields.
+cdef struct StateAt:
+    Py_ssize_t status, opened_ms, name, account, segment, owner_id, manager_id, stage, currency, close_date
+    Py_ssize_t amount_minor, first_minor, peak_minor, origins, has_buyer, touches, longest_gap_ms, people_ids
+    Py_ssize_t people_ms, people, meetings, cancelled_ms, pushes, pushed_days, regressions, competitor, owner_points
+    Py_ssize_t segment_points, rates_day, is_proven, closed_ms, counted_offset, counted_as, told_manager, points
+    Py_ssize_t fact_points, has_new_facts, bins, due_ms, next_ms, judged_ms, is_changed, model
+
+cdef StateAt STATE
+
+cdef class PlanTables:
+    cdef readonly object plan
+    cdef dict scores
+    cdef int64_t cuts[AGES][MOST_CUTS]
+    cdef int sizes[AGES]
+    cdef int64_t count_cuts[COUNTS][MOST_CUTS]
+    cdef int count_sizes[COUNTS]
+    cdef double fact_cuts[FACTS][MOST_CUTS]
+    cdef int fact_sizes[FACTS]
+    cdef int64_t points[FEATURES][MOST_CUTS]
+    cdef bint matters[FEATURES][MOST_CUTS]
+    cdef int64_t fresh[AGES]
+    cdef double place
+
+cdef class Card:
+    cdef object card
+    cdef public object explainer
+    cdef dict by_stage
+    cdef dict by_plan
+    cdef PlanTables tables(self, PyObject* state)
+    cdef int judge_all(self, PlanTables tables, PyObject* state, int64_t now_ms) except -1
+    cdef bint refresh_state(self, PyObject* state, int64_t now_ms, int64_t fresh) except -1
+    cdef object scores_of(self, PyObject* state)
+    cdef list reasons_of(self, PyObject* state, int64_t now_ms, object facts)
+    cdef list facts_of(self, PyObject* state)
+    cdef object rows(self, PyObject* state)
+
+cdef int64_t take_activity(PyObject* state, PyObject* data, object event_time, int64_t at_ms) except? -9

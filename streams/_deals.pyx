@@ -1,0 +1,431 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The stage of deals, compiled: its loop over changes and activities, what a deal says, and what a tick tells.
+
+What is written here is what ``streams.deals``, ``streams.keyed`` and ``scoring.causes`` do, on the same state objects;
+whatever is rare is left to them. So both ways give the same outputs and the same states, byte for byte; the tests
+compare them.
+"""
+
+from cpython.dict cimport PyDict_GetItem
+from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_DecodeASCII
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from events._slots cimport offset_of, peek, put
+from scoring._card cimport STATE, Card, take_activity
+from streams._judge cimport CONFLICT, DUPLICATE, admit
+
+from heapq import heappush
+from urllib.parse import quote
+
+from msgspec import UNSET
+from msgspec.msgpack import Encoder
+from xxhash import xxh3_64_intdigest as _xxh3
+from xxhash import xxh3_128_hexdigest
+
+from events.times import DAY_MS, MINUTE_MS, format_ms
+from events.types import (
+    DEFAULT_TENANT, ActivityEvent, ChangeEvent, CrmActivity, CrmChange, DealRisk, Participant, PortfolioScore,
+    RiskEvent, ScoreEvent,
+)
+from scoring.causes import _DONE, activity_cause, change_cause, time_cause
+from scoring.features import deal_of
+from scoring.reasons import recommended_action
+from scoring.state import Status
+from streams.keyed import Keyed
+from streams.records import Output
+
+
+cdef extern from *:
+    """
+    #ifndef TRIPLINE_SOURCE
+    #define TRIPLINE_SOURCE ""
+    #endif
+    """
+    const char* TRIPLINE_SOURCE
+
+
+SOURCE = TRIPLINE_SOURCE.decode()
+"""Digest of the source this module was built from."""
+
+canonical = Encoder(order="deterministic").encode
+
+cdef struct KeyedAt:
+    Py_ssize_t body, is_dirty, key, next_offset, recent
+
+cdef struct EventAt:
+    Py_ssize_t id, source, time, tenant, sequence
+
+cdef struct DealAt:
+    Py_ssize_t armed_ms, deal_id, facts, reasons, scores, state, tenant
+
+cdef struct ActivityAt:
+    Py_ssize_t kind, deal_id, direction, participants, scheduled_for, mentions, status
+
+cdef KeyedAt KEYED
+cdef EventAt EVENT
+cdef ActivityAt ACTIVITY
+cdef Py_ssize_t ACTIVITY_DATA = offset_of(ActivityEvent, "data"), CHANGE_DATA = offset_of(ChangeEvent, "data")
+cdef Py_ssize_t NAME_OF = offset_of(Participant, "name"), CONTACT_OF = offset_of(Participant, "contact_id")
+cdef int64_t DAY = DAY_MS, MINUTE = MINUTE_MS
+cdef int OPEN = Status.OPEN
+cdef PyObject* UNSET_ = <PyObject*>UNSET
+
+KEYED.body, KEYED.is_dirty, KEYED.key = offset_of(Keyed, "body"), offset_of(Keyed, "is_dirty"), offset_of(Keyed, "key")
+KEYED.next_offset, KEYED.recent = offset_of(Keyed, "next_offset"), offset_of(Keyed, "recent")
+EVENT.id, EVENT.source = offset_of(ActivityEvent, "id"), offset_of(ActivityEvent, "source")
+EVENT.time, EVENT.tenant = offset_of(ActivityEvent, "time"), offset_of(ActivityEvent, "tenant")
+EVENT.sequence = offset_of(ActivityEvent, "sequence")
+for _name in ("id", "source", "time", "tenant", "sequence"):
+    assert offset_of(ActivityEvent, _name) == offset_of(ChangeEvent, _name)
+ACTIVITY.kind, ACTIVITY.deal_id = offset_of(CrmActivity, "kind"), offset_of(CrmActivity, "deal_id")
+ACTIVITY.direction, ACTIVITY.status = offset_of(CrmActivity, "direction"), offset_of(CrmActivity, "status")
+ACTIVITY.participants, ACTIVITY.mentions = offset_of(CrmActivity, "participants"), offset_of(CrmActivity, "mentions")
+ACTIVITY.scheduled_for = offset_of(CrmActivity, "scheduled_for")
+
+
+cdef class Judge:
+    """Judges deals for one stage. Parameters: the stage, the type of its keys' bodies, and two of its texts:
+    the manager of deals without one, and how many reasons the portfolio is told."""
+
+    cdef object stage, model_of, managers, source, id_start, id_middle, link, unassigned, currency
+    cdef int told_reasons
+    cdef Card card
+    cdef object python_card, proven, unproven, base
+    cdef DealAt deal
+    cdef int64_t last_ms, minute
+    cdef str last_text
+    cdef bytes minute_text
+
+    def __init__(self, stage, type deal_type, str unassigned, int told_reasons):
+        self.stage, self.managers, self.currency = stage, stage.terms.managers, stage.terms.currency
+        self.source, self.id_start, self.id_middle = stage._source, stage._id_start, stage._id_middle
+        self.link, self.unassigned, self.told_reasons = stage.link, unassigned, told_reasons
+        self.deal.armed_ms, self.deal.deal_id = offset_of(deal_type, "armed_ms"), offset_of(deal_type, "deal_id")
+        self.deal.facts, self.deal.reasons = offset_of(deal_type, "facts"), offset_of(deal_type, "reasons")
+        self.deal.scores, self.deal.state = offset_of(deal_type, "scores"), offset_of(deal_type, "state")
+        self.deal.tenant = offset_of(deal_type, "tenant")
+        self.last_ms, self.minute, self.last_text, self.minute_text = -1, -1, "", b""
+
+    def use(self, scoring):
+        """Score by this model from now on."""
+        self.python_card, self.card = scoring.card, scoring.card.fast
+        self.card.explainer = scoring.explainer
+        self.base, self.proven, self.unproven = scoring.card.base, scoring.proven, scoring.unproven
+
+    # --- records -------------------------------------------------------------------------------------------------------
+
+    def process(self, entries, dict known_deals, list out):
+        """``DealsStage.process``."""
+        stage = self.stage
+        cdef int64_t next_offset = stage.next_offset, stream_ms = stage.stream_ms, free_ms = stage._free_until_ms
+        cdef int64_t offset, at_ms
+        cdef tuple entry
+        cdef PyObject* event
+        cdef PyObject* keyed
+        cdef bint is_activity
+        try:
+            for entry in entries:
+                one = entry[2]
+                event = <PyObject*>one
+                is_activity = type(one) is ActivityEvent
+                if not is_activity and type(one) is not ChangeEvent:
+                    stage.next_offset, stage.stream_ms = next_offset, stream_ms
+                    stage.process_entry(entry, out)
+                    next_offset, stream_ms, free_ms = stage.next_offset, stage.stream_ms, stage._free_until_ms
+                    continue
+                offset, at_ms = entry[0], entry[1]
+                if offset < next_offset:
+                    continue
+                next_offset = offset + 1
+                if at_ms > free_ms or at_ms < stream_ms:
+                    stage.stream_ms = stream_ms
+                    at_ms = stage.advance(at_ms)
+                    free_ms = stage._free_until_ms
+                stream_ms = at_ms
+                about = <object>peek(peek(event, ACTIVITY_DATA), ACTIVITY.deal_id) if is_activity else deal_of(one.data)
+                if not about:
+                    continue
+                keyed = PyDict_GetItem(known_deals, about) if peek(event, EVENT.tenant) == UNSET_ else NULL
+                if keyed == NULL:
+                    made = self.keyed_of(one, about, known_deals)
+                    keyed = <PyObject*>made
+                if offset < <int64_t><object>peek(keyed, KEYED.next_offset):
+                    continue
+                put(keyed, KEYED.next_offset, next_offset)
+                if <object>peek(keyed, KEYED.is_dirty) is False:
+                    stage.mark(<object>keyed)
+                if not self.is_duplicate(offset, at_ms, event, is_activity, keyed, out):
+                    self.apply(offset, at_ms, event, is_activity, keyed, out)
+        finally:
+            stage.next_offset, stage.stream_ms = next_offset, stream_ms
+
+    cdef object keyed_of(self, event, str name, dict known_deals):
+        tenant = event.tenant
+        keyed = self.stage.keyed(f"{DEFAULT_TENANT if tenant is UNSET else tenant}/{name}")
+        if tenant is UNSET:
+            known_deals[name] = keyed
+        return keyed
+
+    cdef bint is_duplicate(
+        self, int64_t offset, int64_t at_ms, PyObject* event, bint is_activity, PyObject* keyed, list out
+    ) except -1:
+        """``KeyedStage.is_duplicate``; an event with a number, or with numbers beyond 64 bits, is left to it."""
+        cdef int seen
+        if peek(event, EVENT.sequence) != UNSET_:
+            return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
+        try:
+            content = _xxh3(canonical(<object>peek(event, ACTIVITY_DATA if is_activity else CHANGE_DATA)))
+        except OverflowError:
+            return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
+        identity = _xxh3(f"{<str>peek(event, EVENT.source)}\0{<str>peek(event, EVENT.id)}".encode())
+        seen = admit(peek(keyed, KEYED.recent), identity, <uint32_t><uint64_t>content)
+        if seen == DUPLICATE:
+            self.stage.duplicates += 1
+            return True
+        if seen == CONFLICT:
+            self.stage.on_conflict(offset, at_ms, <object>event, <object>keyed, out)
+        return False
+
+    cdef int apply(
+        self, int64_t offset, int64_t at_ms, PyObject* event, bint is_activity, PyObject* keyed, list out
+    ) except -1:
+        """``DealsStage.apply``."""
+        cdef PyObject* deal = peek(keyed, KEYED.body)
+        cdef PyObject* state = peek(deal, self.deal.state)
+        cdef PyObject* data = peek(event, ACTIVITY_DATA if is_activity else CHANGE_DATA)
+        cdef int64_t fresh = -1, day = at_ms // DAY, next_ms
+        if is_activity:
+            fresh = take_activity(state, data, <object>peek(event, EVENT.time), at_ms)
+        else:
+            self.stage._change(offset, at_ms, <object>event, <object>keyed)
+        put(state, STATE.judged_ms, at_ms)
+        put(deal, self.deal.reasons, None)
+        if <int><object>peek(state, STATE.status) != OPEN:
+            return 0
+        if <int64_t><object>peek(state, STATE.rates_day) != day:
+            self.stage._rate(<object>deal, day)
+        if <object>peek(state, STATE.has_new_facts) is not False:
+            put(deal, self.deal.facts, None)
+        if self.card.refresh_state(state, at_ms, fresh) and self.is_moved(deal, state):
+            cause = cause_of(data) if is_activity else change_cause(<object>data)
+            out.append(self.risk(offset, at_ms, keyed, deal, state, cause))
+            put(state, STATE.is_changed, True)
+            self.stage._changed.add(<object>peek(keyed, KEYED.key))
+        self.arm(deal, state, keyed)
+        return 0
+
+    cdef int arm(self, PyObject* deal, PyObject* state, PyObject* keyed) except -1:
+        """Set the deal's timer where it is due earlier than it is set."""
+        cdef PyObject* next_ms = peek(state, STATE.next_ms)
+        if <int64_t><object>next_ms < <int64_t><object>peek(deal, self.deal.armed_ms):
+            put(deal, self.deal.armed_ms, <object>next_ms)
+            heappush(self.stage._timers, (<object>next_ms, <object>peek(keyed, KEYED.key)))
+        return 0
+
+    cdef bint is_moved(self, PyObject* deal, PyObject* state) except -1:
+        """``DealsStage._is_moved``."""
+        scores = self.card.scores_of(state)
+        before = <object>peek(deal, self.deal.scores)
+        if scores is before or scores == before:
+            return False
+        put(deal, self.deal.scores, scores)
+        return True
+
+    # --- ticks ---------------------------------------------------------------------------------------------------------
+
+    def tell(self, int64_t offset, int64_t tick_ms, awaited, list out):
+        """What a tick does to these deals: time passes where it is due, and the portfolio hears what changed."""
+        stage = self.stage
+        cdef dict keys = stage.keys
+        cdef set changed = stage._changed
+        cdef PyObject* keyed
+        cdef PyObject* deal
+        cdef PyObject* state
+        for key in sorted(awaited):
+            keyed = PyDict_GetItem(keys, key)
+            if offset < <int64_t><object>peek(keyed, KEYED.next_offset):
+                continue  # a state from after this tick: what it has to tell waits for the next
+            put(keyed, KEYED.next_offset, offset + 1)
+            if <object>peek(keyed, KEYED.is_dirty) is False:
+                stage.mark(<object>keyed)
+            changed.discard(key)
+            deal = peek(keyed, KEYED.body)
+            state = peek(deal, self.deal.state)
+            if <int64_t><object>peek(state, STATE.next_ms) <= tick_ms and <int><object>peek(state, STATE.status) == OPEN:
+                self.pass_time(offset, tick_ms, keyed, deal, state, out)
+            if <object>peek(state, STATE.is_changed) is True:
+                self.tell_one(offset, tick_ms, keyed, deal, state, out)
+
+    cdef int pass_time(
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, list out
+    ) except -1:
+        """``DealsStage._pass_time``."""
+        before = list(<list>peek(state, STATE.bins))
+        put(state, STATE.judged_ms, tick_ms)
+        put(deal, self.deal.reasons, None)
+        if self.card.refresh_state(state, tick_ms, 0) and self.is_moved(deal, state):
+            reasons = self.reasons(deal, state)
+            cause = time_cause(self.python_card, <object>state, before, reasons)
+            out.append(self.risk(offset, tick_ms, keyed, deal, state, cause))
+            put(state, STATE.is_changed, True)
+        return self.arm(deal, state, keyed)
+
+    cdef int tell_one(
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, list out
+    ) except -1:
+        """``DealsStage._tell``."""
+        cdef bint is_open = <int><object>peek(state, STATE.status) == OPEN
+        put(state, STATE.is_changed, False)
+        manager, told = self.manager(state) or self.unassigned, <object>peek(state, STATE.told_manager)
+        if told and told != manager:
+            out.append(self.score(offset, tick_ms, keyed, deal, state, told, False))
+        if is_open or told:
+            out.append(self.score(offset, tick_ms, keyed, deal, state, manager, is_open))
+        put(state, STATE.told_manager, manager if is_open else "")
+        return 0
+
+    # --- what it says --------------------------------------------------------------------------------------------------
+
+    cdef list reasons(self, PyObject* deal, PyObject* state):
+        """``DealsStage._reasons``."""
+        found = <object>peek(deal, self.deal.reasons)
+        if found is None:
+            facts = <object>peek(deal, self.deal.facts)
+            if facts is None:
+                facts = self.card.facts_of(state)
+                put(deal, self.deal.facts, facts)
+            found = self.card.reasons_of(state, <int64_t><object>peek(state, STATE.judged_ms), facts)
+            put(deal, self.deal.reasons, found)
+        return <list>found
+
+    cdef object manager(self, PyObject* state):
+        found = <object>peek(state, STATE.manager_id)
+        return found or self.managers.get(<object>peek(state, STATE.owner_id), "")
+
+    cdef object risk(
+        self, int64_t offset, int64_t at_ms, PyObject* keyed, PyObject* deal, PyObject* state, object cause
+    ):
+        """``DealsStage._risk``."""
+        scores, key = <object>peek(deal, self.deal.scores), <object>peek(keyed, KEYED.key)
+        deal_id, tenant = <object>peek(deal, self.deal.deal_id), <object>peek(deal, self.deal.tenant)
+        at = self.text_of(at_ms)
+        data = DealRisk(
+            deal_id=deal_id,
+            manager_id=self.manager(state) or None,
+            owner_id=<object>peek(state, STATE.owner_id) or None,
+            at=at,
+            offset=offset,
+            p_lost=scores.p_lost,
+            p_lost_14d=scores.p_lost_14d,
+            p_slip=scores.p_slip,
+            p_won_by=scores.p_won_by,
+            band=scores.band,
+            base=self.base,
+            reasons=self.reasons(deal, state),
+            model=self.proven if <object>peek(state, STATE.is_proven) else self.unproven,
+            cause=cause,
+        )
+        event_id = self.id_of(key, offset, "risk", "")
+        event = RiskEvent(
+            specversion="1.0",
+            id=event_id,
+            source=self.source,
+            time=at,
+            partitionkey=deal_id,
+            datacontenttype="application/json",
+            data=data,
+            tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
+        )
+        return Output("risk", event_id, key, at_ms, event)
+
+    cdef object score(
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, object manager,
+        bint is_here,
+    ):
+        """``DealsStage._score``."""
+        scores, key = <object>peek(deal, self.deal.scores), <object>peek(keyed, KEYED.key)
+        deal_id, tenant = <object>peek(deal, self.deal.deal_id), <object>peek(deal, self.deal.tenant)
+        reasons = self.reasons(deal, state) if is_here else []
+        data = PortfolioScore(
+            deal_id=deal_id,
+            manager_id=manager,
+            owner_id=<object>peek(state, STATE.owner_id),
+            p_lost=scores.p_lost if scores is not None else 0.0,
+            p_slip=scores.p_slip if scores is not None else 0.0,
+            p_lost_14d=scores.p_lost_14d if scores is not None else 0.0,
+            is_open=is_here,
+            deal=<object>peek(state, STATE.name),
+            account=<object>peek(state, STATE.account),
+            amount_minor=<object>peek(state, STATE.amount_minor),
+            currency=<object>peek(state, STATE.currency) or self.currency,
+            close_date=<object>peek(state, STATE.close_date),
+            stage=<object>peek(state, STATE.stage),
+            link=self.link.replace("{deal_id}", quote(deal_id, safe="")) if self.link else "",
+            reasons=reasons[: self.told_reasons],
+            recommended_action=recommended_action(<object>state, reasons) if is_here else "",
+        )
+        event_id = self.id_of(key, offset, "score", manager)
+        event = ScoreEvent(
+            specversion="1.0",
+            id=event_id,
+            source=self.source,
+            time=self.text_of(tick_ms),
+            partitionkey=manager,
+            datacontenttype="application/json",
+            data=data,
+            tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
+        )
+        return Output("score", event_id, f"{tenant}/{manager}", tick_ms, event)
+
+    cdef object id_of(self, str key, int64_t offset, str kind, str subject):
+        return xxh3_128_hexdigest(
+            f"{<str>self.id_start}{key}{<str>self.id_middle}{offset}\x1f{kind}\x1f\x1f{subject}".encode()
+        )
+
+    cdef str text_of(self, int64_t at_ms):
+        """``DealsStage._text_of``."""
+        cdef char text[24]
+        cdef const char* start
+        cdef int64_t minute, rest
+        cdef int place, size = 20
+        if at_ms == self.last_ms:
+            return self.last_text
+        minute = at_ms // MINUTE
+        if minute != self.minute:
+            self.minute, self.minute_text = minute, format_ms(minute * MINUTE)[:17].encode()
+        start = self.minute_text
+        for place in range(17):
+            text[place] = start[place]
+        rest = at_ms - minute * MINUTE
+        text[17], text[18], text[19] = c'0' + <char>(rest // 10000), c'0' + <char>(rest // 1000 % 10), c'Z'
+        if rest % 1000:
+            rest, size = rest % 1000, 24
+            text[19], text[20], text[21] = c'.', c'0' + <char>(rest // 100), c'0' + <char>(rest // 10 % 10)
+            text[22], text[23] = c'0' + <char>(rest % 10), c'Z'
+        self.last_ms, self.last_text = at_ms, PyUnicode_DecodeASCII(text, size, NULL)
+        return self.last_text
+
+
+cdef object cause_of(PyObject* data):
+    """``activity_cause``; a plain contact here."""
+    if (
+        peek(data, ACTIVITY.status) != UNSET_ or peek(data, ACTIVITY.mentions) != UNSET_
+        or <object>peek(data, ACTIVITY.scheduled_for)
+    ):
+        return activity_cause(<object>data)
+    cdef str kind = <str>peek(data, ACTIVITY.kind)
+    participants = <object>peek(data, ACTIVITY.participants)
+    who = None
+    if participants:
+        first = <object>participants[0]
+        who = <object>peek(<PyObject*>first, NAME_OF) or <object>peek(<PyObject*>first, CONTACT_OF)
+        if who and len(<str>who) > 80:
+            who = who[:80]
+    if kind == "email":
+        if <object>peek(data, ACTIVITY.direction) == "inbound":
+            return f"{<str>who} wrote" if who else "The buyer wrote"
+        return f"A mail to {<str>who}" if who else "A mail was sent"
+    if kind == "call" or kind == "meeting":
+        return f"{<str>_DONE[kind]} with {<str>who}" if who else f"{<str>_DONE[kind]} took place"
+    return f"{<str>_DONE[kind]} was written down"
