@@ -75,6 +75,7 @@ class Metrics(Registry):
             "fault": self.detector_faults,
             "approval": self.approvals,
             "lease": self.leases,
+            "outside_write": self.outside_writes,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -168,6 +169,15 @@ class Metrics(Registry):
             labels.gate_rules,
         )
         self.gate_seconds = self._histogram("gate_check_seconds", "From a check's receipt to its answer.", SECONDS_GATE)
+        self.outside_writes = CounterBy(
+            self._counter(
+                "outside_writes",
+                "Changes in the CRM by agents' identities, outside of what the gate lets pass: leaked after a stop, in "
+                "flight when it came, or shadow writes without any decision.",
+                "kind",
+            ),
+            ("leaked", "in_flight", "shadow"),
+        )
         self.leases = CounterBy(
             self._counter("leases", "Requests for leases and their renewals, by outcome.", "outcome"),
             ("granted", "refused", "renewed", "not_renewed", "returned"),

@@ -191,6 +191,11 @@ def _shares(settings: Settings) -> Found:
 
 def _crm_users(settings: Settings) -> Found:
     seen: dict[str, str] = {}
+    for name, agent in settings.agents.items():
+        if agent.crm_user and agent.crm_user in seen:
+            yield ("agents", name, "crm_user"), f"{agent.crm_user} is also {seen[agent.crm_user]}'s"
+        if agent.crm_user:
+            seen[agent.crm_user] = name
     for name, person in settings.people.items():
         if person.crm_user and person.crm_user in seen:
             yield ("people", name, "crm_user"), f"{person.crm_user} is also {seen[person.crm_user]}'s"

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
+from governance.settings_containment import ContainmentSettings
+
 MIB = 1024 * 1024
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -131,6 +133,28 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lease_records: Annotated[
         int, Meta(ge=0, le=100_000, description="Records that one lease lets it touch; 0: no leases.")
     ] = 0
+    crm_user: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="The user in the CRM as whom it writes, as the CRM's feed names the actor, such as "
+            "`user:005B9`. Needed where the feed does not say itself that an agent did it.",
+        ),
+    ] = ""
+    parent: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="The agent above it, which set it up: it may do no more than that one, and is stopped with it.",
+        ),
+    ] = ""
+    credential: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            description="A name for what it logs into the CRM with; agents with the same one are stopped together.",
+        ),
+    ] = ""
     notify: Annotated[
         list[Name],
         Meta(
@@ -511,6 +535,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     budget: Annotated[StopBudget, Meta(description="The budget of false stops.")] = StopBudget()
     leases: Annotated[LeaseSettings, Meta(description="Leases of the gate.")] = LeaseSettings()
     policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
+    containment: Annotated[ContainmentSettings, Meta(description="Whether stops hold.")] = ContainmentSettings()
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
     quiet: Annotated[Quiet, Meta(description="Quiet hours and digests of alerts about deals.")] = Quiet()

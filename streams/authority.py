@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from typing import Literal
 
 from events.times import HOUR_MS, MINUTE_MS, format_ms
 from events.types import (
@@ -111,7 +112,10 @@ class Authority(ABC):
         if data.action_taken != "none" and not self.is_stale(at_ms):
             self.notify(data.finding_id, key, at_ms, event)
 
-    def warn(self, id_: str, key: str, agent_id: str, evidence: EvidenceData, offset: int = 0) -> bool:
+    def warn(
+        self, id_: str, key: str, agent_id: str, evidence: EvidenceData, offset: int = 0,
+        severity: Literal["warning", "critical"] = "warning",
+    ) -> bool:  # fmt: skip
         """A finding of the gate's own about an agent: kept and told once, False when it was there already.
 
         ``offset``: the end of the log.
@@ -124,7 +128,7 @@ class Authority(ABC):
             agent_id=agent_id,
             agent_version=None,
             at=format_ms(self.now_ms),
-            severity="warning",
+            severity=severity,
             action_taken="notify",
             basis_epoch=row.epoch if row is not None else 0,
             evidence=evidence,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.charts import Stop, timeline
+from console.web.containment import OutsideView, outside_view
 from console.web.look import Frame, Turn, owner_of, person_name
 from console.web.overview import Headline, state_of
 from events.types import Finding
@@ -99,6 +100,7 @@ class AgentView(Struct, frozen=True):
     owner: str
     is_owner: bool
     is_all_stopped: bool
+    outside: OutsideView | None = None
 
 
 def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | None, frame: Frame) -> AgentView:
@@ -133,6 +135,7 @@ def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | N
         owner=owner,
         is_owner=frame.who is not None and declared is not None and frame.who.name in (declared.owner, owner),
         is_all_stopped=all_stopped,
+        outside=outside_view(page.containment, frame),
     )
 
 

@@ -257,6 +257,16 @@ GATE = Row(
             nothing="none",
         ),
         Chart(
+            title="Outside the gate",
+            text="Changes in the CRM by agents' identities: leaked after a stop, in flight when it came, or shadow writes "
+            "without any decision of the gate. The CRM's change feed must be connected.",
+            queries=[Query(new("tripline_outside_writes_total", "kind"), "{{kind}}")],
+            unit="short",
+            draw="bars",
+            nothing="none",
+            colours={"leaked": "red", "shadow": "orange", "in_flight": "blue"},
+        ),
+        Chart(
             title="Waiting for a person",
             text="Approvals that wait. Unanswered they mean no, after gate.approval_minutes (30).",
             queries=[Query(f"max by (job) (tripline_approvals_waiting{{{JOB}}})", "{{job}}")],

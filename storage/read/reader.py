@@ -16,6 +16,7 @@ from storage import tables as t
 from storage.read import actions as _actions
 from storage.read import agents as _agents
 from storage.read import approvals as _approvals
+from storage.read import containment as _containment
 from storage.read import deals as _deals
 from storage.read import drills as _drills
 from storage.read import findings as _findings
@@ -106,7 +107,8 @@ class Reader:
                 _agents.bins(connection, key, since_ms or now_ms - 4 * HOUR_MS, now_ms),
                 _findings.of_agent(connection, key, now_ms - 2 * DAY_MS),
                 _agents.history(connection, key),
-                _agents.stop_all(connection, self.tenant),
+                all_stopped := _agents.stop_all(connection, self.tenant),
+                _containment.of_agent(connection, self.tenant, key, _stopped_ms(found[0], all_stopped), now_ms),
             )
 
     def timeline(self, agent_id: str, since_ms: int, until_ms: int) -> list[Bin]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from events.types import ActionError, Finding, ModelInfo, Reason, Trigger
 from governance.approvals import Approval
 from governance.drills import DrillResult
+from storage.read.containment import Containment
 
 
 class Bin(Struct, frozen=True, gc=False):
@@ -224,3 +225,4 @@ class AgentPage(Struct, frozen=True):
     findings: list[FindingRow]
     history: list[ControlEntry]
     stop_all: ControlEntry | None
+    containment: Containment = Containment(stop_ms=None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from events.times import HOUR_MS
 from events.types import Event, LogEvent
+from governance.containment import identities
 from governance.control import ControlRow
 from governance.settings import Settings
 from storage import approvals
@@ -110,6 +111,7 @@ class Core:
         self.recent = recent
         self.gated: dict[str, Gated] = {}
         self.watched: set[tuple[str, str]] = approvals.watched(link)
+        self.identities = identities(settings)
         self.source = f"/tripline/{engine_id}"
         self.decided = Decided()
         self.asked = Asked(settings.gate.remember_hours * HOUR_MS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 
 from governance.gate import Remembered
 from storage import gate as gate_store
@@ -51,6 +52,10 @@ class Decided:
         """The answer that was given under a request id, if it is not filed yet."""
         row = self._latest.get((key, request_id))
         return None if row is None else gate_store.remembered_row(row)
+
+    def unfiled(self) -> Sequence[Row]:
+        """All that is not in its table yet."""
+        return (*self._kept, *self._fresh)
 
     def write(self, link: sqlite3.Connection) -> None:
         """Before a commit: make the round's decisions durable, and file what is due."""

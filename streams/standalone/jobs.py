@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from events.times import DAY_MS
-from streams import approving
+from streams import approving, containing
 from streams.routing import ACTIONS, CRM
 from streams.standalone.bands import bands
 from streams.standalone.round import Round
@@ -209,6 +209,7 @@ class TickJob:
             round_.append(topic, event)
         round_.expire_throttles(core.control.values())
         approving.expire(round_)
+        containing.settle(round_, unfiled=core.decided.unfiled)
         round_.bands = bands(core.lanes[ACTIONS].stage, core.tick_ms, self.tick_ms)
         core.tick_ms = self.tick_ms
         round_.count("tick")

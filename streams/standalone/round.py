@@ -16,7 +16,7 @@ from governance.control import ControlRow
 from storage import approvals, log, projections
 from storage import gate as gate_store
 from storage.projections import Letter
-from streams import approving
+from streams import approving, containing
 from streams.approving import changed_in
 from streams.authority import Authority
 from streams.contacts import met_in
@@ -86,6 +86,8 @@ class Round(Authority):
                     self._contacts.update(met_in(item.event, self.now_ms))
                 else:
                     self._learned.take(item.event)
+            core = self.core
+            containing.look(self, [item.event for item in items], core.identities, core.decided.unfiled)
         if self.has_watched:
             for item in items:
                 for tenant, record_id, what in changed_in(item.event):

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from events.times import DAY_MS
-from storage import approvals, log, snapshots
+from storage import approvals, containment, log, snapshots
 from storage import gate as gate_store
 from storage import leases as lease_store
 from streams.records import Snapshot
@@ -102,3 +102,4 @@ class Sweeper:
         gate_store.drop_before(core.link, before_ms)
         approvals.drop_before(core.link, gate_store.decision_prefix(before_ms))
         lease_store.drop_before(core.link, before_ms)
+        containment.drop_before(core.link, before_ms)

@@ -14,8 +14,9 @@ from msgspec import Raw
 
 from events.codec import DEFAULT_LIMITS, decode, encode
 from events.times import format_ms
-from events.types import ActionEvent, Admission, AdmissionEvent, AgentAction
+from events.types import ActionEvent, Actor, Admission, AdmissionEvent, AgentAction, ChangeEvent, CrmChange
 from governance.lease_types import Debit, LeaseAsk, LeaseReport
+from streams.envelopes import envelope
 from streams.kafka.admin import create
 from streams.kafka.office.runtime import OfficeRuntime
 from streams.leasing import read_outcomes
@@ -281,3 +282,31 @@ def test_an_admission_whose_gate_was_killed_before_writing_it_is_written_by_anot
     assert [one.seq for one in admissions(offices, "rogue")] == [1]
     assert asked(office, a_check("rogue")).decision == "allow"
     assert [one.seq for one in admissions(offices, "rogue")] == [1, 2]
+
+
+def test_what_agents_do_past_the_gates_is_seen_in_the_crms_feed_by_whichever_console(offices: Offices) -> None:
+    one, two = offices.open(), offices.open()
+    assert asked(one, a_check(records=("r-1",))).decision == "allow"
+    two.control(by_person("bot", "suspended", 0)).result(10)
+    at_ms = now_ms() + 1
+
+    def change(number: int, agent: str, record: str) -> None:
+        data = CrmChange(object="Contact", record_id=record, op="update", actor=Actor("agent", agent), system="sf")
+        key = f"default/{record}"
+        offices.put("crm.events", key, encode(envelope(ChangeEvent, "crm", f"c-{number}", at_ms, key, data)))
+
+    for number, (agent, record) in enumerate((("bot", "r-1"), ("bot", "r-2"), ("rogue", "r-3"), ("bot", "r-2"))):
+        change(number % 3, agent, record)
+
+    def seen() -> list[tuple[str, ...]]:
+        return offices.store().execute("SELECT kind, record_id FROM outside_write ORDER BY record_id").fetchall()
+
+    until(lambda: len(seen()) >= 2, "writes after the stop are seen", 20)
+    until(lambda: offices.store().execute("SELECT 1 FROM unmatched_write").fetchall(), "the other one waits", 20)
+    assert seen() == [("in_flight", "r-1"), ("leaked", "r-2")]
+    offices.store().execute("UPDATE unmatched_write SET due_ms = 1")
+    until(lambda: ("shadow", "r-3") in seen(), "the leader looks again", 20)
+    alive = offices.store().execute("SELECT max(alive_ms) FROM crm_feed WHERE system = 'sf'").fetchone()
+    assert alive[0] <= at_ms
+    kinds = {kind for (kind,) in offices.store().execute("SELECT severity FROM finding").fetchall()}
+    assert kinds == {"critical", "warning"}

@@ -11,7 +11,7 @@ import structlog
 
 from events.times import DAY_MS
 from governance.settings import Settings
-from storage import approvals, outbox, shared
+from storage import approvals, containment, outbox, shared
 from storage import gate as gate_store
 from storage import leases as lease_store
 from storage.background import Background
@@ -19,7 +19,7 @@ from storage.errors import StoreError
 from storage.outbox import Attempt, News, OutboxRow
 from storage.postgres import PgLink, PgStore
 from storage.postgres.link import lock_number
-from streams import approving
+from streams import approving, containing
 from streams.kafka.office.held import Held
 from streams.kafka.office.round import OfficeRound
 from streams.sinks.boxes import OUTCOMES
@@ -105,12 +105,14 @@ class Leader(Background):
     def _expire(self, link: PgLink) -> OfficeRound | None:
         now_ms = shared.now_ms(link)
         throttled, waiting = shared.expired(link, now_ms), {each.key for each in approvals.due(link, now_ms)}
-        if not throttled and not waiting:
+        unmatched = containment.due_keys(link, now_ms)
+        if not throttled and not waiting and not unmatched:
             return None
         round_ = OfficeRound(link, self._settings)
-        round_.begin({*throttled, *waiting})
+        round_.begin({*throttled, *waiting, *unmatched}, containing.stop_alls(unmatched))
         round_.expire_throttles(round_.rows())
         approving.expire(round_, waiting)
+        containing.settle(round_, unmatched)
         round_.commit()
         return round_
 
@@ -119,6 +121,7 @@ class Leader(Background):
         gate_store.drop_before(link, before_ms)
         approvals.drop_before(link, gate_store.decision_prefix(before_ms))
         lease_store.drop_before(link, before_ms)
+        containment.drop_before(link, before_ms)
 
 
 class PgBox:

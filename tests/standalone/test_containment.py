@@ -1,0 +1,131 @@
+"""Does a stop hold in the CRM: leaked actions, shadow writes, and what was in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from events.times import format_ms
+from events.types import Actor, ChangeEvent, CrmChange
+from governance.gate import GateRequest
+from streams.standalone.clock import ManualClock
+from streams.standalone.runtime import Runtime
+from tests.standalone.test_runtime import rows
+
+Start = Callable[..., Runtime]
+TOML = """
+[agents.bot]
+actions = ["record.*"]
+crm_user = "user:005B9"
+[agents.lender]
+actions = ["record.*"]
+lease_actions = 5
+lease_records = 5
+"""
+
+
+def change(
+    at_ms: int,
+    id_: str,
+    record: str = "r1",
+    who: Actor = Actor("agent", "bot"),
+    **more: Any,  # noqa: B008 - frozen
+) -> ChangeEvent:
+    data = CrmChange(object="Lead", record_id=record, op=more.pop("op", "update"), actor=who, **more)
+    return ChangeEvent(specversion="1.0", id=id_, source="/crm", time=format_ms(at_ms), data=data)
+
+
+def tell(runtime: Runtime, *events: ChangeEvent) -> None:
+    runtime.ingest([(b"", event) for event in events]).result(10)
+
+
+def admit(runtime: Runtime, record: str, agent: str = "bot") -> str:
+    request = GateRequest(agent_id=agent, action="record.update", object="Lead", record_ids=[record])
+    return runtime.check(request).result(10).decision
+
+
+def outside(runtime: Runtime) -> list[tuple[Any, ...]]:
+    return rows(runtime, "SELECT kind, agent_id, record_id FROM outside_write ORDER BY effect_ms, record_id")
+
+
+def findings(runtime: Runtime) -> list[tuple[str, str]]:
+    return rows(runtime, "SELECT severity, summary FROM finding WHERE detector = 'gate' ORDER BY at_ms, id")
+
+
+def test_a_change_after_the_stop_is_leaked_once_and_told(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    now = clock.now_ms()
+    tell(runtime, change(now - 1, "before"))
+    runtime.suspend("bot", "maya", "look").result(10)
+    clock.move(2_000)
+    user = Actor("human", "user:005B9")
+    tell(runtime, change(now - 5, "old", "r2"), change(now + 1_000, "one"), change(now + 1_500, "two", "r3", user))
+    tell(runtime, change(now + 1_000, "one"), change(now + 1_000, "jo", "r4", Actor("human", "jo")))
+    assert outside(runtime) == [("leaked", "bot", "r1"), ("leaked", "bot", "r3")]
+    (found,) = findings(runtime)
+    assert found[0] == "critical"
+    assert "after it was stopped: 2 so far, such as update of Lead r1" in found[1]
+    told = rows(runtime, "SELECT body FROM outbox WHERE kind = 'notification' AND body LIKE '%finding%'")
+    assert len([body for (body,) in told if "after it was stopped" in body]) == 1
+    assert runtime.status().counts["outside_write.leaked"] == 2
+
+
+def test_what_was_admitted_before_the_stop_was_in_flight(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    assert admit(runtime, "r1") == "allow"
+    clock.move(1_000)
+    runtime.suspend("bot", "maya", "look").result(10)
+    clock.move(1_000)
+    tell(runtime, change(clock.now_ms(), "late"), change(clock.now_ms(), "other", "r2"))
+    assert outside(runtime) == [("in_flight", "bot", "r1"), ("leaked", "bot", "r2")]
+
+
+def test_what_comes_out_after_the_release_is_leaked_when_it_was_done_before(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    runtime.suspend("bot", "maya", "look").result(10)
+    stopped = clock.now_ms()
+    clock.move(60_000)
+    row: Any = runtime.call(lambda round_: round_.row_of("default/bot")).result(10)
+    runtime.release("bot", row.epoch, "maya", "looked").result(10)
+    clock.move(60_000)
+    tell(runtime, change(stopped + 30_000, "late"), change(clock.now_ms(), "new", "r2"))
+    assert outside(runtime) == [("leaked", "bot", "r1")]
+
+
+def test_a_change_without_a_decision_is_a_shadow_write_after_the_grace_period(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    now = clock.now_ms()
+    tell(runtime, change(now, "asked"), change(now, "unasked", "r2"), change(now, "x", "r3", Actor("agent", "nobody")))
+    tell(runtime, change(now - 2 * 3_600_000, "history", "r5"))
+    clock.move(30_000)
+    assert admit(runtime, "r1") == "allow"  # as a lease's report, which comes after the change
+    runtime.tick().result(10)
+    assert outside(runtime) == []
+    clock.move(30_000)
+    runtime.tick().result(10)
+    assert outside(runtime) == [("shadow", "bot", "r2")]
+    ((severity, summary),) = findings(runtime)
+    assert (severity, "without a decision of the gate: 1 in ten minutes" in summary) == ("warning", True)
+    runtime.tick().result(10)
+    assert len(outside(runtime)) == 1
+
+
+def test_who_has_leases_is_called_leaking_only_when_no_report_came(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    runtime.suspend("lender", "maya", "look").result(10)
+    clock.move(100)
+    tell(runtime, change(clock.now_ms(), "one", "r1", Actor("agent", "lender")))
+    assert outside(runtime) == []
+    clock.move(60_000)
+    runtime.tick().result(10)
+    assert outside(runtime) == [("leaked", "lender", "r1")]
+
+
+def test_the_feeds_life_is_the_newest_time_it_told_of_and_never_ahead(start: Start, clock: ManualClock) -> None:
+    runtime = start(toml=TOML)
+    now, jo = clock.now_ms(), Actor("human", "jo")
+    tell(runtime, change(now - 5_000, "a", who=jo, system="sf"), change(now + 60_000, "b", who=jo, system="hub"))
+    clock.move(1_000)
+    tell(runtime, change(now - 9_000, "c", who=jo, system="sf"), change(now, "d", who=jo, system="hub", op="gap"))
+    feeds = rows(runtime, "SELECT system, alive_ms, heard_ms, gap_ms FROM crm_feed ORDER BY system")
+    assert feeds == [("hub", now, now, now + 1_000), ("sf", now - 5_000, now, None)]

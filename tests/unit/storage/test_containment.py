@@ -1,0 +1,80 @@
+"""What was seen outside the gate, in the store, on both databases: each event once, counted, and what waits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from governance.containment import Admitted, SeenWrite
+from governance.gate import GateDecision, GateRequest, Rule, operation_of
+from storage import containment, gate
+from storage.gate import decision_row
+from storage.link import Link
+from storage.read import Reader
+from storage.read.containment import of_agent
+from storage.read.store import reading
+
+NOW, KEY = 1_772_443_200_000, "default/bot"
+
+
+def a_write(number: int, **more: Any) -> SeenWrite:
+    fields: dict[str, Any] = {
+        "key": KEY, "agent_id": "bot", "event_id": f"/crm c{number}", "identity": "agent bot",
+        "effect_ms": NOW + number, "object": "Lead", "ids": (f"r{number}",), "op": "update",
+    }  # fmt: skip
+    return SeenWrite(**{**fields, **more})
+
+
+def test_each_write_is_kept_and_counted_once_since_its_stop(link: Link, reader: Reader) -> None:
+    assert containment.keep(link, "leaked", NOW, [a_write(1), a_write(2)], NOW + 50) == (2, 2)
+    assert containment.keep(link, "leaked", NOW, [a_write(2), a_write(3)], NOW + 60) == (1, 3)
+    assert containment.keep(link, "leaked", NOW - 9_000, [a_write(9, effect_ms=NOW - 8_000)], NOW) == (1, 1)
+    assert containment.keep(link, "shadow", NOW - 600_000, [a_write(5)], NOW + 70) == (1, 1)
+    with reading(reader.engine) as connection:
+        now = of_agent(connection, "default", KEY, NOW, NOW + 100)
+        free = of_agent(connection, "default", KEY, None, NOW + 100)
+        other = of_agent(connection, "default", "default/other", NOW, NOW + 100)
+    assert (now.leaked, now.in_flight, now.last_leaked_ms, now.shadow_48h) == (3, 0, NOW + 3, 1)
+    assert [row.record_id for row in now.writes] == ["r5", "r3", "r2", "r1", "r9"]
+    assert (free.leaked, free.shadow_48h) == (0, 1)
+    assert (other.leaked, other.shadow_48h, other.writes) == (0, 0, [])
+    containment.drop_before(link, NOW + 60)
+    assert link.execute("SELECT event_id FROM outside_write ORDER BY at_ms").fetchall() == [("/crm c3",), ("/crm c5",)]
+
+
+def test_what_waits_is_taken_out_when_it_is_due(link: Link) -> None:
+    containment.wait(link, KEY, NOW + 10, [a_write(1), a_write(2)])
+    containment.wait(link, "default/other", NOW + 20, [a_write(3, key="default/other")])
+    assert containment.due_keys(link, NOW + 9) == []
+    assert containment.due_keys(link, NOW + 10) == [KEY]
+    assert containment.take_due(link, KEY, NOW + 10) == [a_write(1), a_write(2)]
+    assert containment.take_due(link, KEY, NOW + 10) == []
+    assert containment.due_keys(link, NOW + 30) == ["default/other"]
+
+
+def test_a_feeds_life_only_goes_forward_and_a_gap_stays(link: Link, reader: Reader) -> None:
+    containment.heard(link, "default", "sf", NOW, NOW + 5)
+    containment.heard(link, "default", "sf", NOW - 7, NOW + 6)
+    containment.heard(link, "default", "sf", NOW + 2, NOW + 7, gap_ms=NOW + 7)
+    containment.heard(link, "default", "sf", NOW + 3, NOW + 8)
+    containment.heard(link, "else", "sf", NOW + 99, NOW + 99)
+    with reading(reader.engine) as connection:
+        (feed,) = of_agent(connection, "default", KEY, None, NOW).feeds
+    assert (feed.system, feed.alive_ms, feed.heard_ms, feed.gap_ms) == ("sf", NOW + 3, NOW + 8, NOW + 7)
+
+
+def test_what_was_let_pass_is_found_by_time_filed_or_not(link: Link) -> None:
+    def row(number: int, at_ms: int, decision: Any = "allow") -> gate.Row:
+        request = GateRequest(
+            agent_id="bot", action="email.send", object="Lead", record_ids=["003A0000012abcDIAA"],
+            recipient_ids=["Ann@Example.com"],
+        )  # fmt: skip
+        made = GateDecision(decision=decision, reason="", rule=Rule.ALLOWED, epoch=0, decision_id=f"d{number}")
+        return decision_row(request, KEY, operation_of(request), made, at_ms)
+
+    gate.file_decisions(link, [row(1, NOW), row(2, NOW + 5), row(3, NOW + 5, "deny"), row(4, NOW + 9)])
+    ids = frozenset({"003A0000012abcDIAA", "ann@example.com"})
+    assert list(containment.admitted(link, KEY, NOW + 1, NOW + 8)) == [Admitted(NOW + 5, ids, "Lead")]
+    assert list(containment.admitted_in([row(5, NOW + 6), row(6, NOW, "deny")], KEY)) == [
+        Admitted(NOW + 6, ids, "Lead")
+    ]
+    assert list(containment.admitted_in([row(5, NOW + 6)], "default/other")) == []
