@@ -19,6 +19,8 @@ The rules:
    with each more, at most a day. A person who stops it meanwhile does not shorten that.
 8. A release may be watched: then the agent is throttled for a while before it is active, and what a detector asks for
    meanwhile counts double, a throttle as a hold, a hold as a suspension (``is_watched``).
+9. A throttle that does not help becomes a hold: the third that detectors ask for in 24 hours, an extension counted as
+   one, since a person last released it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ THROTTLE_MS = 30 * MINUTE_MS
 """How long a throttle lasts when its request names no end."""
 TRIPS_MS = 30 * DAY_MS
 """Over so long trips are counted."""
+THROTTLED_MS = DAY_MS
+"""Over so long throttles are counted, …"""
+THROTTLES_UNTIL_HOLD = 3
+"""… and so many of them are a hold."""
 _FIRST_WAIT_MS, _WAIT_FACTOR, _LONGEST_WAIT_MS = 10 * MINUTE_MS, 3, DAY_MS
 _DOUBLED: dict[Asked, Asked] = {"throttled": "held", "held": "suspended"}
 _STOPPED = frozenset({"held", "suspended"})
@@ -133,10 +139,14 @@ class ControlRequest(Struct, frozen=True, kw_only=True):
 
 
 class Trips(Struct, frozen=True):
-    """How often a detector stopped an agent in the last 30 days, this time included, and when it last did."""
+    """How often a detector stopped an agent in the last 30 days, this time included, and when it last did.
+
+    ``throttles``: how often detectors throttled it in the last 24 hours.
+    """
 
     count: int = 0
     last_ms: int = 0
+    throttles: int = 0
 
     @property
     def release_from_ms(self) -> int:
@@ -182,7 +192,7 @@ def decide(
 
     Parameters: ``row`` None for an agent never controlled. ``now_ms`` is log time. ``owner`` is who answers for the
     agent and so may not release it. ``stale_ms``: a detector's request older than this is recorded only. ``trips``
-    of the agent: a release needs them.
+    of the agent: a release and a detector's throttle need them.
     """
     row = row if row is not None else first_row(request.key, request.agent_id)
     if request.wanted == "active":
@@ -196,6 +206,9 @@ def decide(
             return _no(row, Why.BEFORE_LAST_RELEASE)
         if is_watched(row, now_ms):
             request = replace(request, wanted=_DOUBLED.get(request.wanted, request.wanted))
+        if request.wanted == "throttled" and trips.throttles + 1 >= THROTTLES_UNTIL_HOLD:
+            reason = f"{request.reason} (throttled {trips.throttles} times in 24 hours already)"
+            request = replace(request, wanted="held", reason=reason, expires_ms=None)
     return _tighten(row, request, now_ms)
 
 
@@ -242,17 +255,21 @@ def trips_in(changes: Iterable[tuple[str, str, int]], now_ms: int) -> Trips:
     """The trips in an agent's history: (state, kind of decider, when) of each change, the oldest first.
 
     A detector's stop is a trip where it stops what was not stopped: a hold that becomes a suspension is one trip, and
-    so is what overtakes a release.
+    so is what overtakes a release. Of throttles every one counts that a detector asked for and got, an extension too;
+    a person's release forgets them.
     """
-    count = last_ms = 0
+    count = last_ms = throttles = 0
     was_stopped = False
     for state, by_kind, at_ms in changes:
+        if state == "releasing":
+            throttles = 0
+        throttles += state == "throttled" and by_kind == "detector" and at_ms > now_ms - THROTTLED_MS
         is_stopped = state in _STOPPED
         if is_stopped and by_kind == "detector" and at_ms > now_ms - TRIPS_MS:
             count += not was_stopped
             last_ms = at_ms
         was_stopped = is_stopped or state == "releasing"
-    return Trips(count, last_ms)
+    return Trips(count, last_ms, throttles)
 
 
 def expire(row: ControlRow, now_ms: int) -> Decision:

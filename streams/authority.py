@@ -163,7 +163,7 @@ class Authority(ABC):
             self.now_ms,
             owner=self.owner_of(request.agent_id),
             stale_ms=self.stale_ms,
-            trips=self.trips_of(request.key) if request.wanted == "active" else Trips(),
+            trips=self.trips_of(request.key) if request.wanted in ("active", "throttled") else Trips(),
         )
         control_store.remember(self.link, request, decision, self.now_ms)
         if not decision.changed:

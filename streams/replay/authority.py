@@ -5,7 +5,16 @@ from __future__ import annotations
 import hashlib
 
 from events.types import By, ControlEvent, Finding
-from governance.control import WANTED_STATE, ControlRequest, ControlRow, control_of, decide, expire
+from governance.control import (
+    THROTTLED_MS,
+    WANTED_STATE,
+    ControlRequest,
+    ControlRow,
+    Trips,
+    control_of,
+    decide,
+    expire,
+)
 from governance.settings import Settings
 from streams.envelopes import envelope
 
@@ -17,6 +26,7 @@ class Authority:
         self.stale_ms = settings.engine.stale_request_hours * 3_600_000
         self.engine_id = engine_id
         self.rows: dict[str, ControlRow] = {}
+        self._throttled: dict[str, list[int]] = {}
 
     def request(self, key: str, finding: Finding, at_ms: int) -> ControlEvent | None:
         """Put a finding to the authority; the event of its decision, None when nothing changed.
@@ -39,9 +49,12 @@ class Authority:
             at_ms=at_ms,
             finding_id=finding.finding_id,
         )
-        decision = decide(row, request, at_ms, stale_ms=self.stale_ms)
+        throttled = [then for then in self._throttled.get(key, ()) if then > at_ms - THROTTLED_MS]
+        decision = decide(row, request, at_ms, stale_ms=self.stale_ms, trips=Trips(throttles=len(throttled)))
         self.rows[key] = decision.row
         if not decision.changed:
             return None
+        if decision.row.state == "throttled":
+            self._throttled[key] = [*throttled, at_ms]
         control_id = hashlib.blake2b(f"{key}\x1f{decision.row.epoch}".encode(), digest_size=16).hexdigest()
         return envelope(ControlEvent, self.engine_id, control_id, at_ms, key, control_of(decision.row))

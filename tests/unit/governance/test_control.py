@@ -334,3 +334,22 @@ def test_a_throttle_of_its_own_is_no_watch() -> None:
     throttled = decide(active, ask("throttled", basis=8), NOW).row
     assert not is_watched(throttled, NOW)
     assert decide(throttled, ask("held", basis=9), NOW).row.state == "held"
+
+
+def test_the_third_throttle_of_a_day_is_a_hold_and_says_so() -> None:
+    second = decide(row(), ask("throttled"), NOW, trips=Trips(throttles=1))
+    assert second.row.state == "throttled"
+    third = decide(second.row, ask("throttled", basis=7), NOW, trips=Trips(throttles=2))
+    assert (third.row.state, third.row.expires_ms, third.why) == ("held", None, Why.TIGHTENED)
+    assert third.row.reason == "61 updates in 5 min (throttled 2 times in 24 hours already)"
+    by_hand = decide(row(), ask("throttled", by=MAYA), NOW, trips=Trips(throttles=5))
+    assert by_hand.row.state == "throttled", "a person means what is said"
+
+
+def test_throttles_are_those_of_detectors_in_a_day_since_the_last_release() -> None:
+    def counted(*history: tuple[int, str, By]) -> int:
+        return trips_in([(state, by.kind, NOW - ago * HOUR) for ago, state, by in history], NOW).throttles
+
+    assert counted((25, "throttled", RATE), (24, "throttled", RATE)) == 0
+    assert counted((23, "throttled", RATE), (22, "active", RATE), (3, "throttled", MAYA), (1, "throttled", RATE)) == 2
+    assert counted((9, "throttled", RATE), (8, "releasing", MAYA), (8, "active", MAYA), (1, "throttled", RATE)) == 1
