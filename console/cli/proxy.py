@@ -26,6 +26,13 @@ Examples:
 The agent talks to it as to the CRM, with its Tripline token as access token. It needs a token of its own (tripline
 tokens create NAME --agent ID), and should reach neither the credential nor the CRM in another way.
 """
+MCP_EPILOG = """\b
+Example, as a client of MCP runs it:
+  TRIPLINE_TOKEN=tl_… tripline proxy mcp --agent enrich-bot --mapping tools.toml -- crm-mcp-server --stdio
+
+\b
+The tool server inherits the environment but for TRIPLINE_*. Who can start it by himself goes past the gate.
+"""
 
 
 @click.group("proxy")
@@ -37,7 +44,7 @@ def gate_options(function: F) -> F:
     """--agent, --url, --token, --authorized-by and --trigger."""
     for option in (
         click.option("--trigger", default="", help="What sets it off: KIND or KIND:NAME, such as rule:flow:enrich."),
-        click.option("--authorized-by", default="", help="For whom it acts; else the agent says so itself."),
+        click.option("--authorized-by", default="", help="For whom it acts, where that is always the same."),
         click.option("--token", envvar="TRIPLINE_TOKEN", default="", help="The agent's API token (or TRIPLINE_TOKEN)."),
         click.option("--url", envvar="TRIPLINE_URL", default=DEFAULT_URL, show_default=True, help="Tripline."),
         click.option("--agent", required=True, help="The agent that acts through it."),
@@ -111,6 +118,61 @@ def http_(
             serve(HttpProxy(config, CRMS[crm], credential), bound, tls, lambda: say(told))
     except CannotListen as problem:
         raise Failed(str(problem)) from None
+
+
+@command.command("mcp", epilog=MCP_EPILOG)
+@gate_options
+@click.option(
+    "--mapping",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML: which operation a call of each tool is.",
+)
+@click.option("--reads-without-gate", is_flag=True, help="Let reads pass while the gate can't be asked.")
+@click.option("--call-secs", type=click.FloatRange(min=0.1), default=300.0, show_default=True, help="For one call.")
+@click.argument("server", nargs=-1, required=True, type=click.UNPROCESSED)
+def mcp(
+    agent: str,
+    url: str,
+    token: str,
+    authorized_by: str,
+    trigger: str,
+    mapping: Path,
+    reads_without_gate: bool,
+    call_secs: float,
+    server: tuple[str, ...],
+) -> None:
+    """Run an MCP tool server (standard input and output) behind the gate: each call of a tool is asked for.
+
+    A tool that the mapping does not name is denied. A denial is a tool's result that says why.
+    """
+    import asyncio
+
+    check_token(token)
+    from console.cli.standalone import set_up_logging
+    from console.proxy.mapping import BadMapping, read_mapping
+    from console.proxy.stdio import run
+    from tripline_client import AsyncTripline
+
+    try:
+        tools = read_mapping(mapping.read_text("utf-8"), str(mapping))
+    except (BadMapping, OSError, UnicodeDecodeError) as problem:
+        raise Failed(str(problem)) from None
+    fixed = fixed_of(authorized_by, trigger)
+    set_up_logging()
+
+    async def serve() -> int:
+        gate = AsyncTripline(url, agent_id=agent, token=token, **fixed)
+        return await run(server, gate, tools, reads_without_gate=reads_without_gate, call_secs=call_secs)
+
+    try:
+        code = asyncio.run(serve())
+    except OSError as problem:
+        raise Failed(f"{server[0]} can't be run: {problem.strerror or problem}") from None
+    except KeyboardInterrupt:
+        code = 0
+    if code:
+        raise Failed(f"the tool server ended by itself (exit code {code})")
 
 
 def say(line: str) -> None:

@@ -75,7 +75,7 @@ class Gatekeeper:
                 self._heard(act.decision)
                 await act.reconfirm(RECHECK_SECS)
                 done = await do(act.decision.decision_id)
-                act.more.update(_made(asked, details, done))
+                act.more.update(_made(asked, details, done), **({"tool": asked.tool} if asked.tool else {}))
                 if done.problem is not None:
                     raise done.problem
         except Problem:

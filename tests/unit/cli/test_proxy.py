@@ -66,3 +66,21 @@ def test_it_serves_one_agent_with_the_credential_of_its_file(monkeypatch: pytest
     assert (code, host, tls, "dealbot reaches hubspot at http://127.0.0.1:" in output) == (0, "127.0.0.1", None, True)
     assert app._config.fixed == {"authorized_by": "user:1", "trigger": {"kind": "rule", "ref": "flow:enrich"}}
     assert (app._credential.secret(), app._config.reads_without_gate) == ("from-a-file", False)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "word"),
+    [
+        (["--mapping", "{}", "--", "/none/there"], 1, "/none/there can't be run"),
+        (["--mapping", "{}", "--mappign", "x", "true"], 2, "No such option"),
+        (["--mapping", "{}"], 2, "SERVER"),
+        (["--mapping", "/none.toml", "--", "true"], 2, "/none.toml"),
+        (["--mapping", "{}/bad", "--", "true"], 1, "did you mean record.read?"),
+    ],
+)
+def test_a_tool_server_does_not_start_with_a_mistake(tmp_path: Path, args: list[str], code: int, word: str):
+    (tmp_path / "tools.toml").write_text('[tools.a]\naction = "record.read"\n')
+    (tmp_path / "bad").write_text('[tools.a]\naction = "record.raed"\n')
+    given = [each.replace("{}/bad", f"{tmp_path}/bad").replace("{}", f"{tmp_path}/tools.toml") for each in args]
+    done = CliRunner().invoke(main, ["proxy", "mcp", "--agent", "dealbot", *given], env=ENV)
+    assert (done.exit_code, word in done.output) == (code, True), done.output

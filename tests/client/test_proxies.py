@@ -1,8 +1,12 @@
-"""The HTTP proxy between a real gate and a CRM that follows Salesforce's contract, with faults."""
+"""The proxies, with a real gate: before a CRM that follows Salesforce's contract, with faults, and a tool server."""
 
 from __future__ import annotations
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +39,7 @@ from streams.standalone.runtime import Runtime
 from tests.client.crm import SECRET, Crm, a_crm, until
 
 BASE, LEAD = "/services/data/v65.0", "00Q000000000001"
-AGENTS = ("dealbot", "stopped", "queued", "frozen", "reader")
+AGENTS = ("dealbot", "stopped", "queued", "frozen", "reader", "tooler")
 TOML = "".join(
     f"""
 [agents.{name}]
@@ -64,11 +68,11 @@ class Gate:
         )  # fmt: skip
         assert self.runtime.control(request).result(10).row.state == "suspended"
 
-    def reported(self, **wanted: Any) -> dict[str, Any]:
+    def reported(self, agent: str = "dealbot", **wanted: Any) -> dict[str, Any]:
         """The newest report with these values, once it is there."""
 
         def found() -> list[dict[str, Any]]:
-            query = {"agent": "dealbot", "last": "1h", "limit": "100"}
+            query = {"agent": agent, "last": "1h", "limit": "100"}
             rows = httpx.get(f"{self.url}/v1/actions", params=query).json()["rows"]
             return [row for row in rows if row["outcome"] and all(row[name] == each for name, each in wanted.items())]
 
@@ -369,3 +373,53 @@ def test_what_the_agent_claims_beside_its_request_can_not_change_what_was_fixed(
         answer = proxy.patch(f"{BASE}/sobjects/Lead/{LEAD}", json=RETAIL, headers=header)
         assert (answer.status_code, answer.json()["error"]) == (403, "not_parsed")
     assert crm.seen == []
+
+
+ROOT = Path(__file__).parents[2]
+TOOLS = """
+[tools.update_lead]
+action = "record.update"
+object = "Lead"
+records_from = "id"
+fields = { industry = "Industry" }
+"""
+
+
+def test_calls_of_tools_pass_the_gate_and_a_stop_ends_them(gate: Gate, tmp_path: Path):
+    (tmp_path / "tools.toml").write_text(TOOLS)
+    command = [sys.executable, "-m", "console", "proxy", "mcp", "--agent", "tooler", "--url", gate.url]
+    command += ["--mapping", str(tmp_path / "tools.toml"), "--", sys.executable, "-m", "tests.client.tool_server"]
+    with subprocess.Popen(
+        [*command, str(tmp_path / "seen")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=ROOT, env={**os.environ, "TRIPLINE_TOKEN": gate.tokens["tooler"], "CRM_SECRET": "x"},
+    ) as served:  # fmt: skip
+        assert served.stdin is not None
+        assert served.stdout is not None
+
+        def ask(id_: Any, method: str, **params: Any) -> Any:
+            served.stdin.write(json.dumps({"jsonrpc": "2.0", "id": id_, "method": method, "params": params}) + "\n")
+            served.stdin.flush()
+            told = json.loads(served.stdout.readline())
+            assert told["id"] == id_
+            return told["result"]
+
+        update = {"name": "update_lead", "arguments": {"id": "L7", "industry": "Retail"}}
+        assert ask(0, "initialize", protocolVersion="2025-06-18")["serverInfo"]["name"] == "crm"
+        listed = ask("list", "tools/list")
+        assert "unmapped" in [tool["name"] for tool in listed["tools"]]
+        environment = listed["_meta"]["env"]
+        assert ("CRM_SECRET" in environment, [name for name in environment if name.startswith("TRIPLINE")]) == (
+            True,
+            [],
+        )
+        assert ask(1, "tools/call", **update)["content"][0]["text"] == "update_lead done"
+        assert ask(2, "tools/call", name="unmapped")["isError"] is True
+        row = gate.reported("tooler", outcome="ok")
+        assert (row["object"], row["record_ids"], row["action"]) == ("Lead", ["L7"], "record.update")
+        gate.suspend("tooler")
+        refused = ask(3, "tools/call", **update)
+        assert (refused["isError"], "only a person can release" in refused["content"][0]["text"]) == (True, True)
+        served.stdin.close()
+        assert served.wait(10) == 0
+    seen = [json.loads(line)["method"] for line in (tmp_path / "seen").read_text().splitlines()]
+    assert seen == ["initialize", "tools/list", "tools/call"]
