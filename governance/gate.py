@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from events.catalogue import kind_of
 from governance import stanza
@@ -26,6 +26,7 @@ from governance.gate_types import (
     content_hash,
     decode_request,
 )
+from governance.kin import kin_of, may_do, under_parents
 from governance.limits import Budget, budgets_of, limit_of
 from governance.operation import Operation, describe, is_known
 from governance.policy.asks import Ask, Ruling
@@ -34,6 +35,7 @@ from governance.policy.model import Policy
 from governance.policy.request import ask_of, facts_of
 from governance.policy.scopes import needs_whereabouts
 from governance.policy.shape import Authorizer
+from governance.policy.worst import VERDICTS
 from governance.settings_checks import FIRST_CONTACT
 from governance.settings_types import AgentSettings, Person, Settings
 from governance.words import DOING, listed, plural
@@ -71,6 +73,8 @@ class _Case(Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     version: str = ""
     is_approved: bool = False
+    claimed: str = ""
+    """The agent that set it to work, as it says itself."""
     reached: list[str] = []
     """Whom it reaches for the first time, in words, once that was looked up; "" for nobody."""
     consents: list[dict[str, Consent]] = []
@@ -140,12 +144,13 @@ def _case(
 ) -> _Case:
     own, stop_all = (view.control, view.stop_all) if view is not None else (None, None)
     control = effective(own, stop_all)
+    claimed = (request.parent_agent_id or "") if request.parent_agent_id is not UNSET else ""
     return _Case(
         request=request,
         operation=operation,
         view=view,
         settings=settings,
-        agent=settings.agents.get(request.agent_id) or AgentSettings(actions=["*"]),
+        agent=under_parents(request.agent_id, settings, claimed) or AgentSettings(actions=["*"]),
         control=control,
         stop_all=stop_all,
         epoch=own.epoch if own is not None else 0,
@@ -155,6 +160,7 @@ def _case(
         policy=policy,
         version=policy.hash if policy is not None else "",
         is_approved=is_approved,
+        claimed=claimed,
     )
 
 
@@ -189,12 +195,36 @@ def _suspended(case: _Case) -> GateDecision | None:
     return _deny(case, Rule.SUSPENDED, "suspended; only a person can release", detail=detail)
 
 
+def _kin_stopped(case: _Case) -> GateDecision | None:
+    """The stop of an agent above it, or with the same credential, is its own, too."""
+    if case.view is None:
+        return None
+    for kin in kin_of(case.request, case.settings, case.policy):
+        row = case.view.row_of(kin.agent_id)
+        if row is not None and row.state == "suspended":
+            reason = f"“{kin.agent_id}”, {kin.how}, is suspended; only a person can release it"
+            return _deny(case, Rule.SUSPENDED, reason, detail=row.reason)
+    return None
+
+
+def _kin_held(case: _Case) -> GateDecision | None:
+    if case.view is None or not case.operation.is_write:
+        return None
+    for kin in kin_of(case.request, case.settings, case.policy):
+        row = case.view.row_of(kin.agent_id)
+        if row is not None and row.state in ("held", "releasing"):
+            reason = f"writes of “{kin.agent_id}”, {kin.how}, wait for a person"
+            return _hold(case, Rule.HELD, reason, detail=row.reason)
+    return None
+
+
 def _malformed(case: _Case) -> GateDecision | None:
     request = case.request
     fields: dict[str, Sequence[str]] = {
         "agent_id": (request.agent_id,),
         "action": (request.action,),
         "object": (request.object or "-",),
+        "parent_agent_id": (request.parent_agent_id or "-",) if request.parent_agent_id is not UNSET else ("-",),
         "system": (request.system or "-",),
         "record_ids": (*request.record_ids, *request.changes),
         "recipient_ids": request.recipient_ids,
@@ -235,7 +265,7 @@ def _unknown_action(case: _Case) -> GateDecision | None:
 
 
 def _action(case: _Case) -> GateDecision | None:
-    missing = [name for name in case.names if not _is_listed(name, case.agent.actions)]
+    missing = [name for name in case.names if not may_do(name, case.agent.actions)]
     if not missing:
         return None
     reason = f"{_name(case)} may not {listed([DOING.get(name, name) for name in missing], 'or')}"
@@ -438,7 +468,11 @@ def _policy(case: _Case) -> GateDecision | None:
         acts_for=_acts_for(case),
         consent=_consent_of_all(case),
     )
-    ruling = rule_on(case.policy, _asked(case, case.policy, case.view), facts, is_brief=True)
+    ask, claimed = _asked(case, case.policy, case.view), case.claimed
+    ruling = rule_on(case.policy, ask, facts, is_brief=True)
+    if claimed and ruling.verdict != "human_only":  # it may no more than the one that set it to work
+        of_parent = rule_on(case.policy, msgspec.structs.replace(ask, agent_id=claimed), facts, is_brief=True)
+        ruling = max(ruling, of_parent, key=lambda each: VERDICTS.index(each.verdict))
     if ruling.verdict == "autonomous" or (ruling.verdict == "approval" and case.is_approved):
         return None
     answer = (
@@ -466,6 +500,7 @@ RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
     _control_unknown,
     _stop_all,
     _suspended,
+    _kin_stopped,
     _malformed,
     _request_id,
     _unknown_agent,
@@ -481,14 +516,10 @@ RULES: tuple[Callable[[_Case], GateDecision | None], ...] = (
     _budget,
     _consent,
     _held,
+    _kin_held,
     _first_contact,
     _policy,
 )
-
-
-def _is_listed(action: str, allowed: Sequence[str]) -> bool:
-    noun = action.partition(".")[0]
-    return action in allowed or f"{noun}.*" in allowed or "*" in allowed
 
 
 def _name(case: _Case) -> str:

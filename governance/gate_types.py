@@ -60,6 +60,7 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ``external`` and ``first_contact`` are taken and ignored: the gate works them out. ``system``: in which CRM or
     other system, for scopes of a policy that name systems. ``record_versions``: the version of each record that the
     agent read, in the CRM's words; an approval is bound to it. ``approval_id``: the approval that it asks by.
+    ``parent_agent_id``: the agent that set it to work; whoever names one may do no more than that one.
     """
 
     agent_id: Name
@@ -79,6 +80,7 @@ class GateRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     system: Annotated[str, Meta(max_length=256)] | UnsetType | None = UNSET
     record_versions: Annotated[dict[Id, Version], Meta(max_length=10_000)] | UnsetType = UNSET
     approval_id: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
+    parent_agent_id: Annotated[str, Meta(max_length=256)] | UnsetType | None = UNSET
 
     @property
     def key(self) -> str:
@@ -140,6 +142,9 @@ class GateView(Protocol):
     @property
     def counters(self) -> Counters:
         """What the agent was admitted in the last 24 hours."""
+
+    def row_of(self, agent_id: str) -> ControlRow | None:
+        """The row of another agent of the tenant; of its kin alone, see ``governance.kin``."""
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id of this agent."""

@@ -34,6 +34,7 @@ from governance import stanza
 from governance.control import effective
 from governance.gate import check, operation_of
 from governance.gate_types import GateRequest, GateView
+from governance.kin import kin_of
 from governance.lease_types import Lease, LeaseAsk, Owed, Refusal
 from governance.limits import BudgetName, Budgets, SetAside
 from governance.operation import Operation
@@ -100,7 +101,7 @@ def renew(
     policy: Policy | None = None,
 ) -> Lease | Refusal:
     """The lease with a later end, and with credits again for what is settled of its debits; or why not."""
-    reason = why_over(lease, view, now_ms, policy)
+    reason = why_over(lease, view, settings, now_ms, policy)
     if reason:
         return Refusal(rule="over", reason=reason)
     if blind and lease.is_write:
@@ -136,17 +137,14 @@ def debit(lease: Lease, number: int, request: GateRequest, operation: Operation)
     return replace(lease, actions=actions, records=records, wrong=wrong)
 
 
-def why_over(lease: Lease, view: GateView, now_ms: int, policy: Policy | None = None) -> str:
+def why_over(lease: Lease, view: GateView, settings: Settings, now_ms: int, policy: Policy | None = None) -> str:
     """Why nothing may be admitted under the lease any more, as a sentence; "" while it lives."""
     if lease.returned_ms is not None:
         return "it was given back"
     if lease.wrong:
         return lease.wrong
-    row, stop_all = view.control, view.stop_all
-    epochs = (row.epoch if row is not None else 0, stop_all.epoch if stop_all is not None else 0)
-    if epochs != (lease.epoch, lease.stop_epoch):
-        now = effective(row, stop_all)
-        return f"the agent's state has changed since; it is {now.state if now is not None else 'active'}"
+    if stopped := _why_stopped(lease, view, settings, policy):
+        return stopped
     if now_ms >= lease.end_ms:
         return "its time is over"
     if lease.policy != (policy.hash if policy is not None else ""):
@@ -178,6 +176,20 @@ def ttl_ms(settings: Settings) -> int:
 
 
 # --- parts -------------------------------------------------------------------------------------------------------
+
+
+def _why_stopped(lease: Lease, view: GateView, settings: Settings, policy: Policy | None) -> str:
+    """Why the state of the agent, or of its kin, ends the lease."""
+    row, stop_all = view.control, view.stop_all
+    epochs = (row.epoch if row is not None else 0, stop_all.epoch if stop_all is not None else 0)
+    if epochs != (lease.epoch, lease.stop_epoch):
+        now = effective(row, stop_all)
+        return f"the agent's state has changed since; it is {now.state if now is not None else 'active'}"
+    for kin in kin_of(next(probes(lease.ask)), settings, policy):
+        other = view.row_of(kin.agent_id)
+        if other is not None and other.state in ("suspended", "held", "releasing"):
+            return f"“{kin.agent_id}”, {kin.how}, is {other.state}"
+    return ""
 
 
 def probes(ask: LeaseAsk) -> Iterator[GateRequest]:

@@ -50,7 +50,8 @@ class AgentView:
     """A GateView over plain values in memory: what a runtime keeps per agent, and what tests use.
 
     Parameters: the rows, ``known`` contacts in canonical spelling (shared by the tenant's agents), the agent's
-    budgets and its remembered answers; ``said``, what contacts allowed; ``belonging``, owner and segment by record.
+    budgets and its remembered answers; ``said``, what contacts allowed; ``belonging``, owner and segment by record;
+    ``others``, the rows of other agents by id.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class AgentView:
         is_control_known: bool = True,
         said: Sequence[Said] = (),
         belonging: Mapping[str, Mapping[str, str]] | None = None,
+        others: Mapping[str, ControlRow] | None = None,
     ) -> None:
         self.control = control
         self.stop_all = stop_all
@@ -73,6 +75,11 @@ class AgentView:
         self.is_control_known = is_control_known
         self.said = said
         self.belonging = belonging or {}
+        self.others = others or {}
+
+    def row_of(self, agent_id: str) -> ControlRow | None:
+        """The row of another agent."""
+        return self.others.get(agent_id)
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id."""

@@ -75,12 +75,27 @@ def _agent(settings: Settings, name: str, agent: AgentSettings) -> Found:
     for wanted in agent.notify:
         if wanted not in targets:
             yield (*path, "notify"), f"no notification target is called {wanted!r}" + _also(wanted, targets)
+    if agent.parent:
+        yield from _parent(settings, name)
     if agent.records_per_day < agent.records_per_10_min:
         yield (*path, "records_per_day"), "must not be less than records_per_10_min"
     if agent.contacts_per_day < agent.contacts_per_10_min:
         yield (*path, "contacts_per_day"), "must not be less than contacts_per_10_min"
     if agent.reads_per_day < agent.reads_per_10_min:
         yield (*path, "reads_per_day"), "must not be less than reads_per_10_min"
+
+
+def _parent(settings: Settings, name: str) -> Found:
+    above, seen = settings.agents[name].parent, {name}
+    while above:
+        if above in seen:
+            yield ("agents", name, "parent"), "goes round in a circle"
+            return
+        if above not in settings.agents:
+            yield ("agents", name, "parent"), f"no agent is called {above!r}" + _also(above, set(settings.agents))
+            return
+        seen.add(above)
+        above = settings.agents[above].parent
 
 
 def _irreversible(path: Path, action: str, agent: AgentSettings, known: set[str]) -> Found:

@@ -237,6 +237,13 @@ class GateSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "this long. A policy's `expires_minutes` counts where it is less.",
         ),
     ] = 30
+    stop_binds: Annotated[
+        list[Literal["parent", "credential", "owner"]],
+        Meta(
+            description="Whom the gate refuses besides an agent that is stopped: those below it (`parent`), with the "
+            "same `credential`, of the same `owner`."
+        ),
+    ] = field(default_factory=lambda: ["parent", "credential"])
     watch: Annotated[
         Literal["repeated", "always", "never"],
         Meta(

@@ -30,7 +30,7 @@ from storage.gate import Row, decision_prefix, decision_row
 from streams.approving import settle
 from streams.authority import Authority
 from streams.contacts import Met
-from streams.envelopes import split_key
+from streams.envelopes import make_key, split_key
 
 REFUSALS_KEPT_PER_MINUTE = 120
 """Refusals of one agent that are kept one by one in a minute; the others are only counted."""
@@ -117,6 +117,10 @@ class Gating(ABC):
     @abstractmethod
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
+
+    def row_of(self, agent_id: str) -> ControlRow | None:
+        """The row of another agent of the tenant, of its kin."""
+        return self.authority.row_of(make_key(self.request.tenant, agent_id))
 
     def said_by(self, contact_ids: Sequence[str]) -> Sequence[Said]:
         """What these contacts allowed and refused."""

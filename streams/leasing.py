@@ -163,7 +163,7 @@ class Leasing(ABC):
         reason = f"request id “{ask.request_id}” was used before"
         if content != content_of(ask):
             return None, Refusal(rule=Rule.REQUEST_ID, reason=f"{reason} for something else")
-        if lease.actions or lease.renewals or leases.why_over(lease, gating, self.now_ms, self.policy):
+        if lease.actions or lease.renewals or leases.why_over(lease, gating, self.settings, self.now_ms, self.policy):
             return None, Refusal(rule=Rule.REQUEST_ID, reason=f"{reason}, and its lease was used or is over")
         return lease, None
 
@@ -225,7 +225,7 @@ class Leasing(ABC):
         return Leased(
             lease=lease,
             refusal=refusal,
-            over=leases.why_over(lease, gating, self.now_ms, self.policy) if lease is not None else "",
+            over=leases.why_over(lease, gating, self.settings, self.now_ms, self.policy) if lease is not None else "",
             epoch=own.epoch if own is not None else 0,
             state=now.state if now is not None else "active",
             at_ms=self.now_ms,

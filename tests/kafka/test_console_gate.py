@@ -82,6 +82,9 @@ def test_a_stopped_agent_is_refused_by_every_gate_from_the_commit_on(offices: Of
         stopper, other = gates[number % 2], gates[1 - number % 2]
         row = stopper.control(by_person("bot", "suspended", 0)).result(5).row
         assert {asked(gate, a_check()).rule for gate in (other, stopper)} == {"suspended"}
+        below = a_check("rogue", parent_agent_id="bot")
+        assert {asked(gate, below).rule for gate in (other, stopper)} == {"suspended"}
+        assert asked(other, a_check("rogue")).decision == "allow"
         released = other.control(by_person("bot", "active", row.epoch)).result(5).row
         assert released.state == "releasing"
         assert {asked(gate, a_check()).rule for gate in (other, stopper)} == {"held"}

@@ -17,7 +17,7 @@ from streams.routing import ACTIONS
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
 from streams.standalone.types import Changes
-from tests.standalone.conftest import NOW_MS
+from tests.standalone.conftest import NOW_MS, SETTINGS
 from tests.standalone.fakes import CountingStage, action_event, batch, tiny_stages
 from tests.standalone.test_live_is_replay import mail
 
@@ -166,6 +166,15 @@ def test_refusals_beyond_a_number_a_minute_are_only_counted(start: Start) -> Non
         ask(runtime, number, agent_id="nobody")
     assert rows(runtime, "SELECT count(*) FROM gate_decision") == [(120,)]
     assert runtime.status().counts["denied"] == 130
+
+
+def test_who_is_below_a_stopped_agent_is_refused_until_that_one_is_released(start: Start) -> None:
+    runtime = start(toml=SETTINGS + '[agents.sub]\nactions = ["record.*"]\nparent = "bot"\n')
+    assert ask(runtime, 1, agent_id="sub").decision == "allow"
+    runtime.suspend("bot", "eva", "looks wrong").result(10)
+    assert ask(runtime, 2, agent_id="sub").rule == "suspended"
+    runtime.release("bot", 1, "eva", "fixed").result(10)
+    assert ask(runtime, 3, agent_id="sub").decision == "allow"
 
 
 def test_a_person_stops_and_releases_and_an_old_epoch_is_a_conflict(start: Start) -> None:

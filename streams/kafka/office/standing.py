@@ -12,6 +12,7 @@ from events.codec import encode
 from events.times import DAY_MS, format_ms
 from governance.control import ControlRow, stop_all_key
 from governance.gate import GateDecision, GateRequest, Remembered
+from governance.kin import kin_of
 from governance.operation import Operation
 from governance.policy import Policy
 from governance.settings import Settings
@@ -21,6 +22,7 @@ from storage.gate import Row
 from storage.link import Cursor, Link
 from storage.postgres import PgLink
 from streams.contacts import Met
+from streams.envelopes import make_key
 from streams.gating import DecisionIds, Gated, Gating, admission, report
 from streams.kafka.office.round import OfficeRound
 from streams.leasing import load_set_aside
@@ -103,7 +105,11 @@ class GateRound(OfficeRound):
         """Lock the agents of these requests, and read what is known of them."""
         self._keys = {request.key for request in requests}
         self._asked = sorted({(each.key, each.request_id) for each in requests if each.request_id is not None})
-        self.begin(self._keys, {stop_all_key(request.tenant) for request in requests})
+        others = {stop_all_key(request.tenant) for request in requests}
+        for request in requests:
+            kin = kin_of(request, self.settings, self.policy)
+            others.update([make_key(request.tenant, one.agent_id) for one in kin])
+        self.begin(self._keys, others)
         self.now_text = format_ms(self.now_ms)
         seqs = dict(self._seqs.fetchall())
         self.gated = self._counted.bring_up_to_date(self.link, self._keys, seqs, self.now_ms)

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from events.types import By
+from governance.consent import Said
 from governance.control import ControlRow, first_row
 from governance.drills import bound_of, spread
 from governance.gate import Remembered, operation_of
@@ -52,6 +53,15 @@ class View:
 
     def __init__(self, row: ControlRow | None = None, stop_all: ControlRow | None = None) -> None:
         self.control, self.stop_all, self.counters = row, stop_all, Budgets()
+
+    def row_of(self, agent_id: str) -> ControlRow | None:
+        return None
+
+    def said_by(self, contact_ids: Sequence[str]) -> Sequence[Said]:
+        return ()
+
+    def known_of(self, record_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {}
 
     def remembered(self, request_id: str) -> Remembered | None:
         return None
@@ -142,18 +152,18 @@ def test_an_agent_that_is_stopped_gets_no_lease_and_keeps_none(state: Any, rule:
     found = lent(view)
     assert isinstance(found, Refusal)
     assert found.rule == rule
-    assert why_over(lease, view, NOW_MS) == f"the agent's state has changed since; it is {state}"
+    assert why_over(lease, view, SETTINGS, NOW_MS) == f"the agent's state has changed since; it is {state}"
     assert isinstance(renew(lease, view, view.counters, SETTINGS, NOW_MS), Refusal)
 
 
 def test_an_old_epoch_stays_over_after_the_release_and_after_a_stop_of_all():
     view = View(a_row("active", 3))
     lease = a_lease(view)
-    assert why_over(lease, view, NOW_MS) == ""
+    assert why_over(lease, view, SETTINGS, NOW_MS) == ""
     view.control = a_row("active", 5)
-    assert "state has changed" in why_over(lease, view, NOW_MS)
+    assert "state has changed" in why_over(lease, view, SETTINGS, NOW_MS)
     view.control, view.stop_all = a_row("active", 3), a_row("active", 2, "default/*")
-    assert "state has changed" in why_over(lease, view, NOW_MS)
+    assert "state has changed" in why_over(lease, view, SETTINGS, NOW_MS)
 
 
 def test_a_throttled_agent_gets_a_tenth():
@@ -184,10 +194,12 @@ def test_credits_come_back_only_for_what_is_settled():
 def test_the_end_the_policy_and_its_return_end_a_lease():
     view = View()
     lease = a_lease(view)
-    assert why_over(lease, view, NOW_MS + 4_999) == ""
-    assert why_over(lease, view, NOW_MS + 5_000) == "its time is over"
-    assert why_over(replace(lease, policy="other"), view, NOW_MS) == "another version of the policy is in force"
-    assert why_over(give_back(lease, NOW_MS), view, NOW_MS) == "it was given back"
+    assert why_over(lease, view, SETTINGS, NOW_MS + 4_999) == ""
+    assert why_over(lease, view, SETTINGS, NOW_MS + 5_000) == "its time is over"
+    assert (
+        why_over(replace(lease, policy="other"), view, SETTINGS, NOW_MS) == "another version of the policy is in force"
+    )
+    assert why_over(give_back(lease, NOW_MS), view, SETTINGS, NOW_MS) == "it was given back"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +221,7 @@ def test_what_is_not_in_a_lease_ends_it_and_is_counted_all_the_same(request_: Ga
     after = debit(lease, number, request_, operation_of(request_))
     assert after.wrong
     assert after.actions == number
-    assert why_over(after, View(), NOW_MS) == after.wrong
+    assert why_over(after, View(), SETTINGS, NOW_MS) == after.wrong
     inside = an_update("r1")
     assert debit(replace(lease, actions=0), 1, inside, operation_of(inside)).wrong == ""
 
