@@ -12,8 +12,10 @@ from governance.control import ControlRequest, Decision
 from governance.drills import DrillResult
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
+from storage.models import Use
 from storage.quality import QualityRow
 from streams.authority import Authority
+from streams.deal_promotion import Promotion, PromotionRefused
 from streams.leasing import Leased, Reported
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
@@ -106,6 +108,9 @@ class Runtime(Protocol):
 
     def decide(self, key: str, function: Callable[[Authority], T]) -> Future[T]:
         """Decide something about an agent in one transaction."""
+
+    def promote(self, asked: Promotion) -> Future[Use | PromotionRefused]:
+        """Have a model score deals; a refusal is the answer, and nothing has changed then."""
 
     def answer_approval(self, given: Answer) -> Future[Verdict | None]:
         """A person's answer to an approval; None when there is none of this id."""

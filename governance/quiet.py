@@ -1,6 +1,6 @@
 """When a manager is told of deals: at once, or by the next digest. By the manager's own clock; pure.
 
-Only alerts about deals wait. Stops, approvals and whatever is about an agent are told at any hour.
+Only what is about deals waits. Stops, approvals and whatever is about an agent are told at any hour.
 """
 
 from __future__ import annotations

@@ -357,9 +357,23 @@ class Deals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cooldown_days: Annotated[
         int, Meta(ge=0, le=365, description="A deal is not alerted again within this many days.")
     ] = 7
+    look_weekly: Annotated[
+        bool,
+        Meta(
+            description="Look at the pipeline and at the model that scores each Monday at 08:00, and tell what needs "
+            "somebody."
+        ),
+    ] = True
+    auto_promote: Annotated[
+        bool,
+        Meta(
+            description="The weekly look also changes the model that scores, where matured labels say that another one "
+            "does better; it can be taken back."
+        ),
+    ] = False
 
 
-NotificationKind = Literal["control", "approval", "finding", "bulk", "external", "alert", "fault"]
+NotificationKind = Literal["control", "approval", "finding", "bulk", "external", "alert", "pipeline", "fault"]
 
 
 class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -378,7 +392,8 @@ class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         list[NotificationKind],
         Meta(
             description="`control` stops and releases, `approval` what waits for one, `finding` warnings, "
-            "`bulk` many records, `external` messages sent out, `alert` deals, `fault` Tripline's own troubles."
+            "`bulk` many records, `external` messages sent out, `alert` deals, `pipeline` what goes wrong "
+            "with the pipeline of deals and the model that scores them, `fault` Tripline's own troubles."
         ),
     ] = field(default_factory=lambda: list(get_args(NotificationKind)))
     fallback_of: Annotated[
@@ -391,7 +406,7 @@ TimeOfDay = Annotated[str, Meta(pattern=f"^{_CLOCK}$")]
 
 
 class Quiet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When managers are not told of deals at once: what comes then waits for the next digest. Stops never wait."""
+    """When nobody is told of deals and pipeline: what comes then waits for the next digest. Stops never wait."""
 
     since: Annotated[
         str, Meta(pattern=f"^({_CLOCK})?$", description="`HH:MM`, where quiet hours begin; empty: none.")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import func, select
+from sqlalchemy import and_, case, func, select
 
 from events.types import Alert, AlertEvent
 from storage.link import Link
@@ -21,6 +21,8 @@ VERDICTS: tuple[Verdict, ...] = ("useful", "known", "wrong")
 _PUT = upsert(alert_verdict)
 _FIND = "SELECT id, key, kind, deal_id FROM alert WHERE id = ?"
 _NEWEST = "SELECT id, key, kind, deal_id FROM alert WHERE deal_id = ? AND key > ? AND key < ? ORDER BY at_ms DESC, id"
+_IS_HELD = and_(outbox.c.state == "new", outbox.c.attempts == 0, outbox.c.next_try_ms > outbox.c.created_ms)
+_HELD = case((_IS_HELD, outbox.c.next_try_ms))
 _decode = msgspec.json.Decoder(AlertEvent).decode
 MOST_SHOWN = 5
 MEASURED_DAYS = 90
@@ -97,7 +99,7 @@ def alerts_of(reader: Reader, deal_id: str) -> list[AlertRow]:
     a, v = alert.c, alert_verdict.c
     with reading(reader.engine) as connection:
         query = (
-            select(a.id, a.at_ms, a.body, outbox.c.next_try_ms, outbox.c.state, outbox.c.attempts)
+            select(a.id, a.at_ms, a.body, _HELD.label("held_ms"))
             .select_from(alert.outerjoin(outbox, outbox.c.id == a.id))
             .where(a.deal_id == deal_id, *keys_of(a.key, reader.tenant))
             .order_by(a.at_ms.desc(), a.id)
@@ -114,7 +116,7 @@ def alerts_of(reader: Reader, deal_id: str) -> list[AlertRow]:
             id=row.id,
             at_ms=row.at_ms,
             alert=_decode(row.body).data,
-            held_ms=row.next_try_ms if row.state == "new" and row.attempts == 0 and row.next_try_ms else None,
+            held_ms=row.held_ms,
             said=said.get(row.id, []),
         )
         for row in found

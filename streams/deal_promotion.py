@@ -87,6 +87,16 @@ def promote(
     return use
 
 
+def try_promote(
+    link: Link, asked: Promotion, at_ms: int, append: Callable[[ModelEvent], object], engine_id: str = MAIN_ENGINE
+) -> Use | PromotionRefused:
+    """``promote`` whose refusal is an answer: others of the same transaction are not to fail with it."""
+    try:
+        return promote(link, asked, at_ms, append, engine_id)
+    except PromotionRefused as problem:
+        return problem
+
+
 def record_of(use: Use, file: ModelFile | None, engine_id: str) -> ModelEvent:
     """The record that brings the model, whole."""
     said = ModelVersion(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from litestar import Request, Response, get, post
@@ -23,11 +23,11 @@ from scoring.training.card import Card, Health, ModelFile
 from storage import models as stored
 from storage.models import State
 from storage.read.models import known_models, model_health
-from streams.deal_promotion import NoSuchModel, Promotion, PromotionRefused, check_file, promote
-from streams.routing import CRM
+from streams.deal_promotion import NoSuchModel, Promotion, PromotionRefused, check_file
 
 _Request = Request[Any, Any, Any]
-T = TypeVar("T")
+KEY = "models"
+"""What is locked while models change."""
 
 
 class ModelShown(Struct, frozen=True, kw_only=True):
@@ -103,9 +103,9 @@ async def add_model(request: _Request) -> Added:
         check_file(file)
     except (BadModel, PromotionRefused) as problem:
         raise bad_request(str(problem), "tables") from None
-    is_new = await _in_round(
-        services_of(request), lambda round_: stored.add(round_.core.link, file, round_.now_ms, person.name)
-    )
+    services = services_of(request)
+    key = services.reader.key(KEY)
+    is_new = await in_time(services.runtime.decide(key, lambda at: stored.add(at.link, file, at.now_ms, person.name)))
     return Added(hash=file.hash, is_new=is_new)
 
 
@@ -122,14 +122,7 @@ async def promote_model(request: _Request) -> UseShown:
     body = read_json(await request.body(), request.headers.get("content-type", ""), _PROMOTE)
     asked = Promotion(by=person.name, reason=body.reason, model=body.model, back=body.back, force=body.force)
 
-    def run(round_: Any) -> stored.Use | PromotionRefused:
-        core = round_.core
-        try:
-            return promote(core.link, asked, round_.now_ms, lambda event: round_.append(CRM, event), core.engine_id)
-        except PromotionRefused as problem:  # nothing was written: the others of this round are not to fail with it
-            return problem
-
-    found = await _in_round(services_of(request), run)
+    found = await in_time(services_of(request).runtime.promote(asked))
     if isinstance(found, NoSuchModel):
         raise not_found(str(found))
     if isinstance(found, PromotionRefused):
@@ -148,7 +141,8 @@ async def keep_health(request: _Request) -> None:
     """What ``tripline deals health --tell`` found, for page and metrics; it takes the place of what was kept."""
     operator(request)
     found = read_json(await request.body(), request.headers.get("content-type", ""), _HEALTH)
-    await _in_round(services_of(request), lambda round_: stored.keep_health(round_.core.link, found))
+    services = services_of(request)
+    await in_time(services.runtime.decide(services.reader.key(KEY), lambda at: stored.keep_health(at.link, found)))
 
 
 def listed(services: Services) -> ModelList:
@@ -181,17 +175,6 @@ def shown(use: stored.Use) -> UseShown:
     return UseShown(
         version=use.version, hash=use.hash, at=format_ms(use.at_ms), by=use.by, reason=use.reason, forced=use.forced
     )
-
-
-async def _in_round(services: Services, work: Callable[[Any], T]) -> T:
-    """Run in a transaction of the writer. Raises Refused where this console has none."""
-    call = getattr(services.runtime, "call", None)
-    if call is None:
-        raise Refused(
-            503, "not_available", "on Kafka this is done by the command: tripline deals promote --config FILE"
-        )
-    done: T = await in_time(call(work))
-    return done
 
 
 ROUTES = [models, add_model, promote_model, keep_health]

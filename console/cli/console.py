@@ -67,7 +67,7 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> Non
     """Start everything, serve, and close everything in the reverse order."""
     from console.app import create_app, wall_ms
     from console.auth import AuthStore
-    from console.cli.standalone import check_exposure, first_link, notified, say
+    from console.cli.standalone import check_exposure, first_link, keep_up, notified, say
     from console.security import is_loopback
     from console.server import CannotListen, Server, listen
     from governance.policy import PolicyError
@@ -89,13 +89,15 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool) -> Non
             raise Failed(str(problem)) from None
         runtime = OfficeRuntime(settings, store)
         stack.callback(runtime.close)
-        app = create_app(runtime, settings, Reader(store.read_engine()), auth)
+        reader = Reader(store.read_engine())
+        app = create_app(runtime, settings, reader, auth)
         runtime.observe = notified(app)
         try:
             runtime.start()
         except PolicyError as problem:
             raise Failed(str(problem)) from None
         tune_interpreter()
+        keep_up(stack, runtime, settings, reader)
 
         def started(url: str) -> None:
             say(url, first_link(settings, auth) if is_there else "", as_json)

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from litestar import Litestar
 
     from console.auth import AuthStore
+    from console.ports import Runtime
     from governance.settings_types import Settings
+    from storage.read import Reader
 
 _ROWS_SECS = 3.0
 """So long a start waits for the rows of what agents did; when there are many to make again, it goes on without."""
@@ -105,10 +107,21 @@ def run(settings: Settings, tls: tuple[Path, Path] | None, as_json: bool, follow
             follower.start()
         app = create_app(runtime, settings, reader, auth)
         stack.callback(notify_from(runtime, settings, notified(app)).close)
+        keep_up(stack, runtime, settings, reader)
         tune_gc()
         if runtime.projector is not None:
             runtime.projector.wait_until_idle(_ROWS_SECS)  # its process came up meanwhile, or nearly
         Server(app, bound, tls, lambda url: say(url, first_link(settings, auth), as_json)).serve_here()
+
+
+def keep_up(stack: ExitStack, runtime: Runtime, settings: Settings, reader: Reader) -> None:
+    """Start what is done weekly, where the settings want it; it ends with ``stack``."""
+    from console.upkeep import Upkeep
+
+    if settings.deals.look_weekly:
+        upkeep = Upkeep(runtime, settings, reader)
+        upkeep.start()
+        stack.callback(upkeep.stop)
 
 
 def notified(app: Litestar) -> Callable[[str, bool, float], None]:

@@ -119,3 +119,13 @@ class ModelFile(Struct, frozen=True, kw_only=True):
     hash: str
     tables: ModelTables
     card: Card
+
+
+class Looked(Struct, frozen=True, kw_only=True):
+    """What a weekly look found. ``health``: of the model that scores, None for the scorecard. ``candidates`` are kept;
+    ``promote``: the hash of the one that should score (or "scorecard"), "" for no change; ``why``: in words."""
+
+    health: Health | None
+    candidates: list[ModelFile]
+    promote: str
+    why: str

@@ -24,7 +24,9 @@ def oldest_unsent_ms(reader: Reader, wall_ms: int) -> int:
     """
     o = t.outbox
     waiting = select(func.min(o.c.created_ms)).where(
-        o.c.state == "new", o.c.kind == "notification", or_(o.c.attempts > 0, o.c.next_try_ms <= wall_ms)
+        o.c.state == "new",
+        o.c.kind == "notification",
+        or_(o.c.attempts > 0, o.c.next_try_ms <= wall_ms, o.c.next_try_ms <= o.c.created_ms),
     )
     with reading(reader.engine) as connection:
         return connection.execute(waiting).scalar() or 0

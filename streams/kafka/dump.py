@@ -41,9 +41,13 @@ class Dumped(Struct, frozen=True):
 
 
 def dump(
-    kafka: Kafka, folder: Path, engine_id: str = "main", progress: Callable[[int], None] = lambda _count: None
+    kafka: Kafka,
+    folder: Path,
+    engine_id: str = "main",
+    progress: Callable[[int], None] = lambda _count: None,
+    topics: Sequence[str] = INPUT_TOPICS,
 ) -> Dumped:
-    """Write a file for each input partition, up to its end as of now, and the manifest; see ``Dumped``.
+    """Write a file for each input partition of ``topics``, up to its end as of now, and the manifest; see ``Dumped``.
 
     Raises KafkaProblem when a topic is not as it must be, OSError when a file can't be written.
     """
@@ -55,7 +59,7 @@ def dump(
     files: list[Path] = []
     consumer = KafkaConsumer(**client_options(kafka), enable_auto_commit=False, auto_offset_reset="earliest")
     try:
-        for topic in INPUT_TOPICS:
+        for topic in topics:
             name = kafka.prefix + own_topic(engine_id, topic)
             for index in range(kafka.partitions):
                 place = Partition(engine_id, topic, ids[topic], index)

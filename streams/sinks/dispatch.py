@@ -19,7 +19,7 @@ from governance.ports import Notice
 from governance.quiet import QuietHours
 from governance.settings_types import AgentSettings, Notifications
 from storage.outbox import Attempt, End, Hold, News
-from streams.sinks.notices import merged, most_lines
+from streams.sinks.notices import OF_DEALS, merged, most_lines
 
 LOG = "log"
 LONGEST_RETRY_MS = 3_600_000
@@ -185,12 +185,12 @@ class Dispatcher:
 
     def _awake_ms(self, notice: Notice, at_ms: int) -> int:
         """When a manager may be told of a deal; everybody else may be told of everything at any time."""
-        if notice.kind != "alert" or self.quiet is None:
+        if notice.kind not in OF_DEALS or self.quiet is None:
             return at_ms
         return self.quiet.ready_ms(notice.subject.partition("/")[2], notice.at_ms, at_ms)
 
     def _hold(self, seq: int, notice: Notice, ready_ms: int, now_ms: int) -> None:
-        if notice.kind == "alert" and ready_ms > now_ms:
+        if notice.kind in OF_DEALS and ready_ms > now_ms:
             self.news.append(Hold(seqs=(seq,), until_ms=ready_ms))
 
     def _put(

@@ -11,15 +11,18 @@ from events.types import Alert, AlertEvent, Control, ControlEvent, Finding, Find
 from governance.approvals import ApprovalEvent, ApprovalNews
 from governance.ports import Notice
 from governance.settings_types import NotificationKind
+from governance.telling import TellingEvent
 from governance.words import DOING, listed, plural
 from storage.outbox import OutboxRow
 
-_DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent | ApprovalEvent)
+_DECODER = msgspec.json.Decoder(ControlEvent | FindingEvent | AlertEvent | ApprovalEvent | TellingEvent)
 _MAX_CHARS = 2_000
 FAULTS = "failures"
 """The unit of findings about a detector of ours that failed."""
 MOST_LINES, MOST_DEALS = 10, 50
 """Of how many notices a message for several tells each; of deals more, since a digest is all that people get."""
+OF_DEALS = frozenset({"alert", "pipeline"})
+"""What waits for a digest in quiet hours."""
 _SAFE = str.maketrans({"<": "‹", ">": "›", "@": "＠", "`": "ʼ"})
 """Chat markup and mentions: a record's name must not be able to call a whole channel."""
 
@@ -36,6 +39,8 @@ def notice_of(row: OutboxRow) -> Notice | None:
         return _finding(row, event.data)
     if isinstance(event, ApprovalEvent):
         return _approval(row, event.data)
+    if isinstance(event, TellingEvent):
+        return _notice(row, "pipeline", neutral(event.data.title), neutral(event.data.body))
     return _alert(row, event.data)
 
 
@@ -47,7 +52,7 @@ def neutral(text: str) -> str:
 
 def most_lines(kind: NotificationKind) -> int:
     """Of how many notices of a kind a message for several tells each."""
-    return MOST_DEALS if kind == "alert" else MOST_LINES
+    return MOST_DEALS if kind in OF_DEALS else MOST_LINES
 
 
 def merged(first: Notice, others: list[Notice], count: int) -> Notice:

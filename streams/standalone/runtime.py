@@ -34,15 +34,17 @@ from governance.lease_types import LeaseAsk, What
 from governance.ports import Clock
 from governance.settings import Settings
 from storage import drills, projections
+from storage.models import Use
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
 from storage.store import Store
 from streams.authority import Authority
+from streams.deal_promotion import Promotion, PromotionRefused, try_promote
 from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
 from streams.policies import PolicyInForce
 from streams.records import Entry, Stage
-from streams.routing import ACTIONS, INPUT_TOPICS, topics_of
+from streams.routing import ACTIONS, CRM, INPUT_TOPICS, topics_of
 from streams.standalone import leasing
 from streams.standalone.clock import SystemClock
 from streams.standalone.core import Core
@@ -225,6 +227,15 @@ class Runtime:
     def keep_quality(self, rows: Sequence[QualityRow]) -> Future[None]:
         """Store a day's scores of the CRM's data."""
         return self.call(lambda round_: keep_quality(round_.core.link, rows))
+
+    def promote(self, asked: Promotion) -> Future[Use | PromotionRefused]:
+        """Have a model score deals from the next record on; a refusal is the answer, and nothing has changed then."""
+
+        def run(round_: Round) -> Use | PromotionRefused:
+            core = round_.core
+            return try_promote(core.link, asked, round_.now_ms, partial(round_.append, CRM), core.engine_id)
+
+        return self.call(run)
 
     # --- the gate -----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,22 @@ from msgspec.structs import replace
 from console.app import create_app, wall_ms
 from console.auth import AuthStore
 from console.cli.deals_train import read_history
+from console.upkeep import Upkeep, next_look_ms
 from events.times import DAY_MS, format_ms
 from events.types import AlertEvent, Event
 from governance.settings import Settings, parse_settings
 from scoring.stages import Process
-from scoring.training.card import Health
+from scoring.training.card import Health, Looked
 from scoring.training.grid import grid
 from scoring.training.learn import learn
-from storage import projections
+from storage import outbox, projections
 from storage.people import open_people
 from storage.read import Reader
 from storage.store import Store
+from streams.deal_upkeep import tell_alarms
+from streams.pipeline import Alarm
 from streams.replay import replay
+from streams.sinks.notices import notice_of
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
 from tests.unit.scoring.models import model_file
@@ -177,6 +182,68 @@ def _risks_said(store: Store) -> list[tuple[str, int, float]]:
     return [(key.partition("/")[2], offset, p_lost) for key, offset, p_lost in rows]
 
 
+def test_the_weekly_look_is_done_once_kept_told_and_changes_the_model_where_it_may(folder: Path) -> None:
+    clock = ManualClock(ENTRIES[0][1])
+    live = Live(folder, clock)
+    better = model_file(1, "better")
+    asked: list[int] = []
+
+    def learn_(settings: Settings) -> Looked:
+        asked.append(clock.now_ms())
+        said = Health(
+            model="x", since="2026-03-02T08:00:00Z", until="2026-04-02T08:00:00Z", closed_deals=30, verdict="worse",
+            why="it is", targets=[], weeks=[], drift=[], alerts=["it has become worse"],
+        )  # fmt: skip
+        return Looked(health=said, candidates=[better], promote=better.hash, why="it does better")
+
+    try:
+        live.feed(ENTRIES[:MIDDLE])
+        keeps = replace(live.settings, deals=replace(live.settings.deals, auto_promote=True))
+        upkeep, other = (Upkeep(live.runtime, one, live.reader, learn_) for one in (live.settings, keeps))
+        assert [upkeep.look(), other.look()] == [False, False]
+        clock.move(next_look_ms(clock.now_ms(), live.settings) - clock.now_ms())
+        assert [upkeep.look(), other.look(), upkeep.look()] == [True, False, False]
+        assert live.client.get("/v1/deals/models").json()["active"] == "scorecard", "it only proposes"
+        assert live.client.get("/v1/deals/models").json()["models"][0]["by"] == "tripline"
+        clock.move(7 * DAY_MS)
+        assert [other.look(), upkeep.look()] == [True, False]
+        assert live.client.get("/v1/deals/models").json()["active"] == better.hash
+        assert live.client.get("/v1/deals/models").json()["health"]["verdict"] == "worse"
+        assert len(asked) == 2
+        assert asked[1] - asked[0] == 7 * DAY_MS
+        link = live.runtime.store.connect()
+        notices = [notice_of(row) for row in outbox.waiting(link) if row.id.startswith("deal-model")]
+        link.close()
+        assert [one.kind for one in notices if one] == ["pipeline", "pipeline"]
+        assert notices[0] is not None
+        assert (
+            f"it has become worse. model {better.hash[:12]}: it does better; tripline deals promote" in notices[0].body
+        )
+        live.feed(ENTRIES[MIDDLE : MIDDLE + 40])
+        assert live.kinds() == {"boosted"}
+    finally:
+        live.close()
+
+
+def test_an_alarm_of_the_pipeline_is_told_once(folder: Path) -> None:
+    live = Live(folder, ManualClock(ENTRIES[0][1]))
+    alarm = Alarm(
+        monday="2026-03-02", group="team eva", series="created", counted=1, expected=9.0, weeks=2, evidence=900.0,
+        threshold=500.0, sentence="Team eva: 1 deals created in the week of 2026-03-02; 9 would be usual",
+    )  # fmt: skip
+    try:
+        for alarms in ([alarm], [alarm, replace(alarm, monday="2026-03-16")]):
+            live.runtime.decide("default/x", partial(tell_alarms, tenant="default", alarms=alarms)).result(10)
+        link = live.runtime.store.connect()
+        told = [(row.key, notice_of(row)) for row in outbox.waiting(link) if row.id.startswith("pipeline:")]
+        link.close()
+        assert [key for key, _ in told] == ["default/eva", "default/eva"]
+        assert told[0][1] is not None
+        assert told[0][1].body.startswith("Team eva: 1 deals created in the week of 2026-03-02; 9 would be usual.")
+    finally:
+        live.close()
+
+
 def test_what_people_say_of_an_alert_is_kept_shown_and_measured(folder: Path) -> None:
     live = Live(folder, ManualClock(ENTRIES[0][1]))
     try:
@@ -210,5 +277,8 @@ def test_the_store_and_its_dump_teach_the_same_model(folder: Path, tmp_path: Pat
         from_store = learn(read_history(live.settings, (), None), hand)
         from_dump = learn(read_history(live.settings, (tmp_path / "dump" / "crm.events.jsonl",), None), hand)
         assert from_store == from_dump
+        looked = Upkeep(live.runtime, live.settings, live.reader)._in_process(live.settings)
+        assert (looked.health, looked.promote) == (None, from_store.hash if looked.promote else "")
+        assert ("the scorecard goes on" in looked.why) is not bool(looked.promote)
     finally:
         live.close()

@@ -6,6 +6,10 @@ transactions of the store; what follows is published from there. The workers jud
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +32,7 @@ from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
 from streams import approving
 from streams.authority import Authority
+from streams.deal_promotion import Promotion, PromotionRefused, promote_on_kafka
 from streams.gating import DecisionIds
 from streams.kafka.office.contacts import Contacts
 from streams.kafka.office.engine import EngineWatch
@@ -131,7 +136,8 @@ class OfficeRuntime:
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
         self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
-        self._watch = Watch(store, self._begin, self._gate.count_refusals)
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._watch = Watch(store, self._begin, self._tell_of_gate)
         self._has_begun = False
         self._is_closed = False
 
@@ -196,6 +202,10 @@ class OfficeRuntime:
     def keep_quality(self, rows: Sequence[QualityRow]) -> Future[None]:
         """Store a day's scores of the CRM's data."""
         return self._call(lambda link: keep_quality(link, rows))
+
+    def promote(self, asked: Promotion) -> Future[Use | PromotionRefused]:
+        """Have a model score deals: its record goes to each partition. A refusal is the answer."""
+        return self._call(lambda link: self._promote(link, asked))
 
     # --- the gate -----------------------------------------------------------------------------------------------
 
@@ -325,6 +335,15 @@ class OfficeRuntime:
             raise
         self._decided(round_.changes())
         return verdict
+
+    def _promote(self, link: PgLink, asked: Promotion) -> Use | PromotionRefused:
+        try:
+            use = promote_on_kafka(link, asked, self.settings.kafka)
+        except PromotionRefused as problem:
+            link.execute("ROLLBACK")
+            return problem
+        self._publisher.wake()
+        return use
 
     def _call(self, function: Callable[[PgLink], T]) -> Future[T]:
         self._check_open()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from events.times import parse_ms
+from events.times import format_ms, parse_ms
 from events.types import ModelTables
 from governance.settings import Deals
 from scoring.backtest import train
@@ -28,6 +28,7 @@ from scoring.training.health import health, recalibrated
 from scoring.training.learn import cut_of, judge, learn, verdict_of
 from scoring.training.measure import chances, compare, figures_of, stability
 from scoring.training.rows import Collector, History, Known
+from scoring.training.weekly import DUEL_DAYS, duel, look
 from streams.deal_history import Watcher, read_history
 from streams.deals import DealsStage
 from streams.records import Entry
@@ -335,6 +336,35 @@ def test_a_model_that_says_too_much_gets_a_recalibration_that_helps_later_rows(w
         assert after[target].calibration_error < before[target].calibration_error / 2
         assert after[target].auc == pytest.approx(before[target].auc, abs=0.01)
     assert found.hash == hash_of(found.tables) == found.card.hash
+
+
+def test_the_weekly_look_changes_the_model_only_for_one_that_matured_labels_speak_for(
+    whole: History, model: ModelTables
+) -> None:
+    first = look(None, HAND, whole)
+    assert first.promote == first.candidates[0].hash == hash_of(model)
+    assert first.health is None
+    assert duel(first.candidates[0], HAND, whole)[0] == "not matured"
+    early = whole.until_ms - (DUEL_DAYS + 1) * DAY
+    backwards = learned_before(whole, early, -1)
+    again = look(backwards, HAND, whole)
+    assert again.health is not None
+    assert (again.health.verdict, again.promote) == ("worse", again.candidates[0].hash), "a challenger beats it"
+    cut = int(np.unique(whole.at_ms)[3])
+    assert look(None, HAND, history([one for one in ENTRIES if one[1] < cut], cut)).why.startswith("nothing can be")
+    lately = replace(backwards, card=replace(backwards.card, made_until=format_ms(early + 2 * DAY)))
+    assert look(lately, HAND, whole).promote == "scorecard", "no challenger can be judged against it, and it is worse"
+
+
+def learned_before(whole: History, cut_ms: int, sign: int) -> ModelFile:
+    """A model of the log up to there, its tables times ``sign``."""
+    made = learn(history([entry for entry in ENTRIES if entry[1] < cut_ms], cut_ms), HAND)
+    features = [
+        replace(one, lost=[sign * each for each in one.lost], soon=[sign * each for each in one.soon])
+        for one in made.tables.features
+    ]
+    tables = replace(made.tables, features=features)
+    return replace(made, tables=tables, hash=hash_of(tables), card=replace(made.card, hash=hash_of(tables)))
 
 
 def test_without_labels_since_nothing_is_said_and_nothing_proposed(whole: History, file: ModelFile) -> None:
