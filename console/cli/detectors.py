@@ -22,6 +22,7 @@ from console.cli.common import (
     settings_options,
 )
 from console.cli.detectors_library import library
+from console.cli.detectors_mix import mix
 from console.cli.detectors_people import COMMANDS
 from console.text import plain
 from events.times import DAY_MS, parse_ms
@@ -52,6 +53,7 @@ def detectors() -> None:
 
 
 detectors.add_command(library)
+detectors.add_command(mix)
 for _command in COMMANDS:
     detectors.add_command(_command)
 

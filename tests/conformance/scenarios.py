@@ -145,6 +145,17 @@ def writing_to_a_new_object() -> Iterator[Action]:
         yield act(at_ms, number, object="Contract", record_ids=[record], changes={record: {"Amount": (100, 1)}})
 
 
+def deleting_among_updates() -> Iterator[Action]:
+    """Twenty days of reads, updates and tasks, then every second action deletes a contact."""
+    work = list(traffic(11, 20, per_hour=4))
+    number = len(work)
+    yield from work
+    for extra in range(200):
+        at_ms = START_MS + 20 * DAY_MS + extra * 10 * MINUTE_MS
+        name = "record.delete" if extra % 2 else "record.update"
+        yield act(at_ms, number + extra, action=name, object="Contact", record_ids=[f"003X{extra}"])
+
+
 def another_thing_than_was_admitted() -> Iterator[Action]:
     """Admitted and done as admitted, then a contract is made under the decision about an update."""
     for number in range(60):
@@ -185,6 +196,7 @@ CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "record_loop": flipping_one_record,
     "unexpected_change": writing_to_a_new_object,
     "value_shift": plausible_nonsense,
+    "action_mix": deleting_among_updates,
     "policy_breach": another_thing_than_was_admitted,
 }
 """What each detector must stop; a detector without an entry fails the suite."""

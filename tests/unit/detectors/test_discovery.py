@@ -25,7 +25,7 @@ def test_the_built_in_detectors_are_found_in_a_fixed_order() -> None:
     assert {"action_rate", "blast_radius", "repeated_errors"} <= set(names)
 
 
-OFF = {"unlike_good_run": "shadow", "write_without_read": "enforce"}
+OFF = {"action_mix": "shadow", "unlike_good_run": "shadow", "write_without_read": "enforce"}
 """Those that must be switched on, and the mode they have then."""
 WARN = {"unexpected_change": "warn", "value_shift": "warn"}
 """In mode warn until a replay report promotes them."""
