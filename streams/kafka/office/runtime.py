@@ -6,10 +6,6 @@ transactions of the store; what follows is published from there. The workers jud
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +23,7 @@ from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.settings import Settings
 from storage import approvals, drills, projections
+from storage.models import Use
 from storage.postgres import PgLink, PgStore
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
@@ -136,8 +133,7 @@ class OfficeRuntime:
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
         self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
-        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-        self._watch = Watch(store, self._begin, self._tell_of_gate)
+        self._watch = Watch(store, self._begin, self._gate.count_refusals)
         self._has_begun = False
         self._is_closed = False
 
