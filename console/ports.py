@@ -12,6 +12,7 @@ from governance.control import ControlRequest, Decision
 from governance.drills import DrillResult
 from governance.gate import GateRequest
 from governance.lease_types import LeaseAsk, What
+from governance.policy import Policy
 from storage.models import Use
 from storage.quality import QualityRow
 from streams.authority import Authority
@@ -77,6 +78,10 @@ class Status(Protocol):
 
 class Runtime(Protocol):
     """A running engine. Every method may be called from any thread and returns at once."""
+
+    @property
+    def policy(self) -> Policy | None:
+        """The autonomy policy in force; None without one."""
 
     def now_ms(self) -> int:
         """The log's time now, in milliseconds since 1970; the demo's runs faster."""

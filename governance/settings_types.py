@@ -155,6 +155,13 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             description="A name for what it logs into the CRM with; agents with the same one are stopped together.",
         ),
     ] = ""
+    is_proxied: Annotated[
+        bool,
+        Meta(
+            description="Its only way into the CRM is a proxy of Tripline's, which holds the credential. Nobody can see "
+            "that from here: writes past the proxy take the grade *Enforced* away."
+        ),
+    ] = False
     notify: Annotated[
         list[Name],
         Meta(

@@ -11,9 +11,11 @@ from typing import Annotated, Any, TypeVar
 from litestar import Request, Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
+from msgspec.structs import replace
 
 from console.api.docs import answer_of
 from console.errors import Refused, bad_request, not_found
+from console.grading import graded
 from console.public import public
 from console.services import Services, services_of
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, BadTime, parse_ms
@@ -84,10 +86,10 @@ async def read(query: Callable[[], T]) -> T:
 
 @get("/v1/agents", operation_class=answer_of(AgentList), tags=["queries"], summary="All agents")
 async def agents(request: _Request) -> Response[Any]:
-    """Every agent with its control state, counts and the last four hours in five minutes."""
+    """Every agent with its control state, grade and worst case, counts and the last four hours in five minutes."""
     services = services_of(request)
     rows = await read(lambda: services.reader.agents(services.now_ms()))
-    return Response(public(AgentList(rows)))
+    return Response(public(AgentList(graded(rows, services))))
 
 
 @get("/v1/agents/{agent_id:str}", operation_class=answer_of(AgentPage), tags=["queries"], summary="One agent")
@@ -97,7 +99,7 @@ async def agent(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     page = await read(lambda: services.reader.agent_page(agent_id, services.now_ms()))
     if page is None:
         raise not_found(f"no agent {agent_id[:100]!r} was ever seen")
-    return Response(public(page))
+    return Response(public(replace(page, row=graded([page.row], services)[0])))
 
 
 @get("/v1/findings", operation_class=answer_of(FindingPage), tags=["queries"], summary="Findings")

@@ -15,6 +15,7 @@ from console.web.containment import OutsideView, outside_view
 from console.web.look import Frame, Turn, owner_of, person_name
 from console.web.overview import Headline, state_of
 from events.types import Finding
+from governance.grades import Graded
 from storage.read.types import ActionRow, AgentPage, AgentRow, ControlEntry, FindingRow
 
 _DETECTORS = {
@@ -131,7 +132,7 @@ def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | N
         next_cursor=next_cursor,
         history=[_turn(entry, frame) for entry in page.history[:12]],
         about=_about(row, declared, owner, frame),
-        budgets=_budgets(declared),
+        budgets=_budgets(declared, row.grade),
         owner=owner,
         is_owner=frame.who is not None and declared is not None and frame.who.name in (declared.owner, owner),
         is_all_stopped=all_stopped,
@@ -452,6 +453,8 @@ def _about(row: AgentRow, declared: Any, owner: str, frame: Frame) -> list[tuple
         shown.append(("May", ", ".join(plain(a, 60) for a in declared.actions) or "nothing"))
         if declared.objects != ["*"]:
             shown.append(("On", ", ".join(plain(o, 60) for o in declared.objects)))
+    if row.grade is not None:
+        shown.append(("Grade", f"{row.grade.grade.capitalize()}: {row.grade.why}"))
     if row.agent_version:
         shown.append(("Version", plain(row.agent_version, 60)))
     if row.first_seen_ms is not None:
@@ -459,8 +462,10 @@ def _about(row: AgentRow, declared: Any, owner: str, frame: Frame) -> list[tuple
     return shown
 
 
-def _budgets(declared: Any) -> list[tuple[str, str, str]]:
+def _budgets(declared: Any, grade: Graded | None) -> list[tuple[str, str, str]]:
     """The hard limits that hold whatever was learnt: what bounds the worst case."""
+    if grade is not None and grade.records_24h is None:
+        return [("In 24 h", "no bound", "it asks nobody, and is seen only")]
     if declared is None:
         return []
     return [
@@ -470,5 +475,13 @@ def _budgets(declared: Any) -> list[tuple[str, str, str]]:
             w.number(declared.records_per_10_min),
             f"records, {w.number(declared.contacts_per_10_min)} contacts",
         ),
-        ("In 24 h", w.number(declared.records_per_day), f"records, {w.number(declared.contacts_per_day)} contacts"),
+        _in_24_h(declared, grade),
     ]
+
+
+def _in_24_h(declared: Any, grade: Graded | None) -> tuple[str, str, str]:
+    """The worst case, as the strictest of settings and policy has it."""
+    records, contacts = declared.records_per_day, declared.contacts_per_day
+    if grade is not None:
+        records, contacts = grade.records_24h, grade.contacts_24h
+    return "In 24 h", w.number(records), f"records, {w.number(contacts)} contacts"

@@ -11,6 +11,7 @@ from msgspec import structs
 
 from console.api.queries import read
 from console.errors import not_found
+from console.grading import graded
 from console.services import services_of
 from console.web.agent import AgentView, agent_view, deed, folded
 from console.web.alerts import feedback_line
@@ -113,7 +114,7 @@ async def agent_view_of(request: _Request, agent_id: str, frame: Frame) -> Agent
         return [*after.rows, *burst.rows, *before.rows], more
 
     rows, more = await read(deeds)
-    view = agent_view(found, rows, more, frame)
+    view = agent_view(structs.replace(found, row=graded([found.row], services)[0]), rows, more, frame)
     allowed = await read(lambda: services.reader.widenings(agent_id, now_ms))
     return structs.replace(view, about=[*view.about, *muted_rows(allowed, frame)]) if allowed else view
 

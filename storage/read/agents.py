@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS
@@ -37,11 +38,13 @@ def agent_rows(connection: Connection, tenant: str, now_ms: int, only: str | Non
     bins = _bins_of(connection, tenant, now_ms, only)
     records = _records_48h(connection, tenant, now_ms, only)
     known = {row.key: row for row in seen}
+    past = _shadow_48h(connection, tenant, now_ms, only)
     keys = sorted(known.keys() | controls.keys())
-    return [
+    found = [
         _row(connection, key, known.get(key), controls.get(key), bins.get(key, {}), records.get(key, 0), now_ms)
         for key in keys
     ]
+    return [replace(row, shadow_48h=past.get(key, 0)) for key, row in zip(keys, found, strict=True)]
 
 
 def unseen(agent_id: str) -> AgentRow:
@@ -74,6 +77,8 @@ def _row(
         agent_version=seen.agent_version if seen else None,
         stop=counts,
         finding=finding,
+        asked=seen.admitted + seen.denied if seen else 0,
+        acted=seen.actions + seen.changes if seen else 0,
     )
 
 
@@ -129,6 +134,17 @@ def _records_48h(connection: Connection, tenant: str, now_ms: int, only: str | N
         .group_by(t.agent_bin.c.key)
     )
     return {key: int(total or 0) for key, total in connection.execute(query)}
+
+
+def _shadow_48h(connection: Connection, tenant: str, now_ms: int, only: str | None) -> dict[str, int]:
+    """Writes of the last 48 hours that the gate knew nothing of."""
+    c = t.outside_count
+    query = (
+        select(c.c.key, func.sum(c.c.number))
+        .where(*keys_of(c.c.key, tenant, only), c.c.kind == "shadow", c.c.since_ms >= now_ms - 2 * DAY_MS)
+        .group_by(c.c.key)
+    )
+    return {key: int(number) for key, number in connection.execute(query)}
 
 
 def history(connection: Connection, key: str, limit: int = 50) -> list[ControlEntry]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from events.types import ActionError, Finding, ModelInfo, Reason, Trigger
 from governance.approvals import Approval
 from governance.drills import DrillResult
+from governance.grades import Graded
 from storage.read.containment import Containment
 
 
@@ -59,7 +60,11 @@ class StopCounts(Struct, frozen=True, gc=False):
 
 
 class AgentRow(Struct, frozen=True, kw_only=True, gc=False):
-    """One agent on the overview. Counters are since the store began; ``records_48h`` of the last 48 hours."""
+    """One agent on the overview. Counters are since the store began; ``records_48h`` of the last 48 hours.
+
+    ``asked``: decisions of the gate; ``acted``: actions and changes; ``shadow_48h``: writes past the gate. ``grade`` is
+    worked out by who knows settings and policy.
+    """
 
     agent_id: str
     control: ControlEntry | None
@@ -71,6 +76,10 @@ class AgentRow(Struct, frozen=True, kw_only=True, gc=False):
     agent_version: str | None = None
     stop: StopCounts | None = None
     finding: FindingRow | None = None
+    asked: int = 0
+    acted: int = 0
+    shadow_48h: int = 0
+    grade: Graded | None = None
 
     @property
     def state(self) -> str:

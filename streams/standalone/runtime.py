@@ -32,6 +32,7 @@ from governance.drills import DrillResult
 from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.ports import Clock
+from governance.policy import Policy
 from governance.settings import Settings
 from storage import drills, projections
 from storage.models import Use
@@ -321,6 +322,11 @@ class Runtime:
         return dump(self.store, folder)
 
     # --- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in force; None without one."""
+        return self.policies.policy
 
     def now_ms(self) -> int:
         """The time by the runtime's clock."""

@@ -184,7 +184,11 @@ def test_an_expected_finding_lets_pass_as_much_and_little_more(house: House) -> 
     status, told = house.post(f"/v1/findings/{said.finding_id}/verdict", MAYA, **body)
     assert (status, told["ceiling"], told["unit"]) == (202, 6.25, "errors in a row")
     assert house.post(f"/v1/mutes/{told['id']}/confirm", JO)[0] == 200
-    epoch = house.get("/v1/agents/bot")["row"]["control"]["epoch"]
+    row = house.get("/v1/agents/bot")["row"]
+    (listed,) = [each for each in house.get("/v1/agents")["agents"] if each["agent_id"] == "bot"]
+    assert row["grade"] == listed["grade"]
+    assert (row["grade"]["grade"], row["grade"]["records_24h"]) == ("observed", None)
+    epoch = row["control"]["epoch"]
     assert house.post("/v1/agents/bot/release", MAYA, reason="known", epoch=epoch)[0] == 200
     house.fail(5)
     assert house.state() == "active"
@@ -242,7 +246,10 @@ def test_pages_show_it_and_their_forms_do_the_same(house: House) -> None:
     assert confirm not in shown("/mutes")
     assert confirm in shown("/mutes", JO)
     assert sent(confirm, JO, csrf_token="x") == "/mutes"
-    assert "Expected until" in shown("/agents/bot")
+    about = shown("/agents/bot")
+    assert "Expected until" in about
+    assert "Observed: it acts and never asked the gate" in about
+    assert "no bound" in about
     assert sent(f"/mutes/{asked['id']}/end", MAYA, reason="enough") == "/mutes"
     assert "Expected until" not in shown("/agents/bot")
 

@@ -21,6 +21,7 @@ from governance.control import ControlRequest, Decision
 from governance.drills import DrillResult
 from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
+from governance.policy import Policy
 from governance.settings import Settings
 from storage import approvals, drills, projections
 from storage.models import Use
@@ -264,6 +265,11 @@ class OfficeRuntime:
         return self._call(lambda link: self._answer(link, given))
 
     # --- looking ------------------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy in force; None without one."""
+        return self.policies.policy
 
     def now_ms(self) -> int:
         """The time now, in milliseconds since 1970."""

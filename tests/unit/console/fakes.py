@@ -41,6 +41,8 @@ class FakeRuntime:
         self.degraded: list[str] = []
         self.warnings: list[str] = []
 
+    policy = None
+
     def now_ms(self) -> int:
         return NOW_MS
 
