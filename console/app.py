@@ -22,6 +22,7 @@ from console.api import (
     dead_letters,
     drills,
     events,
+    ext_authz,
     forecast,
     gate,
     health,
@@ -153,8 +154,8 @@ def wall_ms() -> int:
 
 def _api_routes() -> list[Any]:
     modules = (
-        events, gate, leases, drills, control, approvals, queries, alerts, forecast, quality, models, dead_letters,
-        pipeline, budget, widenings, health, stream, login,
+        events, gate, ext_authz, leases, drills, control, approvals, queries, alerts, forecast, quality, models,
+        dead_letters, pipeline, budget, widenings, health, stream, login,
     )  # fmt: skip
     return [route for module in modules for route in module.ROUTES]
 

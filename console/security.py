@@ -235,6 +235,8 @@ def access(method: str, path: str, caller: Caller) -> None:
     """Raise Refused unless this caller may use this route at all; what a role may do there is the route's business."""
     if path in ("/healthz", "/readyz", "/login", "/favicon.ico") or path.startswith(("/static/", "/login/")):
         return None
+    if path.startswith("/v1/gate/ext-authz/"):  # whatever the method: it is that of the request to be judged
+        return _need_scope(caller, "gate")
     if method in SAFE_METHODS:
         return _need_scope(caller, "read")
     if path == "/v1/events":

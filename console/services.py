@@ -6,11 +6,12 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
-from msgspec import Struct
+from msgspec import Struct, field
 
 from console.auth import AuthStore, Identifier
 from console.observe import Observer
 from console.ports import Runtime
+from console.proxy.question import Drafts
 from console.sse import Hub
 from console.two import TwoPeople
 from dashboards.metrics import Metrics
@@ -23,7 +24,8 @@ LANE_KEY = "lane"
 
 
 class Services(Struct, frozen=True, kw_only=True):
-    """Runtime, settings, people, queries, metrics and the stream of changes. ``cookie`` is the session's name."""
+    """Runtime, settings, people, queries, metrics and the stream of changes. ``cookie`` is the session's name;
+    ``drafts`` gives ids to records that are not there yet."""
 
     runtime: Runtime
     settings: Settings
@@ -37,6 +39,7 @@ class Services(Struct, frozen=True, kw_only=True):
     limits: Limits
     cookie: str
     is_open: bool
+    drafts: Drafts = field(default_factory=Drafts)
 
     def now_ms(self) -> int:
         """The log's time now."""

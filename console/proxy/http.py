@@ -23,8 +23,9 @@ from console.proxy.asked import UNKNOWN, Asked, Done, NotParsed, Problem
 from console.proxy.context import read_context
 from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import Parse
-from console.proxy.gatekeeper import MOST_AT_ONCE, Gatekeeper, not_parsed
+from console.proxy.gatekeeper import MOST_AT_ONCE, Gatekeeper
 from console.proxy.outcomes import judge
+from console.proxy.question import not_parsed
 from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
 from tripline_client import AsyncTripline
 

@@ -28,8 +28,9 @@ from console.proxy.frames import (
     tool_error,
     write_frame,
 )
-from console.proxy.gatekeeper import Gatekeeper, not_parsed
+from console.proxy.gatekeeper import Gatekeeper
 from console.proxy.mapping import ToolMap
+from console.proxy.question import not_parsed
 
 CALL, READ = "tools/call", "resources/read"
 PASSING = frozenset({

@@ -364,6 +364,19 @@ def test_path_tricks_are_refused(proxy: httpx.Client, crm: Crm, path: bytes):
     assert crm.seen == []
 
 
+def test_envoys_question_is_judged_by_the_path_as_it_came_over_the_wire(proxy: httpx.Client, gate: Gate):
+    tripline, token = httpx.Client(base_url=gate.url), proxy.headers["authorization"].encode()
+
+    def ask(path: str) -> bytes:
+        head = f"GET /v1/gate/ext-authz/salesforce{path} HTTP/1.1\r\nHost: 127.0.0.1:10000\r\nContent-Length: 0\r\n"
+        return raw(tripline, head.encode() + b"x-forwarded-for: 10.0.0.7\r\nAuthorization: " + token + b"\r\n\r\n")
+
+    assert ask(f"{BASE}/sobjects/Lead/{LEAD}").startswith(b"HTTP/1.1 200 ")
+    for path in ("/../../agents/dealbot", f"{BASE}/sobjects/../tooling", f"{BASE}//sobjects/Lead", "/%2e%2e/x"):
+        assert ask(path).startswith((b"HTTP/1.1 403 ", b"HTTP/1.1 404 ")), path
+    tripline.close()
+
+
 def test_what_the_agent_claims_beside_its_request_can_not_change_what_was_fixed(proxy: httpx.Client, crm: Crm):
     for header in (
         {"x-tripline-authorized-by": "user:boss"},
