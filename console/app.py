@@ -18,6 +18,7 @@ from console.api import (
     alerts,
     approvals,
     budget,
+    containment,
     control,
     dead_letters,
     drills,

@@ -26,3 +26,11 @@ class ContainmentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "table here, of every agent that the CRM's feed names, or nobody's."
         ),
     ] = "configured"
+    gate_answer_secs: Annotated[
+        float,
+        Meta(
+            ge=3,
+            le=3_600,
+            description="A gate of which nothing was heard for so long is shown as not answering, in seconds.",
+        ),
+    ] = 10.0

@@ -41,6 +41,11 @@ _HEARD = (
     "heard_ms = CASE WHEN excluded.alive_ms > crm_feed.alive_ms THEN excluded.heard_ms ELSE crm_feed.heard_ms END, "
     "gap_ms = coalesce(excluded.gap_ms, crm_feed.gap_ms)"
 )
+_BEAT = (
+    "INSERT INTO gate_beat (gate, at_ms, obeys_ms, trouble) "
+    "SELECT ?, ?, coalesce(max(at_ms), 0), ? FROM control WHERE true "
+    "ON CONFLICT (gate) DO UPDATE SET at_ms = excluded.at_ms, obeys_ms = excluded.obeys_ms, trouble = excluded.trouble"
+)
 _writes = msgspec.json.Decoder(list[SeenWrite])
 _ids = msgspec.json.Decoder(list[str])
 
@@ -102,6 +107,21 @@ def take_due(link: Link, key: str, now_ms: int, most: int = 50) -> list[SeenWrit
 def heard(link: Link, tenant: str, system: str, alive_ms: int, now_ms: int, gap_ms: int | None = None) -> None:
     """The feed of a system told of a change at ``alive_ms``; ``gap_ms``: it says that it lost some."""
     link.execute(_HEARD, (tenant, system, alive_ms, now_ms, gap_ms))
+
+
+def beat(link: Link, gate: str, now_ms: int, trouble: str) -> None:
+    """A gate says that it is there; it obeys the newest control decision that it finds."""
+    link.execute(_BEAT, (gate, now_ms, trouble))
+
+
+def forget_gate(link: Link, gate: str) -> None:
+    """A gate has ended as it should."""
+    link.execute("DELETE FROM gate_beat WHERE gate = ?", (gate,))
+
+
+def forget_gates(link: Link, before_ms: int) -> None:
+    """Gates that were not heard of since a time are gone."""
+    link.execute("DELETE FROM gate_beat WHERE at_ms < ?", (before_ms,))
 
 
 def drop_before(link: Link, at_ms: int, most: int = 200) -> None:

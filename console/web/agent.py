@@ -11,7 +11,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.charts import Stop, timeline
-from console.web.containment import OutsideView, outside_view
+from console.web.containment import HoldingView, OutsideView, holding_view, outside_view
 from console.web.look import Frame, Turn, owner_of, person_name
 from console.web.overview import Headline, state_of
 from events.types import Finding
@@ -102,6 +102,7 @@ class AgentView(Struct, frozen=True):
     is_owner: bool
     is_all_stopped: bool
     outside: OutsideView | None = None
+    holding: HoldingView | None = None
 
 
 def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | None, frame: Frame) -> AgentView:
@@ -137,7 +138,18 @@ def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | N
         is_owner=frame.who is not None and declared is not None and frame.who.name in (declared.owner, owner),
         is_all_stopped=all_stopped,
         outside=outside_view(page.containment, frame),
+        holding=holding_view(page.containment, _stopped_by(row, page, frame), frame),
     )
+
+
+def _stopped_by(row: AgentRow, page: AgentPage, frame: Frame) -> str:
+    """Who asked for the stop that lasts."""
+    entry = row.control if row.stop is not None else page.stop_all
+    if entry is None:
+        return w.UNKNOWN
+    if entry.by_kind == "human":
+        return person_name(frame.settings, entry.by_id)
+    return _DETECTORS.get(entry.by_id, plain(entry.by_id.replace("_", " "), 80))
 
 
 def _near(cause: FindingRow, findings: Sequence[FindingRow]) -> list[FindingRow]:

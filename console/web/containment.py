@@ -1,4 +1,4 @@
-"""What the CRM's feed tells of an agent outside the gate, in words."""
+"""How far a stop has got, and what the CRM's feed tells of an agent outside the gate, in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.look import Frame
+from governance.holding import Holding, hold
 from storage.read.containment import Containment
 
 _KINDS = {
@@ -14,6 +15,25 @@ _KINDS = {
     "in_flight": ("open", "muted", "In flight", "let pass before the stop"),
     "shadow": ("observed", "amber", "Shadow write", "no decision of the gate"),
 }
+
+
+_LATER = {"sequence.enroll": "Put into a sequence", "meeting.schedule": "Scheduled a meeting"}
+
+
+class Step(Struct, frozen=True):
+    """One step of a stop: done or not, and what is known of it."""
+
+    icon: str
+    css: str
+    title: str
+    text: str
+
+
+class HoldingView(Struct, frozen=True):
+    """The four steps, and what may still happen."""
+
+    steps: list[Step]
+    pending: list[OutsideWrite]
 
 
 class OutsideWrite(Struct, frozen=True):
@@ -53,3 +73,56 @@ def outside_view(found: Containment, frame: Frame) -> OutsideView | None:
         text = f"{what} · as {plain(one.identity, 120)} · {note}"
         writes.append(OutsideWrite(clock.time(one.effect_ms), clock.iso(one.effect_ms), icon, css, word, text))
     return OutsideView("; ".join(said), writes)
+
+
+def holding_view(found: Containment, by: str, frame: Frame) -> HoldingView | None:
+    """The steps of a stop that lasts. ``by``: who asked for it."""
+    if found.stop is None:
+        return None
+    held = hold(found.stop, int(1000 * frame.settings.containment.gate_answer_secs))
+    clock = frame.clock
+    steps = [
+        Step("check", "", "Requested", f"{clock.time(held.stop_ms)} by {by}"),
+        _enforced(held, bool(found.stop.gates), frame),
+        _seen(held, frame),
+        _contained(held),
+    ]
+    pending = [
+        OutsideWrite(
+            clock.time(one.at_ms), clock.iso(one.at_ms), "wait", "amber",
+            _LATER.get(one.action, f"Made a {plain(one.object, 60)}"),
+            " ".join(plain(each, 80) for each in (one.object, one.record_id) if each),
+        )
+        for one in held.pending
+    ]  # fmt: skip
+    return HoldingView(steps, pending)
+
+
+def _enforced(held: Holding, has_gates: bool, frame: Frame) -> Step:
+    gates = w.many(held.gates, "gate")
+    title = f"Enforced by {held.enforced_by} of {gates}"
+    late = f"; {len(held.not_answering)} not answering: without the store, they let nothing pass"
+    more = late if held.not_answering else ""
+    if held.enforced_ms is None:
+        return Step("wait", "amber", title, f"the others do not obey it yet{more}")
+    said = "all that answer refuse it" if has_gates and held.not_answering else "refused from then on"
+    return Step("check", "", title, f"{frame.clock.time(held.enforced_ms)}, {said}{more}")
+
+
+def _seen(held: Holding, frame: Frame) -> Step:
+    clock = frame.clock
+    if held.leaked:
+        last = f", the last at {clock.time(held.last_leaked_ms)}" if held.last_leaked_ms else ""
+        return Step("no", "red", "Does not hold in the CRM", f"{w.many(held.leaked, 'change')} leaked{last}")
+    if held.seen_to_ms is None:
+        return Step("open", "amber", "Not yet seen to hold", held.waits_for[-1] if held.waits_for else "")
+    return Step("check", "", "Seen to hold in the CRM", f"none seen up to {clock.time(held.seen_to_ms)}, feed alive")
+
+
+def _contained(held: Holding) -> Step:
+    more = [f"{w.many(held.in_flight, 'change')} in flight"] if held.in_flight else []
+    if held.pending:
+        more.append(f"{w.many(len(held.pending), 'thing')} still pending: check")
+    if held.state == "contained":
+        return Step("check", "", "Contained", "; ".join(more) or "nothing pending that we know of")
+    return Step("open", "amber", "Not yet contained", "; ".join([*held.waits_for, *more]))

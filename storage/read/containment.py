@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, func, select
+from msgspec.structs import replace
+from sqlalchemy import Connection, and_, func, or_, select
 
 from events.times import DAY_MS
+from governance.holding import FeedLife, GateBeat, Pending, StopFacts
+from governance.leases import outstanding
 from storage import tables as t
+from storage.read.leases import living
 
+LATER = ("sequence.enroll", "meeting.schedule")
+"""What goes on by itself after it was done."""
+AUTOMATIONS = (
+    "flow", "flowdefinition", "workflow", "workflowrule", "automation", "sequence", "apextrigger", "scheduledjob",
+    "crontrigger", "scheduledemail", "validationrule", "assignmentrule",
+)  # fmt: skip
 _SHOWN = 20
+_FEED = {"gap_ms": "lost_ms"}
+_ids = msgspec.json.Decoder(list[str])
 
 
 class OutsideRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -23,23 +36,11 @@ class OutsideRow(Struct, frozen=True, kw_only=True, gc=False):
     op: str
 
 
-class FeedRow(Struct, frozen=True, kw_only=True):
-    """The change feed of one system ("": not named): the newest change that it told of, and when it told that."""
-
-    system: str
-    alive_ms: int
-    heard_ms: int
-    gap_ms: int | None = None
-    canary_sent_ms: int | None = None
-    canary_back_ms: int | None = None
-    canary_error: str | None = None
-
-
 class Containment(Struct, frozen=True, kw_only=True):
     """What was seen of an agent outside the gate.
 
     ``stop_ms``: the stop that lasts, None when it is not stopped; ``leaked`` and ``in_flight`` are since then.
-    ``shadow_48h`` of the last 48 hours. ``writes``: the newest twenty.
+    ``shadow_48h`` of the last 48 hours. ``writes``: the newest twenty. ``stop``: what is known of that stop.
     """
 
     stop_ms: int | None
@@ -48,14 +49,17 @@ class Containment(Struct, frozen=True, kw_only=True):
     last_leaked_ms: int | None = None
     shadow_48h: int = 0
     writes: list[OutsideRow] = []
-    feeds: list[FeedRow] = []
+    feeds: list[FeedLife] = []
+    stop: StopFacts | None = None
 
 
-def of_agent(connection: Connection, tenant: str, key: str, stop_ms: int | None, now_ms: int) -> Containment:
-    """One agent. ``stop_ms``: when the stop that lasts was caused."""
+def of_agent(
+    connection: Connection, tenant: str, key: str, stop_ms: int | None, now_ms: int, decided_ms: int | None = None
+) -> Containment:
+    """One agent. ``stop_ms``: when the stop that lasts was caused; ``decided_ms``: when it was decided."""
     counts = _counts(connection, key, stop_ms) if stop_ms is not None else {}
     leaked, last = counts.get("leaked", (0, None))
-    return Containment(
+    found = Containment(
         stop_ms=stop_ms,
         leaked=leaked,
         in_flight=counts.get("in_flight", (0, None))[0],
@@ -64,14 +68,70 @@ def of_agent(connection: Connection, tenant: str, key: str, stop_ms: int | None,
         writes=_writes(connection, key, now_ms - 2 * DAY_MS),
         feeds=feeds(connection, tenant),
     )
+    if stop_ms is None:
+        return found
+    stop = facts(connection, key, found, stop_ms if decided_ms is None else decided_ms, now_ms)
+    return replace(found, stop=stop)
 
 
-def feeds(connection: Connection, tenant: str) -> list[FeedRow]:
+def facts(connection: Connection, key: str, found: Containment, decided_ms: int, now_ms: int) -> StopFacts:
+    """What is known of a stop that lasts."""
+    stop_ms = found.stop_ms or decided_ms
+    tenant, _, agent_id = key.partition("/")
+    leases = [one for one in living(connection, tenant, now_ms) if one.ask.agent_id == agent_id]
+    return StopFacts(
+        stop_ms=stop_ms,
+        decided_ms=decided_ms,
+        now_ms=now_ms,
+        gates=gates(connection),
+        feeds=found.feeds,
+        leaked=found.leaked,
+        in_flight=found.in_flight,
+        last_leaked_ms=found.last_leaked_ms,
+        lease_actions=outstanding(leases, now_ms)[0],
+        lease_end_ms=max((one.end_ms for one in leases), default=None),
+        pending=pending(connection, key, stop_ms),
+    )
+
+
+def feeds(connection: Connection, tenant: str) -> list[FeedLife]:
     """The feeds of all systems that were ever heard of."""
     f = t.crm_feed
     return [
-        FeedRow(**{name: value for name, value in row._mapping.items() if name != "tenant"})
+        FeedLife(**{_FEED.get(name, name): value for name, value in row._mapping.items() if name != "tenant"})
         for row in connection.execute(select(f).where(f.c.tenant == tenant).order_by(f.c.system))
+    ]
+
+
+def gates(connection: Connection) -> list[GateBeat]:
+    """What the gates last said of themselves; none where one server is gate and authority."""
+    return [GateBeat(**row._mapping) for row in connection.execute(select(t.gate_beat).order_by(t.gate_beat.c.gate))]
+
+
+def pending(connection: Connection, key: str, stop_ms: int) -> list[Pending]:
+    """What an agent set up in the 48 hours before a stop, and what may still happen: the newest twenty.
+
+    People put into sequences, meetings, and automations that it made.
+    """
+    a = t.action
+    query = (
+        select(a.c.at_ms, a.c.action, a.c.object, a.c.record_ids)
+        .where(
+            a.c.key == key,
+            a.c.at_ms > stop_ms - 2 * DAY_MS,
+            a.c.kind != "change",
+            a.c.outcome.in_(("ok", "admitted")),
+            or_(
+                a.c.action.in_(LATER),
+                and_(a.c.action == "record.create", func.lower(a.c.object).in_(AUTOMATIONS)),
+            ),
+        )
+        .order_by(a.c.at_ms.desc())
+        .limit(_SHOWN)
+    )
+    return [
+        Pending(at_ms=at_ms, action=action, object=what or "", record_id=(_ids.decode(ids) or [""])[0] if ids else "")
+        for at_ms, action, what, ids in connection.execute(query)
     ]
 
 

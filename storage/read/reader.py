@@ -102,13 +102,15 @@ class Reader:
                 found = [_agents.unseen(agent_id)]
             if not found:
                 return None
+            all_stopped = _agents.stop_all(connection, self.tenant)
+            stop_ms, decided_ms = _stopped(found[0], all_stopped)
             return AgentPage(
                 found[0],
                 _agents.bins(connection, key, since_ms or now_ms - 4 * HOUR_MS, now_ms),
                 _findings.of_agent(connection, key, now_ms - 2 * DAY_MS),
                 _agents.history(connection, key),
-                all_stopped := _agents.stop_all(connection, self.tenant),
-                _containment.of_agent(connection, self.tenant, key, _stopped_ms(found[0], all_stopped), now_ms),
+                all_stopped,
+                _containment.of_agent(connection, self.tenant, key, stop_ms, now_ms, decided_ms),
             )
 
     def timeline(self, agent_id: str, since_ms: int, until_ms: int) -> list[Bin]:
@@ -280,9 +282,10 @@ class Reader:
             return {topic: int(at_ms) for topic, at_ms in connection.execute(query)}
 
 
-def _stopped_ms(row: AgentRow, stop_all: ControlEntry | None) -> int | None:
-    """Since when an agent is stopped: itself, or with all others."""
-    own = row.stop.stopped_ms if row.stop is not None else None
-    if stop_all is None or stop_all.state != "suspended":
-        return own
-    return stop_all.at_ms if own is None else min(own, stop_all.at_ms)
+def _stopped(row: AgentRow, stop_all: ControlEntry | None) -> tuple[int | None, int | None]:
+    """Since when an agent is stopped, itself or with all others, and when that was decided."""
+    if row.stop is not None and row.control is not None:
+        return row.stop.stopped_ms, row.control.at_ms
+    if stop_all is not None and stop_all.state == "suspended":
+        return stop_all.at_ms, stop_all.at_ms
+    return None, None

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -311,5 +312,10 @@ def test_what_agents_do_past_the_gates_is_seen_in_the_crms_feed_by_whichever_con
     until(lambda: ("shadow", "r-3") in seen(), "the leader looks again", 20)
     alive = offices.store().execute("SELECT max(alive_ms) FROM crm_feed WHERE system = 'sf'").fetchone()
     assert alive[0] <= at_ms
+    row: Any = offices.store().execute("SELECT at_ms FROM control WHERE key = 'default/bot'").fetchone()
+    beats = "SELECT count(*) FROM gate_beat WHERE obeys_ms >= ? AND trouble = ''"
+    until(lambda: offices.store().execute(beats, row).fetchone() == (2,), "both gates say that they obey", 20)
+    one.close()
+    assert offices.store().execute("SELECT count(*) FROM gate_beat").fetchone() == (1,)
     kinds = {kind for (kind,) in offices.store().execute("SELECT severity FROM finding").fetchall()}
     assert kinds == {"critical", "warning"}

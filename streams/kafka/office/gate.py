@@ -129,6 +129,11 @@ class Gate:
         rows.write_rows(link)
         link.execute("COMMIT")
 
+    @property
+    def trouble(self) -> str:
+        """Why it denies all writes, in words; "" when it does not."""
+        return self._post.trouble if self._thread.is_alive() else "its thread has ended"
+
     # --- the thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:

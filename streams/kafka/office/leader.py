@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
-from events.times import DAY_MS
+from events.times import DAY_MS, HOUR_MS
 from governance.settings import Settings
 from storage import approvals, containment, outbox, shared
 from storage import gate as gate_store
@@ -122,6 +122,7 @@ class Leader(Background):
         approvals.drop_before(link, gate_store.decision_prefix(before_ms))
         lease_store.drop_before(link, before_ms)
         containment.drop_before(link, before_ms)
+        containment.forget_gates(link, shared.now_ms(link) - HOUR_MS)
 
 
 class PgBox:

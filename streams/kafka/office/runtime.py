@@ -6,6 +6,10 @@ transactions of the store; what follows is published from there. The workers jud
 
 from __future__ import annotations
 
+import contextlib
+import os
+import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +27,8 @@ from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
 from governance.policy import Policy
 from governance.settings import Settings
-from storage import approvals, drills, projections
+from storage import approvals, containment, drills, projections, shared
+from storage.errors import StoreError
 from storage.models import Use
 from storage.postgres import PgLink, PgStore
 from storage.quality import QualityRow
@@ -134,7 +139,8 @@ class OfficeRuntime:
         self._calls = ThreadPoolExecutor(1, "tripline-calls")
         self._held = Held(store)
         self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
-        self._watch = Watch(store, self._begin, self._gate.count_refusals)
+        self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._watch = Watch(store, self._begin, self._tell_of_gate)
         self._has_begun = False
         self._is_closed = False
 
@@ -162,6 +168,9 @@ class OfficeRuntime:
         for following in self._following.values():
             following.stop()
         self._calls.shutdown()
+        if not self._watch.trouble:
+            with contextlib.suppress(StoreError):  # it is forgotten when it was not heard of for an hour
+                self._held.run(lambda link: containment.forget_gate(link, self._name))
         self._lender.stop()
         self._gate.stop()
         self._publisher.stop()
@@ -313,6 +322,11 @@ class OfficeRuntime:
         if self._watches_engine:
             self._engine.start()
         self._has_begun = True
+
+    def _tell_of_gate(self, link: PgLink) -> None:
+        """Once a second: what it refused, and that it is there and obeys what is decided."""
+        self._gate.count_refusals(link)
+        containment.beat(link, self._name, shared.now_ms(link), self._gate.trouble)
 
     def _decide(self, link: PgLink, key: str, function: Callable[[Authority], T]) -> T:
         round_ = OfficeRound(link, self.settings)

@@ -12,6 +12,8 @@ from storage.link import Link
 from storage.read import Reader
 from storage.read.containment import of_agent
 from storage.read.store import reading
+from storage.sql import insert_many
+from storage.tables import action as action_table
 
 NOW, KEY = 1_772_443_200_000, "default/bot"
 
@@ -59,7 +61,7 @@ def test_a_feeds_life_only_goes_forward_and_a_gap_stays(link: Link, reader: Read
     containment.heard(link, "else", "sf", NOW + 99, NOW + 99)
     with reading(reader.engine) as connection:
         (feed,) = of_agent(connection, "default", KEY, None, NOW).feeds
-    assert (feed.system, feed.alive_ms, feed.heard_ms, feed.gap_ms) == ("sf", NOW + 3, NOW + 8, NOW + 7)
+    assert (feed.system, feed.alive_ms, feed.heard_ms, feed.lost_ms) == ("sf", NOW + 3, NOW + 8, NOW + 7)
 
 
 def test_what_was_let_pass_is_found_by_time_filed_or_not(link: Link) -> None:
@@ -78,3 +80,27 @@ def test_what_was_let_pass_is_found_by_time_filed_or_not(link: Link) -> None:
         Admitted(NOW + 6, ids, "Lead")
     ]
     assert list(containment.admitted_in([row(5, NOW + 6)], "default/other")) == []
+
+
+def test_what_an_agent_set_up_before_its_stop_is_listed(link: Link, projected: Link, reader: Reader) -> None:
+    def did(number: int, action: str, what: str, outcome: str = "ok", at_ms: int = NOW - 60_000) -> tuple[Any, ...]:
+        values = {
+            "key": KEY, "at_ms": at_ms, "offset": number, "effect_ms": at_ms, "agent_id": "bot", "kind": "report",
+            "action": action, "object": what, "record_ids": f'["r{number}"]', "outcome": outcome, "records": 1,
+            "recipients": 0, "is_external": False, "source": "/a", "event_id": f"e{number}",
+        }  # fmt: skip
+        return tuple(values.get(column.name) for column in action_table.columns)
+
+    rows = [
+        did(1, "sequence.enroll", "Contact"), did(2, "record.create", "Flow"), did(3, "record.create", "Lead"),
+        did(4, "sequence.enroll", "Contact", "denied"), did(5, "meeting.schedule", "Event", at_ms=NOW - 49 * 3_600_000),
+    ]  # fmt: skip
+    insert_many(projected, action_table, rows)
+    containment.beat(link, "one", NOW, "")
+    with reading(reader.engine) as connection:
+        stop = of_agent(connection, "default", KEY, NOW, NOW + 100, NOW + 3).stop
+    assert stop is not None
+    assert [(one.action, one.object, one.record_id) for one in stop.pending] == [
+        ("record.create", "Flow", "r2"), ("sequence.enroll", "Contact", "r1"),
+    ]  # fmt: skip
+    assert (stop.stop_ms, stop.decided_ms, [gate.gate for gate in stop.gates]) == (NOW, NOW + 3, ["one"])
