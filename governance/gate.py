@@ -77,6 +77,8 @@ class _Case(Struct, frozen=True, kw_only=True):
     """The agent that set it to work, as it says itself."""
     reached: list[str] = []
     """Whom it reaches for the first time, in words, once that was looked up; "" for nobody."""
+    above: list[int] = []
+    """The level that the policy saw, where it is above the agent's."""
     consents: list[dict[str, Consent]] = []
     """What those whom it reaches allow, once that was looked up."""
 
@@ -118,8 +120,9 @@ def check(
         if answer.decision != "hold":
             return answer
         held = held or answer
+    above = case.above[0] if case.above else 0
     if held is not None:
-        return held
+        return msgspec.structs.replace(held, above_level=above) if above else held
     may_be_first = case.is_approved or FIRST_CONTACT in case.agent.irreversible
     is_first = may_be_first and bool(_reaches_new_people(case))
     return GateDecision(
@@ -129,6 +132,7 @@ def check(
         epoch=case.epoch,
         is_first_contact=is_first,
         policy=case.version,
+        above_level=above,
     )
 
 
@@ -470,6 +474,8 @@ def _policy(case: _Case) -> GateDecision | None:
     )
     ask, claimed = _asked(case, case.policy, case.view), case.claimed
     ruling = rule_on(case.policy, ask, facts, is_brief=True)
+    if ruling.is_above_level:
+        case.above.append(ruling.level)
     if claimed and ruling.verdict != "human_only":  # it may no more than the one that set it to work
         of_parent = rule_on(case.policy, msgspec.structs.replace(ask, agent_id=claimed), facts, is_brief=True)
         ruling = max(ruling, of_parent, key=lambda each: VERDICTS.index(each.verdict))
@@ -480,7 +486,7 @@ def _policy(case: _Case) -> GateDecision | None:
         if ruling.verdict == "approval"
         else _deny(case, Rule.POLICY, _in_words(ruling), ruling.allows)
     )
-    return msgspec.structs.replace(answer, policy_rule=ruling.rule)
+    return msgspec.structs.replace(answer, policy_rule=ruling.rule, above_level=case.above[0] if case.above else 0)
 
 
 def _asked(case: _Case, policy: Policy, view: GateView) -> Ask:

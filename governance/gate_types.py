@@ -97,6 +97,7 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     ``decision_id`` is given by whoever keeps the decision. ``policy``: the version of the policy in force, "" without
     one; ``policy_rule``: which of its rules decided, where it did. ``approval_id``: the approval that it waits for, or
     that let it pass; ``approved_by``: who gave it; ``approved_content``: what was approved, if that is something else.
+    ``above_level``: the level that was seen, where it is above the agent's; else 0.
     """
 
     decision: Outcome
@@ -114,6 +115,7 @@ class GateDecision(Struct, frozen=True, kw_only=True):
     approval_id: str = ""
     approved_by: str = ""
     approved_content: GateRequest | None = None
+    above_level: int = 0
 
 
 class Remembered(Struct, frozen=True, kw_only=True):

@@ -27,10 +27,12 @@ from governance.settings import Settings
 from storage import leases as lease_store
 from storage import whereabouts
 from storage.gate import Row, decision_prefix, decision_row
+from streams import levels
 from streams.approving import settle
 from streams.authority import Authority
 from streams.contacts import Met
 from streams.envelopes import make_key, split_key
+from streams.levels import LevelsTold
 
 REFUSALS_KEPT_PER_MINUTE = 120
 """Refusals of one agent that are kept one by one in a minute; the others are only counted."""
@@ -41,11 +43,12 @@ _WOULD_CLEAR = {Rule.LEASE: "operations that are within their lease, and reporte
 class Gated:
     """What the gate counts of one agent: its admissions, its budgets, and refusals kept in this minute."""
 
-    __slots__ = ("_kept", "_minute", "budgets", "seq")
+    __slots__ = ("_kept", "_minute", "budgets", "levels", "seq")
 
     def __init__(self, seq: int) -> None:
         self.seq = seq
         self.budgets = Budgets()
+        self.levels = LevelsTold()
         self._minute = 0
         self._kept = 0
 
@@ -169,6 +172,11 @@ class Gating(ABC):
     def suspicious(self, decision: GateDecision) -> None:
         """The request itself is a finding, see ``report``."""
 
+    @property
+    def end_offset(self) -> int:
+        """The end of the log, where that is known here."""
+        return 0
+
     # --- leases -------------------------------------------------------------------------------------------------
 
     @property
@@ -209,6 +217,8 @@ class Gating(ABC):
             self._refuse(operation, decision)
         if decision.finding:
             self.suspicious(decision)
+        if decision.above_level and policy is not None and self.request.agent_id in policy.agents:
+            levels.tell(self.authority, self.gated.levels, self.request, decision, policy, self.end_offset)
         return decision
 
     def _admit(self, operation: Operation, decision: GateDecision) -> None:

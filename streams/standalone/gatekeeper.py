@@ -114,7 +114,12 @@ class Check(Gating):
 
     def suspicious(self, decision: GateDecision) -> None:
         """The request itself is a finding."""
-        report(self._round, self.key, self.request, decision, self._core.lanes[ACTIONS].next_offset)
+        report(self._round, self.key, self.request, decision, self.end_offset)
+
+    @property
+    def end_offset(self) -> int:
+        """The end of the log."""
+        return self._core.lanes[ACTIONS].next_offset
 
 
 def gated(core: Core, key: str) -> Gated:

@@ -13,6 +13,7 @@ from governance.gate import GateDecision, GateRequest
 from governance.policy import PolicyError
 from storage import gate as gate_store
 from streams.envelopes import envelope
+from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
 from tests.standalone.conftest import NOW_MS
 from tests.standalone.test_runtime import rows
@@ -68,10 +69,10 @@ poll_secs = 3600
     return lambda: start(toml=toml)
 
 
-def ask(runtime: Runtime, field: str = "Phone", request_id: str | None = None) -> GateDecision:
+def ask(runtime: Runtime, field: str = "Phone", request_id: str | None = None, **more: Any) -> GateDecision:
     request = GateRequest(
         agent_id="bot", action="record.update", object="Lead", record_ids=["r1"], changes={"r1": {field: (1, 2)}},
-        authorized_by="lea", trigger=Trigger("prompt"), request_id=request_id,
+        authorized_by="lea", request_id=request_id, **{"trigger": Trigger("prompt"), **more},
     )  # fmt: skip
     found: Any = runtime.check(request).result(10)
     return found
@@ -176,3 +177,27 @@ def test_owners_and_consent_are_learned_from_the_crms_events_and_survive_a_resta
     )
     found: Any = runtime.check(reaching).result(10)
     assert (found.decision, found.rule) == ("deny", "consent")
+
+
+def test_an_agent_that_acts_above_its_level_is_a_finding_once_a_day(
+    governed: Callable[[], Runtime], clock: ManualClock
+) -> None:
+    runtime = governed()
+    assert ask(runtime).decision == "allow"
+    assert rows(runtime, "SELECT count(*) FROM finding") == [(0,)]
+    by_itself: dict[str, Any] = {"trigger": None}
+    for number in range(3):
+        clock.move(1_000)
+        refused = ask(runtime, **by_itself, request_id=f"q{number}")
+        assert (refused.decision, refused.policy_rule) == ("deny", "level")
+    assert rows(runtime, "SELECT agent_id, detector, mode, summary FROM finding") == [
+        ("bot", "gate", "warn", "bot acts at level 4 (autonomous), set off by nothing that we know; it has level 1")
+    ]
+    runtime.close()
+    runtime = governed()
+    ask(runtime, **by_itself)
+    assert rows(runtime, "SELECT count(*) FROM finding") == [(1,)]
+    ask(runtime, trigger=Trigger("schedule", "nightly"))
+    clock.move(86_400_000)
+    ask(runtime, **by_itself)
+    assert rows(runtime, "SELECT count(*) FROM finding") == [(3,)]
