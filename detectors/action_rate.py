@@ -82,6 +82,7 @@ class RateState:
         "minute",
         "n",
         "names",
+        "past",
         "peak_1",
         "peak_5",
         "peak_15",
@@ -116,6 +117,7 @@ class RateState:
         self.limits: tuple[int, ...] = ()
         self.group = ""
         self.peers: tuple[int, ...] = ()
+        self.past: tuple[int, ...] = ()
         self.least_short = self.least_long = 0
 
 
@@ -283,8 +285,11 @@ class ActionRate:
         if s.level > 1 and at_ms >= s.quiet_until_ms:
             s.level = 1
         s.factor = self.shared.factor
-        is_new = s.group and at_ms - s.first_ms < WARM_UP_MS
-        s.peers = self.shared.of_peers(s.group, self.name, at_ms) if is_new else ()
+        s.peers = ()
+        if at_ms - s.first_ms >= WARM_UP_MS:
+            s.past = ()
+        elif s.group or s.past:
+            s.peers = self.shared.of_peers(s.group, self.name, at_ms) or s.past
         self._scale_limits(s)
 
     def _scale_limits(self, s: RateState) -> None:
@@ -332,9 +337,8 @@ class ActionRate:
         wanted = self._wanted(s, action.at_ms, by_peers=by_peers)
         usual = s.peers[len(WINDOWS_MIN) + window] if by_peers else s.season.usual_most(slot, window)
         expected = min(usual * s.factor**_FACTOR_POWER, limit - 1)
-        evidence = scan_evidence(
-            action, WINDOWS_MIN[window], count, limit, expected, wanted, s.names, s.factor, by_peers=by_peers
-        )
+        by = "" if not by_peers else "past" if s.peers == s.past else "peers"
+        evidence = scan_evidence(action, WINDOWS_MIN[window], count, limit, expected, wanted, s.names, s.factor, by)
         self._spoke(s, action.at_ms, 2 * count // limit, is_stop=wanted == "suspend")
         s.room = self._room(s)
         return evidence
@@ -432,6 +436,21 @@ class ActionRate:
             return None
         return [guarded_upper(list(numbers), PEERS_TIMES) for numbers in zip(*described, strict=True)]
 
+    def renew(self, state: RateState, at_ms: int) -> None:
+        """A declared new version: its season starts afresh. Its peers judge it, or else what it did at most before."""
+        s = state
+        if s.first_ms < 0:
+            return
+        if at_ms >= s.end_ms:
+            self._open_minute(s, at_ms)
+        if s.season.limits:
+            s.past = tuple(s.season.most())
+        s.season, s.day, s.first_ms = SeasonalLimits(), Day(), at_ms
+        for slot in range(s.minute // 60 % SLOTS + 1):
+            s.day.hours[slot] = -1
+        self._take_limits(s, at_ms)
+        s.room = self._room(s)
+
     def stopped(self, state: RateState, at_ms: int) -> None:
         """The agent was stopped: nothing is learnt from the hour before, nor until it is released (24 h at most)."""
         if state.first_ms >= 0:
@@ -478,7 +497,7 @@ class ActionRate:
         ring = [s.total - count for count in s.ring]
         day = [list(values) for values in s.day.lists()]
         parts = (numbers, s.full_at_ms, s.factor, list(s.names.items()), list(s.backlog.items()), ring, day)
-        return _pack.encode((parts, s.season.dump(), s.peers))
+        return _pack.encode((parts, s.season.dump(), s.peers, s.past))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> RateState:
         """The state from its bytes."""
@@ -496,7 +515,8 @@ class ActionRate:
         for values, kept in zip(s.day.lists(), day, strict=True):
             values[:] = array(values.typecode, kept)
         s.season = SeasonalLimits.load(season)
-        s.peers = tuple(since_2[0]) if since_2 else ()
+        if since_2:
+            s.peers, s.past = map(tuple, since_2)
         if s.first_ms >= 0:
             self._scale_limits(s)
         return s

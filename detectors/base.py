@@ -173,6 +173,13 @@ class Peered(Protocol):
         """What agents of the role do, from one list each: no agent may move it far. None when they are too few."""
 
 
+class Renewing(Protocol):
+    """A detector that judges an agent by its own past, of which a declared new version makes the most part invalid."""
+
+    def renew(self, state: Any, at_ms: int) -> None:
+        """From here on the agent is another version of itself: new, for as long as a new agent is."""
+
+
 class Excusing(Protocol):
     """A detector whose opinions may have a common cause (``Evidence.cause``)."""
 

@@ -33,16 +33,16 @@ def scan_evidence(
     wanted: Wanted,
     names: Mapping[str, int],
     factor: float,
-    *,
-    by_peers: bool = False,
+    by: str = "",
 ) -> Evidence:
-    """A window's count reached its limit, by its own season or by what agents of its role do."""
+    """A window's count reached its limit: by its own season, or ``by`` its "peers" or "past" (before a new version)."""
     what, remark = what_mostly(names)
     common = f", all agents' load x{factor:.1f} considered" if factor > 1.0 else ""
     usual = round(expected)
     against = f"usually at most {usual} at this hour (own season{common})"
-    if by_peers:
-        against = f"others of its role do at most {usual}, and it is new{common}"
+    if by:
+        others = "others of its role do" if by == "peers" else "before its new version it did"
+        against = f"{others} at most {usual}, and it is new{common}"
     summary = f"{ordinal(count)} {what} in {minutes} min{remark}; {against}"
     return Evidence(
         wanted=wanted,
@@ -59,7 +59,7 @@ def scan_evidence(
             "window_min": minutes,
             "common_factor": round(factor, 3),
             "is_first_week": wanted != "suspend",
-            **({"judged_by": "peers"} if by_peers else {}),
+            **({"judged_by": by} if by else {}),
         },
     )
 

@@ -270,6 +270,11 @@ class UnexpectedChange:
 
     # --- the rest of the protocol --------------------------------------------------------------------------------
 
+    def renew(self, state: ChangeState, at_ms: int) -> None:
+        """A declared new version: for a week it only tells, and learns; what was known before is known."""
+        if state.first_ms:
+            state.first_ms = at_ms
+
     def stopped(self, state: ChangeState, at_ms: int) -> None:
         """The agent was stopped: its new things are not learnt."""
         for dim in state.dimensions:

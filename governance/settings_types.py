@@ -89,6 +89,14 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     role: Annotated[
         str, Meta(max_length=256, description="What it does, in a few words. Agents of the same role are peers.")
     ] = ""
+    versions: Annotated[
+        list[Name],
+        Meta(
+            max_length=64,
+            description="Its versions, as its events name them in `agent_version`, the oldest first. When it first "
+            "acts as a later one than the first, it is judged as a new agent is. Append, never take away.",
+        ),
+    ] = []
     level: Annotated[
         int,
         Meta(ge=1, le=4, description="Declared level: 1 reactive, 2 triggered, 3 proactive, 4 autonomous."),

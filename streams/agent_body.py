@@ -17,9 +17,14 @@ from streams.verdict import Heard
 
 
 class AgentBody:
-    """What the stage keeps of one agent: the detectors' states and where its control stands."""
+    """What the stage keeps of one agent: the detectors' states and where its control stands.
 
-    __slots__ = ("calls", "disabled", "epoch", "heard", "last_ms", "lenience", "pending", "states")
+    ``version``: which of its declared versions it is; ``expected``: those that may still come.
+    """
+
+    __slots__ = (
+        "calls", "disabled", "epoch", "expected", "heard", "last_ms", "lenience", "pending", "states", "version",
+    )  # fmt: skip
 
     def __init__(self, states: list[Any]) -> None:
         self.states = states
@@ -29,6 +34,8 @@ class AgentBody:
         self.last_ms = 0
         self.pending: dict[str, None] = {}
         self.lenience: tuple[Lenience, ...] = ()
+        self.version = 0
+        self.expected: tuple[str, ...] = ()
         self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
 
 
@@ -43,6 +50,7 @@ class Blob(Struct, array_like=True):
     pending: list[str]
     common: Memory = field(default_factory=Memory)
     lenience: tuple[Lenience, ...] = ()
+    version: int = 0
 
 
 class Glance(Struct, array_like=True):

@@ -41,9 +41,10 @@ from streams.compiled import Judge
 from streams.envelopes import envelope, make_key, split_key
 from streams.keyed import KeyBlob, Keyed, KeyedStage
 from streams.lenience import FAULT, lenient, rule_of, with_rule
-from streams.peers import LATELY_MS, PeerGroups
+from streams.peers import PeerGroups
 from streams.records import Entry, Output, Partition
 from streams.verdict import Heard, allowed, asked, finding
+from streams.versions import Versions
 
 BACKLOG_MS = 300_000
 """An effect longer before knowledge time than this is backlog: it may warn, never suspend."""
@@ -57,7 +58,7 @@ class AgentsStage(KeyedStage[AgentBody]):
     """Judges agents' actions. Parameters: the partition, the detectors in a fixed order, and each one's mode.
 
     ``own_modes``: by agent, the modes in which detectors judge it that differ from those. ``roles``: by agent, whose
-    peer it is.
+    peer it is. ``versions``: by agent, those that are declared, the oldest first.
     """
 
     name = "agents"
@@ -71,6 +72,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         shared: Shared,
         own_modes: Mapping[str, Mapping[str, Mode]] | None = None,
         roles: Mapping[str, str] | None = None,
+        versions: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__(partition)
         self.detectors = tuple(detectors)
@@ -81,6 +83,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.quarter = 0
         self.common = CommonCause()
         self.peers = PeerGroups(partition, self.detectors, shared, roles or {})
+        self.versions = Versions(self.detectors, versions or {})
         self.judged = 0
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
         self._last_acted: dict[str, int] = {}
@@ -132,6 +135,8 @@ class AgentsStage(KeyedStage[AgentBody]):
             if self.is_duplicate(offset, at, event, keyed, out):
                 continue
             body = keyed.body
+            if body.expected:
+                self.versions.look(keyed.key, body, data, at)
             body.last_ms = at
             effect_ms = parse_ms(event.time)
             kind = known_kinds.get(data.action) or kind_of(data.action)
@@ -160,7 +165,8 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     def _agent(self, event: ActionEvent) -> Keyed[AgentBody]:
         keyed = self.keyed(make_key(tenant_of(event), event.data.agent_id))
-        if event.tenant is UNSET or event.tenant == DEFAULT_TENANT:
+        is_default = event.tenant is UNSET or event.tenant == DEFAULT_TENANT
+        if is_default and not keyed.body.expected:  # who may act as a new version is looked at each time
             self._default_tenant[event.data.agent_id] = keyed
         return keyed
 
@@ -460,13 +466,7 @@ class AgentsStage(KeyedStage[AgentBody]):
                         reports.append(report)
             factor = detector.common_factor(reports)  # type: ignore[attr-defined]
             self._report(offset, tick_ms, factor, len(reports), out)
-        since_ms = tick_ms - LATELY_MS
-        if self.peers.is_day(tick_ms):
-            self._wake_since(since_ms)
-            lately = [(key, keyed.body) for key, keyed in self.keys.items() if keyed.body.last_ms >= since_ms]
-            out += self.peers.report(offset, tick_ms, [(key, body.states) for key, body in lately if not body.disabled])
-        else:
-            out += self.peers.merge(offset, tick_ms)
+        out += self.peers.at_quarter(offset, tick_ms, self.keys, self._wake_since)
 
     def next_due_ms(self) -> int | None:
         """When a tick is needed even if nobody acts; None when it never is."""
@@ -487,6 +487,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         """An agent never seen before."""
         body = AgentBody([detector.new_state(split_key(key)[1]) for detector in self.detectors])
         self.peers.join(key, body.states)
+        self.versions.expect(key, body)
         self._wire(body)
         return body
 
@@ -512,6 +513,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             list(body.pending),
             self.common.lately(self.stream_ms),
             body.lenience,
+            body.version,
         )
         return _pack.encode(blob)
 
@@ -532,7 +534,9 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.heard = Heard(kept.said)
         body.pending = dict.fromkeys(kept.pending)
         body.lenience = kept.lenience
+        body.version = kept.version
         self.peers.join(key, states)
+        self.versions.expect(key, body)
         self._wire(body)
         return body
 

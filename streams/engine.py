@@ -39,9 +39,10 @@ def topology(
     read = {topic: Partition(engine_id, topic, topic_id, index) for topic, topic_id in ids.items()}
     shared = Shared()
     roles = {agent_id: agent.role for agent_id, agent in settings.agents.items() if agent.role}
+    versions = {agent_id: agent.versions for agent_id, agent in settings.agents.items()}
     detectors = build(settings, shared)
     return Topology(
-        agents=AgentsStage(read[ACTIONS], detectors, modes(settings), shared, own_modes(settings), roles),
+        agents=AgentsStage(read[ACTIONS], detectors, modes(settings), shared, own_modes(settings), roles, versions),
         deals=DealsStage(read[CRM], settings.deals),
         portfolio=PortfolioStage(read[PORTFOLIO], settings.deals),
     )

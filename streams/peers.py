@@ -9,8 +9,8 @@ why it is so: docs/adr/0018-judged-by-peers.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
@@ -20,6 +20,10 @@ from events.times import DAY_MS, MINUTE_MS
 from events.types import Peers, PeersEvent, PeersReport, PeersReportEvent, tenant_of
 from streams.envelopes import envelope, make_key, split_key
 from streams.records import Output, OutputKind, Partition, output_id
+
+if TYPE_CHECKING:
+    from streams.agent_body import AgentBody
+    from streams.keyed import Keyed
 
 LATELY_MS = 7 * DAY_MS
 """Agents that acted within this time are peers: a weekend takes nobody out."""
@@ -84,9 +88,16 @@ class PeerGroups:
         memory = self.memory
         return (memory.day + 1) * DAY_MS if memory.merged == memory.day else memory.day * DAY_MS + _QUARTER_MS
 
-    def is_day(self, tick_ms: int) -> bool:
-        """Whether this tick begins a day: the agents are to be asked."""
-        return bool(self._roles) and tick_ms // DAY_MS > self.memory.day
+    def at_quarter(
+        self, offset: int, tick_ms: int, keys: Mapping[str, Keyed[AgentBody]], wake_since: Callable[[int], None]
+    ) -> list[Output]:
+        """What is said at a quarter hour: with a new day the reports, at the next the profiles."""
+        if not self._roles or tick_ms // DAY_MS <= self.memory.day:
+            return self.merge(offset, tick_ms)
+        since_ms = tick_ms - LATELY_MS
+        wake_since(since_ms)
+        lately = [(key, keyed.body) for key, keyed in keys.items() if keyed.body.last_ms >= since_ms]
+        return self.report(offset, tick_ms, [(key, body.states) for key, body in lately if not body.disabled])
 
     # --- what is said -------------------------------------------------------------------------------------------
 

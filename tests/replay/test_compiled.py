@@ -34,6 +34,7 @@ SETTINGS = parse_settings(
     """
     [agents.a]
     role = "sdr"
+    versions = ["1", "2", "3"]
     level = 3
     actions = ["record.*"]
     max_records_per_operation = 5
@@ -67,6 +68,8 @@ def event(number: int, at_ms: int, draws: random.Random) -> ActionEvent:
         fields["records"] = draws.choice([0, 1, 4, 60])
     if draws.random() < 0.05:
         fields["external"] = True
+    if draws.random() < 0.03:
+        fields["agent_version"] = draws.choice(["1", "2", "3", "9"])
     outcome = "ok"
     if draws.random() < 0.12:
         outcome = draws.choice(["error", "denied"])

@@ -283,8 +283,8 @@ def test_a_state_of_another_version_is_refused() -> None:
 
 def test_a_state_of_before_peers_goes_on() -> None:
     detector, state = grown(days=3)
-    parts, season, peers = msgspec.msgpack.decode(detector.dump(state))
-    assert peers == []
+    parts, season, peers, past = msgspec.msgpack.decode(detector.dump(state))
+    assert peers == past == []
     again = detector.load("a", msgspec.msgpack.encode((parts, season)), 1)
     assert detector.dump(again) == detector.dump(state)
 
@@ -376,3 +376,58 @@ def test_one_agent_moves_a_role_no_further_than_to_its_largest_other() -> None:
     assert colluding is not None
     assert colluding[0] <= 3 * 25, "fewer than half of the role"
     assert detector.common_profile(honest[:4]) is None, "four say nothing"
+
+
+# --- declared versions -----------------------------------------------------------------------------------------------
+
+
+def renewed(profile: list[int] | None, days: int = 10) -> tuple[ActionRate, RateState, list[Evidence]]:
+    """An agent of thirty actions an hour that is another version after ten days, and then does 300 in five minutes."""
+    detector, state = new_agent(profile)
+    detector.shared.peers = {}
+    feed(detector, state, steady(days, 30))
+    if profile is not None:
+        detector.shared.peers = {"default/sdr": PeerProfile(START // DAY + days, {"action_rate": tuple(profile)})}
+    detector.renew(state, START + days * DAY)
+    return detector, state, feed(detector, state, [START + days * DAY + i * 1_000 for i in range(300)])
+
+
+def test_a_new_version_is_slowed_down_by_what_its_peers_do_and_not_stopped() -> None:
+    _, _, said = renewed(PROFILE)
+    assert {one.wanted for one in said} == {"throttle"}
+    assert (said[0].limit, said[0].details["judged_by"]) == (20, "peers")
+
+
+def test_a_new_version_without_peers_is_slowed_down_by_what_it_did_before() -> None:
+    detector, state, said = renewed(None)
+    assert {one.wanted for one in said} == {"throttle"}
+    assert said[0].details["judged_by"] == "past"
+    assert "before its new version it did at most" in said[0].summary
+    again = detector.load("a", detector.dump(state), detector.state_version)
+    assert detector.dump(again) == detector.dump(state)
+
+
+def test_a_new_version_has_a_season_of_its_own_after_a_week() -> None:
+    detector, state, _ = renewed(None)
+    later = START + 11 * DAY
+    feed(detector, state, steady(9, 60, later))
+    assert state.past == state.peers == ()
+    assert state.season.days == 8, "of its own nine, the last is not over"
+    said = feed(detector, state, [later + 9 * DAY + i * 1_000 for i in range(300)])
+    assert [one.wanted for one in said][:1] == ["suspend"]
+
+
+def test_hard_limits_hold_across_a_new_version() -> None:
+    detector, state = grown()
+    burst = [START + 10 * DAY + i * 10 for i in range(60)]
+    assert {one.topic for one in feed(detector, state, burst)} == {"rate"}, "the bucket is half full"
+    detector.renew(state, burst[-1])
+    said = stops(feed(detector, state, [burst[-1] + i * 10 for i in range(1, 80)]))
+    assert [one.topic for one in said] == ["hard"]
+
+
+def test_renewing_an_agent_that_never_acted_is_nothing() -> None:
+    detector = ActionRate()
+    state = detector.new_state("a")
+    detector.renew(state, START)
+    assert detector.dump(state) == detector.dump(detector.new_state("a"))
