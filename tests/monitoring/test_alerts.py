@@ -76,6 +76,10 @@ class Sick:
             stop_all {int(self.is_stopped)}
             oldest_approval_timestamp_seconds {now - 1000}
             deal_model_concerns 1
+            outside_writes_total{{kind="leaked"}} {age}
+            outside_writes_total{{kind="shadow"}} {age}
+            drill_last_timestamp_seconds {now - 40 * 86400}
+            drill_bound_exceeded_trips 2
             wrong_records_before_stop_bucket{{detector="action_rate",le="100.0"}} 0
             wrong_records_before_stop_count{{detector="action_rate"}} {age}
             gate_decisions_total{{decision="deny",rule="not_available"}} {age}
