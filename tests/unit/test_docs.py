@@ -21,6 +21,23 @@ def test_every_test_that_the_guarantees_name_exists() -> None:
     assert {path for path in files if not (ROOT / path).exists()} == set()
 
 
+def test_every_item_of_the_security_standard_names_tests_that_exist() -> None:
+    rows = [line for line in (ROOT / "docs" / "aisvs.md").read_text(encoding="utf-8").splitlines() if "::" in line]
+    named = [re.findall(r"`(tests/[\w/.]+)::(test_\w+)`", row) for row in rows]
+    items = {row.split(" | ")[0].strip("| ") for row in rows}
+    assert items == {
+        "9.1.3", "9.2.1", "9.2.2", "9.2.3", "9.2.4", "9.2.8", "9.2.10", "9.5.6", "9.6.2", "9.6.3", "12.4.3",
+        "Appendix B",
+    }  # fmt: skip
+    assert all(named)
+    missing = [
+        f"{path}::{name}"
+        for path, name in {pair for row in named for pair in row}
+        if not (ROOT / path).exists() or not re.search(rf"def {name}\(", (ROOT / path).read_text(encoding="utf-8"))
+    ]
+    assert missing == []
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     if not path.exists():
