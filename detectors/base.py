@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct
 
 from events.catalogue import ActionKind
 from events.times import DAY_MS
-from events.types import AgentAction
+from events.types import AgentAction, Granted
 
 Wanted = Literal["none", "notify", "throttle", "hold", "suspend"]
 WANTED_RANK: dict[str, int] = {"none": 0, "notify": 1, "throttle": 2, "hold": 3, "suspend": 4}
@@ -106,12 +106,14 @@ class PeerProfile(Struct, frozen=True, array_like=True):
 class Shared(Struct):
     """What a partition knows beyond one agent, changed by system records only.
 
-    The common load and its version; and what agents of each role do, by "tenant/role", see ``Peered``.
+    The common load and its version; what agents of each role do, by "tenant/role", see ``Peered``; and what the policy
+    in force grants, by agent: None where there is none.
     """
 
     factor: float = 1.0
     version: int = 0
     peers: dict[str, PeerProfile] = {}
+    granted: dict[str, Granted] | None = None
 
     def of_peers(self, group: str, detector: str, at_ms: int) -> tuple[int, ...]:
         """What a detector knows of a role; empty when that is nothing, or was reported too long ago."""
@@ -178,6 +180,13 @@ class Renewing(Protocol):
 
     def renew(self, state: Any, at_ms: int) -> None:
         """From here on the agent is another version of itself: new, for as long as a new agent is."""
+
+
+class Granting(Protocol):
+    """A detector that judges by what the policy grants (``Shared.granted``), and remembers what was in order."""
+
+    def policy_changed(self, state: Any) -> None:
+        """The policy grants something else: what was in order has to be looked at again."""
 
 
 class Excusing(Protocol):

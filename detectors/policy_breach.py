@@ -73,10 +73,10 @@ class BreachState:
     ``uses`` and ``fields`` only save time: actions on objects, and fields, of which it is known that they are in order.
     """
 
-    __slots__ = ("admitted", "asked_ms", "digests", "fields", "opted_out", "scope", "told", "uses")
+    __slots__ = ("admitted", "agent_id", "asked_ms", "digests", "fields", "opted_out", "scope", "told", "uses")
 
-    def __init__(self, scope: Scope | None) -> None:
-        self.scope = scope
+    def __init__(self, scope: Scope | None, agent_id: str = "") -> None:
+        self.scope, self.agent_id = scope, agent_id
         self.admitted: dict[int, Admitted] = {}
         self.opted_out: dict[int, None] = {}
         self.told: dict[str, int] = {}
@@ -89,20 +89,22 @@ class BreachState:
 class PolicyBreach:
     """What an agent did that the policy of its table forbids; the gate would have refused it.
 
-    Catches, in what is reported as done: an action or a record type that the agent's table does not list; something
-    else than the gate admitted under the decision that the report names (another action or type of record, more
-    records or people); what it declared irreversible, done without a decision by an agent that asks the gate
-    otherwise; more than 50 people in one operation without a decision, where its own table would allow more; a change
-    of owner hidden in an update, undeclared; an opt-out taken off, and a message to one of the last 256 people whom
-    this agent itself marked as opted out. **Stops** what was never declared, cannot be undone, and was done under a
-    decision about something else, or to more than 50 people whom the decision did not cover; holds more than 50 people
-    without a decision; tells everything else, each matter once a day, unless the options ask for more.
+    Catches, in what is reported as done: an action or a record type that the agent's table does not list, or that the
+    policy in the log does not grant or leaves to a person; something else than the gate admitted under the decision
+    that the report names (another action or type of record, more records or people); what it declared irreversible,
+    done without a decision by an agent that asks the gate otherwise; more than 50 people in one operation without a
+    decision, where its own table would allow more; a change of owner hidden in an update, undeclared; an opt-out taken
+    off, and a message to one of the last 256 people whom this agent itself marked as opted out. **Stops** what was
+    never declared, cannot be undone, and was done under a decision about something else, or to more than 50 people
+    whom the decision did not cover; holds more than 50 people without a decision; tells everything else, each matter
+    once a day, unless the options ask for more.
 
-    Cannot: judge the scope of an agent without a table, or whose table lists no actions; know of opt-outs that the CRM
-    holds (no event of an agent says so); see what is not reported; compare a report whose admission is more than 128
-    admissions back. It reads the settings' tables: what a policy file narrows beyond them the gate refuses, this
-    detector doesn't see. An undeclared irreversible action or too many records or people in one operation, by
-    themselves, are told by ``blast_radius`` and not again here.
+    Cannot: judge the scope of an agent without a table, or whose table lists no actions, where there is no policy;
+    know of opt-outs that the CRM holds (no event of an agent says so); see what is not reported; compare a report whose
+    admission is more than 128 admissions back. Of a policy it knows actions, types of records and what takes a person,
+    not fields, owners or budgets, and only where its versions are in the log (``Shared.granted``). An undeclared
+    irreversible action, or too many records or people in one operation, by themselves, are told by ``blast_radius`` and
+    not again here.
 
     Parameters: see ``Config``.
 
@@ -118,6 +120,7 @@ class PolicyBreach:
 
     def __init__(self, config: Any = None, shared: Shared | None = None) -> None:
         self.config: Config = config if config is not None else Config()
+        self.shared = shared if shared is not None else Shared()
 
     @classmethod
     def with_agents(cls, config: Any, agents: Mapping[str, Any]) -> Struct:
@@ -127,7 +130,7 @@ class PolicyBreach:
 
     def new_state(self, agent_id: str) -> BreachState:
         """The state of an agent never seen before."""
-        return BreachState(self.config.agents.get(agent_id))
+        return BreachState(self.config.agents.get(agent_id), agent_id)
 
     # --- judging -------------------------------------------------------------------------------------------------
 
@@ -217,9 +220,42 @@ class PolicyBreach:
                 clear = f"{_short(of)} in the agent's list `objects`"
                 yield _evidence(action, f"object|{of}", text, self.config.out_of_scope, _ONE_NONE, clear)
                 return
-        if sum(map(len, state.uses.values())) >= _MOST_USES:
-            state.uses.clear()
-        state.uses.setdefault(name, {})[of] = None
+        breach = self._policy(action, state)
+        if breach is not None:
+            yield breach
+        elif not self._takes_person(name, state):
+            if sum(map(len, state.uses.values())) >= _MOST_USES:
+                state.uses.clear()
+            state.uses.setdefault(name, {})[of] = None
+
+    def _policy(self, action: Action, state: BreachState) -> Evidence | None:
+        """What the policy in the log does not grant; None without a policy."""
+        if self.shared.granted is None:
+            return None
+        name, of = action.data.action, action.data.object
+        mine, asked = self.shared.granted.get(state.agent_id), self.config.out_of_scope
+        if mine is None:
+            text = f"The agent did {_short(name)}, and the policy names no such agent"
+            return _evidence(action, "policy|agent", text, asked, _ONE_NONE, "this agent in the policy")
+        if name not in mine.actions:
+            text = f"The agent did {_short(name)}, which the policy does not grant it"
+            return _evidence(action, f"policy|{name}", text, asked, _ONE_NONE, f"{_short(name)} in its role")
+        if isinstance(of, str) and "*" not in mine.objects and of.casefold() not in mine.objects:
+            text = f"The agent touched {_short(of)} ({name}), which is in none of its scopes in the policy"
+            return _evidence(action, f"policy|{of}", text, asked, _ONE_NONE, f"{_short(of)} in one of its scopes")
+        if action.phase == "both" and name in mine.with_person:
+            text = f"The agent did {name} without a decision of the gate; by the policy a person must approve it"
+            wanted = self.config.without_decision
+            return _evidence(action, f"person|{name}", text, wanted, _ONE_NONE, "an approval before it")
+        return None
+
+    def _takes_person(self, name: str, state: BreachState) -> bool:
+        mine = self.shared.granted.get(state.agent_id) if self.shared.granted is not None else None
+        return mine is not None and name in mine.with_person
+
+    def policy_changed(self, state: BreachState) -> None:
+        """What was in order has to be looked at again."""
+        state.uses.clear()
 
     def _fields(self, action: Action, state: BreachState) -> Iterator[Evidence]:
         """Owners changed by an update; and fields that mean nothing here are kept as such."""

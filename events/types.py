@@ -160,11 +160,23 @@ class Tick(Struct, frozen=True, gc=False):
     at: str
 
 
-class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False):
-    """From this offset on, this version of the configuration decides; a lower version is a no-op."""
+class Granted(Struct, frozen=True, kw_only=True, gc=False):
+    """What the policy grants one agent: actions, kinds of records (small letters, "*" all), what takes a person."""
+
+    actions: list[str] = []
+    objects: list[str] = []
+    with_person: list[str] = []
+
+
+class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """From this offset on, this version of the configuration decides; a lower version is a no-op.
+
+    ``granted``: by agent, what the policy in force allows at most; none where there is no policy.
+    """
 
     version: int
     hash: str
+    granted: dict[str, Granted] | None = None
 
 
 class EngineVersion(Struct, frozen=True, kw_only=True, gc=False):

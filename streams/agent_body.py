@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from detectors.base import Action, Evidence
+from events.types import Granted
 from streams.common_cause import Heard as HeardCount
 from streams.common_cause import Memory
 from streams.lenience import Lenience
@@ -75,3 +76,4 @@ class SharedBlob(Struct, array_like=True):
     heard: list[HeardCount] = []
     common: Memory = field(default_factory=Memory)
     peers: PeersMemory = field(default_factory=PeersMemory)
+    granted: dict[str, Granted] | None = None

@@ -27,13 +27,14 @@ from events.types import (
     PeersEvent,
     PeersReportEvent,
     PolicyEvent,
+    PolicyVersion,
     Profile,
     ProfileEvent,
     ReleaseEvent,
     TickEvent,
     tenant_of,
 )
-from streams import common_cause
+from streams import common_cause, granting
 from streams.agent_body import AgentBody, Blob, Glance, SharedBlob
 from streams.common_cause import LOOK_BACK_MS, CommonCause, Count, count_failing
 from streams.common_cause import Heard as HeardCount
@@ -424,7 +425,7 @@ class AgentsStage(KeyedStage[AgentBody]):
                 self.shared.version, self.shared.factor = event.data.version, event.data.factor
             return True
         if isinstance(event, PolicyEvent):
-            self._new_policy(offset, event.data.version)
+            self._new_policy(offset, event.data)
             return True
         if isinstance(event, FailingEvent):
             self._hear(at_ms, event)
@@ -434,11 +435,12 @@ class AgentsStage(KeyedStage[AgentBody]):
             return True
         return False
 
-    def _new_policy(self, offset: int, version: int) -> None:
+    def _new_policy(self, offset: int, data: PolicyVersion) -> None:
         """A new version starts the detectors afresh that were off for an agent."""
-        if version <= self.policy:
+        if data.version <= self.policy:
             return
-        self.policy = version
+        self.policy = data.version
+        granting.take(self.shared, self.detectors, (keyed.body for keyed in self.keys.values()), data)
         for keyed in self.keys.values():
             body = keyed.body
             if not body.disabled or not self.begin(keyed, offset):
@@ -580,6 +582,7 @@ class AgentsStage(KeyedStage[AgentBody]):
                 self.common.heard,
                 self.common.memory,
                 self.peers.memory,
+                self.shared.granted,
             )
         )
 
@@ -587,7 +590,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         """Take the common load back."""
         kept = msgspec.msgpack.decode(blob, type=SharedBlob)
         self.shared.factor, self.shared.version = kept.factor, kept.version
-        self.policy, self.quarter = kept.policy, kept.quarter
+        self.policy, self.quarter, self.shared.granted = kept.policy, kept.quarter, kept.granted
         self.common.heard = kept.heard
         self.common.remember(kept.common)
         self.peers.restore(kept.peers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -74,11 +75,13 @@ class PolicyInForce(Background):
     """The policy that the settings name, kept up to date with its files.
 
     ``policy`` is None only when the settings name no file. A version that has mistakes changes nothing but
-    ``trouble``. Until ``load`` has succeeded, the policy is one that allows nothing.
+    ``trouble``. Until ``load`` has succeeded, the policy is one that allows nothing. ``changed`` is called when
+    another version has come into force.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, changed: Callable[[], object] | None = None) -> None:
         super().__init__("tripline-policy")
+        self._changed = changed
         self._settings = settings
         self._path = Path(settings.policy.file) if settings.policy.file else None
         self._seen: dict[Path, Stamp] = {}
@@ -115,6 +118,8 @@ class PolicyInForce(Background):
         if old is not None and old.hash != found.hash:
             self.policy = found
             self._say_changed(old, found)
+            if self._changed is not None:
+                self._changed()
 
     def _load(self, path: Path) -> Policy:
         seen: dict[Path, Stamp] = {}

@@ -31,8 +31,9 @@ from governance.control import ControlRequest, Decision, is_stop_all, stop_all_k
 from governance.drills import DrillResult
 from governance.gate import GateDecision, GateRequest
 from governance.lease_types import LeaseAsk, What
-from governance.ports import Clock
 from governance.policy import Policy
+from governance.policy.granted import granted
+from governance.ports import Clock
 from governance.settings import Settings
 from storage import drills, projections
 from storage.models import Use
@@ -106,7 +107,7 @@ class Runtime:
         self.make_stages = make_stages
         self.make_projector = make_projector
         self.projector: Projection | None = None
-        self.policies = PolicyInForce(settings)
+        self.policies = PolicyInForce(settings, self._record_policy)
         self._subscribers = Subscribers()
         self._lock = threading.Lock()
         self._writer = Writer(self._open, self._committed, self._opened)
@@ -406,8 +407,10 @@ class Runtime:
         self._tick_waits = False
 
     def _record_policy(self) -> Future[None]:
-        """The settings' version goes into every input topic when they changed."""
-        found = settings_hash(self.settings)
+        """The version of settings and policy goes into every input topic when they changed, with what it grants."""
+        policy = self.policies.policy
+        found = settings_hash(self.settings) + (f"+{policy.hash}" if policy is not None else "")
+        grants = granted(policy) if policy is not None else None
 
         def record(round_: Round) -> None:
             round_.confirm_open_releases()
@@ -418,7 +421,7 @@ class Runtime:
             version = int(known.get("policy_version", 0)) + 1
             for name, value in (("policy_hash", found), ("policy_version", str(version))):
                 link.execute(_SET_META, (name, value))
-            data = PolicyVersion(version=version, hash=found)
+            data = PolicyVersion(version=version, hash=found, granted=grants)
             event = envelope(PolicyEvent, round_.core.engine_id, f"policy-{version}", round_.now_ms, EVERYBODY, data)
             for topic in INPUT_TOPICS:
                 round_.append(topic, event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import pytest
 from events.types import AdmissionEvent, ChangeEvent, Consent, ConsentEvent, CrmChange, Trigger
 from governance.gate import GateDecision, GateRequest
 from governance.policy import PolicyError
+from governance.settings import parse_settings
 from storage import gate as gate_store
 from streams.envelopes import envelope
+from streams.replay import replay
 from streams.standalone.clock import ManualClock
-from streams.standalone.runtime import Runtime
+from streams.standalone.runtime import Runtime, engine_stages
 from tests.standalone.conftest import NOW_MS
+from tests.standalone.fakes import action_event
 from tests.standalone.test_runtime import rows
 
 Start = Callable[..., Runtime]
@@ -125,6 +129,25 @@ def test_a_new_version_is_in_force_without_a_restart_and_one_with_mistakes_chang
     policy.write_text(POLICY)
     runtime.policies.look()
     assert (ask(runtime).policy, runtime.status().warnings) == (first.policy, [])
+
+
+def test_what_is_done_past_the_gate_is_judged_by_the_policy_of_then_live_and_in_a_replay(
+    start: Start, policy: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    toml = f'[people.lea]\n[agents.bot]\n[policy]\nfile = "{policy}"\npoll_secs = 3600\n'
+    runtime = start(toml=toml, stages=engine_stages)
+    for number, of in enumerate(("Account", "Lead", "Contact")):
+        if of == "Contact":
+            policy.write_text(POLICY.replace('["Lead"]', '["Contact"]').replace("Lead.Phone", "Contact.Fax"))
+            runtime.policies.look()
+        runtime.ingest([(b"", action_event("bot", number, clock.now_ms(), object=of))]).result(10)
+    runtime.ingest([(b"", action_event("bot", 9, clock.now_ms(), object="Lead"))]).result(10)
+    live = sorted(body.encode() for (body,) in rows(runtime, "SELECT body FROM finding"))
+    runtime.dump(tmp_path / "dump")
+    replay(sorted((tmp_path / "dump").glob("*.jsonl")), parse_settings(toml, {}), tmp_path / "out")
+    assert sorted((tmp_path / "out" / "findings.jsonl").read_bytes().splitlines()) == live
+    topics = [json.loads(body)["data"]["evidence"]["topic"] for body in live]
+    assert sorted(topic for topic in topics if topic.startswith("policy|")) == ["policy|Account", "policy|Lead"]
 
 
 def test_a_retry_gets_its_answer_with_the_version_that_decided_also_after_a_restart(

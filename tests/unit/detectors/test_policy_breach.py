@@ -12,7 +12,7 @@ from detectors.blast_radius import Config as BlastConfig
 from detectors.discovery import build
 from detectors.policy_breach import BreachState, Config, PolicyBreach, Scope
 from events.catalogue import kind_of
-from events.types import After, AgentAction
+from events.types import After, AgentAction, Granted
 from governance.settings import parse_settings
 
 START_MS = 1_767_571_200_000
@@ -169,6 +169,45 @@ def test_what_blast_radius_stops_is_not_told_twice(action: Action) -> None:
     assert said is not None
     assert said.wanted == "suspend"
     assert heard(action) == []
+
+
+POLICY = {"a": Granted(actions=["email.send", "record.update"], objects=["lead"], with_person=["email.send"])}
+
+
+@pytest.mark.parametrize(
+    ("action", "topic"),
+    [
+        (act(1, "record.read"), "policy|record.read"),
+        (act(1, object="Contract"), "policy|Contract"),
+        (act(1, "email.send", recipients=1), "person|email.send"),
+        (act(1), ""),
+        (act(1, object="LEAD"), ""),
+        (act(1, "email.send", "outcome", decision_id="x", recipients=1), ""),
+    ],
+)
+def test_what_the_policy_does_not_grant_or_takes_a_person_is_told(action: Action, topic: str) -> None:
+    detector = PolicyBreach(shared=Shared(granted=POLICY))
+    said = detector.observe(action, detector.new_state("a"))
+    assert (said.topic if said is not None else "") == topic
+
+
+def test_an_agent_that_the_policy_does_not_name_may_do_nothing() -> None:
+    detector = PolicyBreach(shared=Shared(granted=POLICY))
+    said = detector.observe(act(1), detector.new_state("b"))
+    assert said is not None
+    assert "names no such agent" in said.summary
+
+
+def test_a_new_policy_looks_again_at_what_was_in_order() -> None:
+    shared = Shared()
+    detector = PolicyBreach(shared=shared)
+    state = detector.new_state("a")
+    assert detector.observe(act(1, "record.read"), state) is None
+    shared.granted = POLICY
+    detector.policy_changed(state)
+    said = detector.observe(act(2, "record.read"), state)
+    assert said is not None
+    assert said.topic == "policy|record.read"
 
 
 def test_scopes_come_from_the_agents_tables_and_options_go_first() -> None:

@@ -3,20 +3,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from detectors.base import Shared
+from detectors.policy_breach import PolicyBreach
 from events.types import (
     Admission,
     AdmissionEvent,
     By,
     Control,
     ControlEvent,
+    Granted,
     PolicyEvent,
     PolicyVersion,
     Release,
     ReleaseEvent,
 )
+from streams.agents import AgentsStage
 from streams.envelopes import envelope
 from streams.records import Partition
-from tests.unit.streams.toys import START_MS, Brittle, EveryThird, action_event, actions, entry, stage, tick
+from tests.unit.streams.toys import PARTITION, START_MS, Brittle, EveryThird, action_event, actions, entry, stage, tick
 
 
 def findings(outputs: list[Any]) -> list[Any]:
@@ -148,6 +152,25 @@ class TestADetectorThatRaises:
         judged.process([entry(3, policy), entry(4, action_event(4))])
         assert judged.keys["default/bot"].body.disabled == {}
         assert judged.keys["default/bot"].body.states[0] == [1]
+
+
+def test_what_a_policy_grants_is_handed_to_the_detectors_and_survives_a_restart():
+    def made() -> Any:
+        shared = Shared()
+        return AgentsStage(PARTITION, [PolicyBreach(shared=shared)], {}, shared)
+
+    judged, granted = made(), {"bot": Granted(actions=["record.read"], objects=["*"])}
+    assert findings(judged.process([entry(0, action_event(0))])) == []
+    policy = system(PolicyEvent, PolicyVersion(version=2, hash="h", granted=granted))
+    older = system(PolicyEvent, PolicyVersion(version=1, hash="g"), 1)
+    judged.process([entry(1, policy), entry(2, older)])
+    restarted = made()
+    restarted.restore(list(judged.snapshot()))
+    for one in (judged, restarted):
+        (found,) = findings(one.process([entry(3, action_event(3))]))
+        assert (found.detector, found.action_taken, found.evidence.topic) == (
+            "policy_breach", "notify", "policy|record.update",
+        )  # fmt: skip
 
 
 def test_an_admission_is_judged_and_its_report_is_not_counted_again():
