@@ -22,10 +22,18 @@ from msgspec.msgpack import Encoder
 from xxhash import xxh3_64_intdigest as _xxh3
 
 from events.times import parse_ms
-from events.types import ActionEvent
+from events.types import ActionEvent, ActivityEvent, ChangeEvent, CrmActivity, CrmChange
+
+
+from cpython.object cimport PyObject
+
+from events._slots cimport offset_of, peek
 
 
 cdef extern from "Python.h":
+    int PyUnicode_IS_COMPACT_ASCII(PyObject* of) noexcept
+    void* PyUnicode_DATA(PyObject* of) noexcept
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject* of) noexcept
     object PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
 
 
@@ -388,6 +396,51 @@ cdef int64_t days_since_1970(int64_t year, int64_t month, int64_t day) noexcept 
 
 
 include "_values.pxi"
+
+
+# --- times of events -------------------------------------------------------------------------------------------------
+
+cdef struct TimesAt:
+    Py_ssize_t time, activity, occurred_at, scheduled_for, change, committed_at
+
+cdef TimesAt TIMES
+TIMES.time, TIMES.activity = offset_of(ActivityEvent, "time"), offset_of(ActivityEvent, "data")
+TIMES.occurred_at, TIMES.scheduled_for = offset_of(CrmActivity, "occurred_at"), offset_of(CrmActivity, "scheduled_for")
+TIMES.change, TIMES.committed_at = offset_of(ChangeEvent, "data"), offset_of(CrmChange, "committed_at")
+
+
+cdef int64_t ms_of(PyObject* text) except? -1:
+    cdef int64_t at_ms = 0
+    if (
+        PyUnicode_IS_COMPACT_ASCII(text)
+        and usual_ms(<const uint8_t*>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text), &at_ms)
+    ):
+        return at_ms
+    return parse_ms(<object>text)
+
+
+cdef inline int check_time(PyObject* text) except -1:
+    if text != <PyObject*>UNSET and text != <PyObject*>None:
+        ms_of(text)
+    return 0
+
+
+def times_of(list events not None):
+    """``structured.times_of``; the times of rare types are left to it."""
+    cdef PyObject* data
+    cdef list found = []
+    for event in events:
+        if type(event) is ActivityEvent:
+            data = peek(<PyObject*>event, TIMES.activity)
+            check_time(peek(data, TIMES.occurred_at))
+            check_time(peek(data, TIMES.scheduled_for))
+        elif type(event) is ChangeEvent:
+            check_time(peek(peek(<PyObject*>event, TIMES.change), TIMES.committed_at))
+        elif type(event) is not ActionEvent:
+            from events import structured
+            return structured.times_of(events)
+        found.append(ms_of(peek(<PyObject*>event, TIMES.time)))
+    return found
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 from events.compiled import load
 
@@ -44,6 +45,11 @@ ROW: Any = _NoRow if _module is None else _module.ActionRow
 def scanner() -> Scanner | None:
     """A new reader of rows; None where it was not built."""
     return None if _module is None else _module.Scanner()
+
+
+def times_reader() -> Callable[[list[Any]], list[int]] | None:
+    """``structured.times_of``, compiled; None where it was not built."""
+    return None if _module is None else cast("Callable[[list[Any]], list[int]]", _module.times_of)
 
 
 def event_of(event: Any) -> Any:

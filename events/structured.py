@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import UNSET, Struct
 
-from events import strict, times
+from events import rows, strict, times
 from events.errors import BadEvent, BadReason, Refusal
 from events.explain import HINTS, explain, guess_agent
 from events.types import (
@@ -135,13 +135,22 @@ def _read_together(block: bytes, lines: list[bytes]) -> Lines | None:
             return None
         if {event.datacontenttype for event in events} - _PLAIN_CONTENT:
             return None
-        for kind in kinds & _MORE_TIMES.keys():
-            for name in _MORE_TIMES[kind]:
-                for text in {getattr(event.data, name) for event in events if type(event) is kind} - _NO_TIME:
-                    times.parse_ms(text)
-        return Lines(events, [times.parse_ms(event.time) for event in events], [])
+        return Lines(events, _times_of(events), [])
     except (*_PROBLEMS, BadEvent, times.BadTime):
         return None
+
+
+def times_of(events: list[Any]) -> list[int]:
+    """The events' own times in ms; raises BadTime when one of their times does not parse."""
+    kinds: set[Any] = set(map(type, events))
+    for kind in kinds & _MORE_TIMES.keys():
+        for name in _MORE_TIMES[kind]:
+            for text in {getattr(event.data, name) for event in events if type(event) is kind} - _NO_TIME:
+                times.parse_ms(text)
+    return [times.parse_ms(event.time) for event in events]
+
+
+_times_of = rows.times_reader() or times_of
 
 
 def _read_one_by_one(lines: list[bytes], limits: Limits) -> Lines:

@@ -32,6 +32,8 @@ cdef class PlanTables:
     cdef bint matters[FEATURES][MOST_CUTS]
     cdef int64_t fresh[AGES]
     cdef double place
+    cdef bint is_known      # the process has such a stage
+    cdef bint ends          # deals in it are won or lost
 
 cdef class Card:
     cdef object card
@@ -39,6 +41,7 @@ cdef class Card:
     cdef dict by_stage
     cdef dict by_plan
     cdef PlanTables tables(self, PyObject* state)
+    cdef PlanTables tables_of(self, object stage)
     cdef int judge_all(self, PlanTables tables, PyObject* state, int64_t now_ms) except -1
     cdef bint refresh_state(self, PyObject* state, int64_t now_ms, int64_t fresh) except -1
     cdef object scores_of(self, PyObject* state)
@@ -47,3 +50,8 @@ cdef class Card:
     cdef object rows(self, PyObject* state)
 
 cdef int64_t take_activity(PyObject* state, PyObject* data, object event_time, int64_t at_ms) except? -9
+cdef int take_change(
+    Card card, PyObject* state, PyObject* data, object event_time, int64_t at_ms, object terms
+) except -1
+cdef object about_of(PyObject* data)
+cdef object stage_moved_to(PyObject* data)

@@ -12,6 +12,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcmp
 
 from events._rows cimport usual_ms
 from events._slots cimport offset_of, peek, put
@@ -19,8 +20,8 @@ from events._slots cimport offset_of, peek, put
 from msgspec import UNSET
 
 from events.times import DAY_MS
-from events.types import CrmActivity, Participant
-from scoring import scorecard
+from events.types import CrmActivity, CrmChange, Participant
+from scoring import features, scorecard
 from scoring.features import (
     _PEOPLE_WINDOW_MS, BACKLOG_MS, COUNTED, PEOPLE, _meet, apply_activity, effect_ms, roll_meetings
 )
@@ -29,7 +30,7 @@ from scoring.people import EXECUTIVE as _EXECUTIVE
 from scoring.people import STANDING
 from scoring.plan import NEVER_MS
 from scoring.scorecard import fact_values
-from scoring.state import FAR_PAST, MAX_PEOPLE, MAX_TOUCHES, Age, DealState, Person
+from scoring.state import FAR_FUTURE, MAX_COUNT, MAX_PEOPLE, MAX_TOUCHES, Age, DealState, Person, Status
 from scoring.tables import AGES as _AGES
 from scoring.tables import COUNTS as _COUNTS
 from scoring.tables import FACTS as _FACTS
@@ -62,7 +63,8 @@ SOURCE = TRIPLINE_SOURCE.decode()
 
 assert (len(_AGES), len(_COUNTS), len(_FACTS)) == (AGES, COUNTS, FACTS)
 assert (AGES + COUNTS, AGES + COUNTS + FACTS) == (TIMED, FEATURES)
-assert (Age.SILENCE, Age.BUYER, Age.EXECUTIVE, Age.MEETING, Age.CLOSE, Age.COMPETITOR) == (0, 1, 4, 5, 7, 9)
+assert (Age.SILENCE, Age.BUYER, Age.STAGE, Age.EXECUTIVE) == (0, 1, 2, 4)
+assert (Age.MEETING, Age.CLOSE, Age.COMPETITOR) == (5, 7, 9)
 
 cdef int64_t DAY = DAY_MS, NEVER = NEVER_MS, BACKLOG = BACKLOG_MS, PEOPLE_WINDOW = _PEOPLE_WINDOW_MS
 cdef int64_t COUNTED_BIT = COUNTED, PEOPLE_BIT = PEOPLE, AGE_BITS = (1 << AGES) - 1, LONG_GAP = DAY_MS
@@ -108,7 +110,7 @@ STATE.told_manager, STATE.points = offset_of(DealState, "told_manager"), offset_
 STATE.fact_points, STATE.has_new_facts = offset_of(DealState, "fact_points"), offset_of(DealState, "has_new_facts")
 STATE.bins, STATE.due_ms = offset_of(DealState, "bins"), offset_of(DealState, "due_ms")
 STATE.next_ms, STATE.judged_ms = offset_of(DealState, "next_ms"), offset_of(DealState, "judged_ms")
-STATE.is_changed = offset_of(DealState, "is_changed")
+STATE.is_changed, STATE.model = offset_of(DealState, "is_changed"), offset_of(DealState, "model")
 ACTIVITY.kind, ACTIVITY.direction = offset_of(CrmActivity, "kind"), offset_of(CrmActivity, "direction")
 ACTIVITY.participants, ACTIVITY.mentions = offset_of(CrmActivity, "participants"), offset_of(CrmActivity, "mentions")
 ACTIVITY.occurred_at, ACTIVITY.status = offset_of(CrmActivity, "occurred_at"), offset_of(CrmActivity, "status")
@@ -132,7 +134,14 @@ cdef inline int64_t int_in(PyObject* of, Py_ssize_t at) except? -9:
 
 
 cdef inline bint is_text(PyObject* of, object wanted) except -1:
-    return of == <PyObject*>wanted or (PyUnicode_CheckExact(of) and PyUnicode_Compare(of, <PyObject*>wanted) == 0)
+    """Whether it is this text; most texts that are not are of another length."""
+    if of == <PyObject*>wanted:
+        return True
+    if not PyUnicode_CheckExact(of) or length_of(of) != length_of(<PyObject*>wanted):
+        return False
+    if PyUnicode_IS_COMPACT_ASCII(of) and PyUnicode_IS_COMPACT_ASCII(<PyObject*>wanted):
+        return memcmp(PyUnicode_DATA(of), PyUnicode_DATA(<PyObject*>wanted), length_of(of)) == 0
+    return PyUnicode_Compare(of, <PyObject*>wanted) == 0
 
 
 cdef inline int64_t days(int64_t ms) noexcept:
@@ -149,6 +158,7 @@ cdef class PlanTables:
     def __init__(self, plan):
         cdef int at, place
         self.plan, self.scores, self.place = plan, plan.scores, plan.place
+        self.is_known, self.ends = plan.stage.place is not None, plan.stage.is_won or plan.stage.is_lost
         for at in range(AGES):
             self.sizes[at], self.fresh[at] = len(plan.cuts[at]), plan.fresh[at]
             for place in range(self.sizes[at]):
@@ -205,10 +215,13 @@ cdef class Card:
 
     cdef PlanTables tables(self, PyObject* state):
         """The tables for deals in this state's stage."""
-        cdef PyObject* found = PyDict_GetItem(self.by_stage, <object>peek(state, STATE.stage))
+        return self.tables_of(<object>peek(state, STATE.stage))
+
+    cdef PlanTables tables_of(self, object stage):
+        """The tables for deals in a stage."""
+        cdef PyObject* found = PyDict_GetItem(self.by_stage, stage)
         if found != NULL:
             return <PlanTables>found
-        stage = <object>peek(state, STATE.stage)
         plan = self.card.plan(stage)
         made = self.by_plan.get(plan)
         if made is None:
@@ -553,27 +566,38 @@ cdef int move(PlanTables tables, PyObject* state, int at, int found, int64_t due
     return sooner(state, due)
 
 
+cdef inline bint counts_now(PyObject* said, PyObject* event_time, int64_t at_ms) noexcept:
+    """Whether ``effect_ms`` gives ``at_ms``; False also for a time that is not in the usual form."""
+    cdef int64_t effect = 0
+    if not PyUnicode_CheckExact(said):
+        said = event_time
+    return (
+        PyUnicode_IS_COMPACT_ASCII(said)
+        and usual_ms(<const uint8_t*>PyUnicode_DATA(said), length_of(said), &effect)
+        and effect >= at_ms - BACKLOG
+    )
+
+
+include "_changes.pxi"
+
+
 # --- contacts ----------------------------------------------------------------------------------------------------------
 
 
 cdef int64_t take_activity(PyObject* state, PyObject* data, object event_time, int64_t at_ms) except? -9:
     """``apply_activity``: a plain contact that counts from ``at_ms`` here, everything else there."""
-    cdef PyObject* said = peek(data, ACTIVITY.occurred_at)
     cdef PyObject* planned = peek(data, ACTIVITY.scheduled_for)
     cdef PyObject* direction = peek(data, ACTIVITY.direction)
     cdef PyObject* touches = peek(state, STATE.touches)
     cdef PyObject* origins = peek(state, STATE.origins)
     cdef Py_ssize_t count = size_of(touches)
-    cdef int64_t effect = 0, gap_ms, fresh
-    if not PyUnicode_CheckExact(said):
-        said = <PyObject*>event_time
+    cdef int64_t gap_ms, fresh
     if (
         (planned != UNSET_ and planned != NONE) or peek(data, ACTIVITY.status) != UNSET_
         or not is_contact(peek(data, ACTIVITY.kind)) or is_text(direction, INTERNAL)
         or PyObject_IsTrue(peek(data, ACTIVITY.mentions))
-        or not PyUnicode_IS_COMPACT_ASCII(said)
-        or not usual_ms(<const uint8_t*>PyUnicode_DATA(said), length_of(said), &effect)
-        or effect < at_ms - BACKLOG or (count and at_ms < int_at(touches, count - 1))
+        or not counts_now(peek(data, ACTIVITY.occurred_at), <PyObject*>event_time, at_ms)
+        or (count and at_ms < int_at(touches, count - 1))
     ):
         return apply_activity(
             <object>state, <object>data, effect_ms(<object>peek(data, ACTIVITY.occurred_at), event_time, at_ms), at_ms

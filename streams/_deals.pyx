@@ -12,7 +12,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from events._slots cimport offset_of, peek, put
-from scoring._card cimport STATE, Card, take_activity
+from scoring._card cimport STATE, Card, about_of, stage_moved_to, take_activity, take_change
 from streams._judge cimport CONFLICT, DUPLICATE, admit
 
 from heapq import heappush
@@ -29,7 +29,6 @@ from events.types import (
     RiskEvent, ScoreEvent,
 )
 from scoring.causes import _DONE, activity_cause, change_cause, time_cause
-from scoring.features import deal_of
 from scoring.reasons import recommended_action
 from scoring.state import Status
 from streams.keyed import Keyed
@@ -68,7 +67,7 @@ cdef ActivityAt ACTIVITY
 cdef Py_ssize_t ACTIVITY_DATA = offset_of(ActivityEvent, "data"), CHANGE_DATA = offset_of(ChangeEvent, "data")
 cdef Py_ssize_t NAME_OF = offset_of(Participant, "name"), CONTACT_OF = offset_of(Participant, "contact_id")
 cdef int64_t DAY = DAY_MS, MINUTE = MINUTE_MS
-cdef int OPEN = Status.OPEN
+cdef int OPEN = Status.OPEN, STUB = Status.STUB
 cdef PyObject* UNSET_ = <PyObject*>UNSET
 
 KEYED.body, KEYED.is_dirty, KEYED.key = offset_of(Keyed, "body"), offset_of(Keyed, "is_dirty"), offset_of(Keyed, "key")
@@ -91,7 +90,7 @@ cdef class Judge:
     cdef object stage, model_of, managers, source, id_start, id_middle, link, unassigned, currency
     cdef int told_reasons
     cdef Card card
-    cdef object python_card, proven, unproven, base
+    cdef object python_card, proven, unproven, base, version
     cdef DealAt deal
     cdef int64_t last_ms, minute
     cdef str last_text
@@ -112,6 +111,7 @@ cdef class Judge:
         self.python_card, self.card = scoring.card, scoring.card.fast
         self.card.explainer = scoring.explainer
         self.base, self.proven, self.unproven = scoring.card.base, scoring.proven, scoring.unproven
+        self.version = scoring.version
 
     # --- records -------------------------------------------------------------------------------------------------------
 
@@ -143,7 +143,10 @@ cdef class Judge:
                     at_ms = stage.advance(at_ms)
                     free_ms = stage._free_until_ms
                 stream_ms = at_ms
-                about = <object>peek(peek(event, ACTIVITY_DATA), ACTIVITY.deal_id) if is_activity else deal_of(one.data)
+                if is_activity:
+                    about = <object>peek(peek(event, ACTIVITY_DATA), ACTIVITY.deal_id)
+                else:
+                    about = about_of(peek(event, CHANGE_DATA))
                 if not about:
                     continue
                 keyed = PyDict_GetItem(known_deals, about) if peek(event, EVENT.tenant) == UNSET_ else NULL
@@ -198,7 +201,7 @@ cdef class Judge:
         if is_activity:
             fresh = take_activity(state, data, <object>peek(event, EVENT.time), at_ms)
         else:
-            self.stage._change(offset, at_ms, <object>event, <object>keyed)
+            self.change(offset, at_ms, event, keyed, deal, state)
         put(state, STATE.judged_ms, at_ms)
         put(deal, self.deal.reasons, None)
         if <int><object>peek(state, STATE.status) != OPEN:
@@ -208,11 +211,30 @@ cdef class Judge:
         if <object>peek(state, STATE.has_new_facts) is not False:
             put(deal, self.deal.facts, None)
         if self.card.refresh_state(state, at_ms, fresh) and self.is_moved(deal, state):
-            cause = cause_of(data) if is_activity else change_cause(<object>data)
+            cause = cause_of(data) if is_activity else cause_of_change(data)
             out.append(self.risk(offset, at_ms, keyed, deal, state, cause))
             put(state, STATE.is_changed, True)
             self.stage._changed.add(<object>peek(keyed, KEYED.key))
         self.arm(deal, state, keyed)
+        return 0
+
+    cdef int change(
+        self, int64_t offset, int64_t at_ms, PyObject* event, PyObject* keyed, PyObject* deal, PyObject* state
+    ) except -1:
+        """``DealsStage._change``."""
+        cdef int before = <object>peek(state, STATE.status), status
+        take_change(
+            self.card, state, peek(event, CHANGE_DATA), <object>peek(event, EVENT.time), at_ms, self.stage.terms
+        )
+        status = <object>peek(state, STATE.status)
+        if status == OPEN:
+            put(state, STATE.model, self.version)
+        elif before == OPEN or before == STUB:
+            self.stage._close(offset, at_ms, <object>deal)
+        else:
+            return 0
+        put(state, STATE.is_changed, True)
+        self.stage._changed.add(<object>peek(keyed, KEYED.key))
         return 0
 
     cdef int arm(self, PyObject* deal, PyObject* state, PyObject* keyed) except -1:
@@ -405,6 +427,12 @@ cdef class Judge:
             text[22], text[23] = c'0' + <char>(rest % 10), c'Z'
         self.last_ms, self.last_text = at_ms, PyUnicode_DecodeASCII(text, size, NULL)
         return self.last_text
+
+
+cdef object cause_of_change(PyObject* data):
+    """``change_cause``; a new stage and nothing else here."""
+    stage = stage_moved_to(data)
+    return change_cause(<object>data) if stage is None else f"Moved to {<str>stage[:80]}"
 
 
 cdef object cause_of(PyObject* data):

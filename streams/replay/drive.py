@@ -68,7 +68,7 @@ class Drive:
 
     def feed(self, items: Iterable[Item]) -> None:
         """Take events in (time, source, id) order."""
-        step, actions = self.step_ms, self.actions
+        step, actions, crm = self.step_ms, self.actions, self.crm
         held, offset = actions.held, actions.offset
         next_ms = (self.now_tick + 1) * step if self.now_tick >= 0 else 0
         for at_ms, _, _, _, event in items:
@@ -89,7 +89,8 @@ class Drive:
                 offset += 1
                 continue
             self._calm_until = 0
-            self.crm.take(at_ms, event)
+            crm.held.append((crm.offset, at_ms, event))
+            crm.offset += 1
             if kind is not ActivityEvent and ACTIONS in topics_of(event):
                 held.append((offset, at_ms, event))
                 offset += 1
@@ -216,6 +217,10 @@ class Drive:
             return
         outputs = self.crm.flush()
         self.sink(outputs)
+        lane = self.portfolio
+        held, offset = lane.held, lane.offset
         for output in outputs:
-            if output.kind in ("score", "marker"):
-                self.portfolio.take(output.at_ms, output.event)
+            if output.kind != "risk":  # scores and markers
+                held.append((offset, output.at_ms, output.event))  # type: ignore[arg-type]
+                offset += 1
+        lane.offset = offset

@@ -112,11 +112,26 @@ class Reader:
             if lines[-1] == b"":
                 lines.pop()
             found = found or [None] * len(lines)
-            self._weave(lines, found, held)
+            if not self._take_events(block, found, held):
+                self._weave(lines, found, held)
         else:
             held += found  # type: ignore[arg-type]
         self._line += len(found)
         self._latest_ms = held[-1][0] if held else self._latest_ms
+
+    def _take_events(self, block: bytes, found: list[Item | None], held: list[Item]) -> bool:
+        """Take a block of lines none of which is a row, blank or wrong; False when there is such a line."""
+        if found.count(None) != len(found):
+            return False
+        read = decode_lines(block)
+        if len(read.events) != len(found):
+            return False
+        places = range(self._line + 1, self._line + len(found) + 1)
+        held += [
+            (at_ms, event.source, event.id, place, event)
+            for at_ms, place, event in zip(read.times_ms, places, read.events, strict=True)
+        ]
+        return True
 
     def _weave(self, lines: list[bytes], found: list[Item | None], held: list[Item]) -> None:
         """Rows, the events of lines that are no rows, and what is wrong, each in its place; blank lines are skipped."""

@@ -44,6 +44,7 @@ SUMMARY, REPORT = "summary.json", "report.json"
 GAP_MS = 180 * DAY_MS
 """A gap in a raw file after which a few last events are taken for wrong clocks, not for the future."""
 _encode = msgspec.json.encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 class ReplayResult(Struct, frozen=True, kw_only=True):
@@ -79,11 +80,16 @@ class Writer:
 
     def take(self, outputs: Sequence[Output]) -> None:
         """Write the outputs that are published; a finding that asks for control is put to the authority."""
+        said: dict[str, list[Any]] = {}
         for output in outputs:
-            if output.kind in self._files:
-                self.write(output.kind, output.event)
-            if output.kind == "finding" and isinstance(output.event, FindingEvent):
+            kind = output.kind
+            if kind in self._files:
+                said.setdefault(kind, []).append(output.event)
+            if kind == "finding" and isinstance(output.event, FindingEvent):
                 self._finding(output, output.event)
+        for name, events in said.items():
+            self.written[name] += len(events)
+            self._files[name].write(_encode_lines(events))
 
     def write(self, kind: str, event: Any) -> None:
         """One event, one line."""

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from events import rows, structured
 from events.codec import decode, encode
-from events.times import DAY_MS, format_ms
+from events.times import DAY_MS, BadTime, format_ms
 from events.types import ActivityEvent, Actor, ChangeEvent, CrmActivity, CrmChange, Participant
 from governance.settings import Deals
 from scoring import compiled, people, reasons
@@ -34,6 +35,7 @@ CONTACTS = ("c1", "c2", "c3", *(f"p{at}" for at in range(12)), "", None, "x" * 7
 
 def in_python(patch: pytest.MonkeyPatch) -> None:
     """Deals by the Python path from here on."""
+    patch.setattr(structured, "_times_of", structured.times_of)
     patch.setattr(deals, "DealsJudge", None)
     patch.setattr(compiled, "Card", None)
     patch.setattr(reasons, "best_person", people.best_person)
@@ -219,3 +221,18 @@ def test_the_person_to_talk_to_is_the_same():
         ]
         times = [draws.randrange(4) for _ in known]
         assert compiled.best_person(known, times) == people.best_person(known, times)
+
+
+def test_times_of_events_are_read_alike():
+    read = rows.times_reader()
+    assert read is not None
+    events = [event for _, _, event in log(4, 200, [1, 60_000])]
+    crm = [event for event in events if isinstance(event, (ActivityEvent, ChangeEvent))]
+    assert read(events) == structured.times_of(events)
+    assert read(crm) == structured.times_of(crm)
+    for name in ("occurred_at", "scheduled_for"):
+        data = CrmActivity(kind="call", deal_id="A", **{name: "soon"})  # type: ignore[arg-type]
+        late = ActivityEvent(specversion="1.0", id="x", source="/crm", time="2026-03-02T09:14:03Z", data=data)
+        for either in (read, structured.times_of):
+            with pytest.raises(BadTime, match="soon"):
+                either([late])
