@@ -88,6 +88,8 @@ def health(
         print_json(found)
     else:
         _say(found)
+        if file is None:
+            _say_alerts(settings, found)
         if out is not None:
             told = f"{better.hash}: recalibrated, see {out}" if better else "No recalibration would help."
             click.echo(told)
@@ -125,6 +127,22 @@ def _active(settings: Settings) -> tuple[ModelFile, int]:
         return models.find(link, models.active(used))[0].file, used[0].at_ms
     finally:
         link.close()
+
+
+def _say_alerts(settings: Settings, found: Health) -> None:
+    """What people said of the alerts of the last 90 days of the store's log."""
+    from events.times import DAY_MS, parse_ms
+    from storage.alert_verdicts import MEASURED_DAYS, counts
+    from storage.read import Reader
+    from storage.store import Store
+
+    reader = Reader.open(Store(Path(settings.server.data_dir)).path)
+    try:
+        every = counts(reader, parse_ms(found.until) - MEASURED_DAYS * DAY_MS)[0]
+    finally:
+        reader.close()
+    told = f"{every.useful} useful, {every.known} known, {every.wrong} wrong" if every.judged else "none was judged"
+    click.echo(f"Alerts in the {MEASURED_DAYS} days before: {every.given}; {told}.")
 
 
 def _say(found: Health) -> None:

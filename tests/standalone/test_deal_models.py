@@ -12,11 +12,13 @@ from typing import Any
 import msgspec
 import pytest
 from argon2 import PasswordHasher
+from click.testing import CliRunner
 from litestar.testing import TestClient
 from msgspec.structs import replace
 
 from console.app import create_app, wall_ms
 from console.auth import AuthStore
+from console.cli.deals_health import health
 from console.cli.deals_train import read_history
 from console.upkeep import Upkeep, next_look_ms
 from events.times import DAY_MS, format_ms
@@ -221,6 +223,9 @@ def test_the_weekly_look_is_done_once_kept_told_and_changes_the_model_where_it_m
         )
         live.feed(ENTRIES[MIDDLE : MIDDLE + 40])
         assert live.kinds() == {"boosted"}
+        told = CliRunner().invoke(health, ["--data-dir", str(folder)])
+        assert f"{better.hash} from" in told.output
+        assert "none was judged." in told.output
     finally:
         live.close()
 
