@@ -6,7 +6,8 @@ says that never crashed, and the states are the same bytes.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -89,10 +90,10 @@ def states(lane: Lane) -> dict[str, tuple[int, bytes]]:
 
 
 class Changelog:
-    """What was written and acknowledged; a barrier comes after its snapshots."""
+    """What was written and acknowledged; a barrier comes after its snapshots. ``make``: a lane of the topic, afresh."""
 
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
+    def __init__(self, topic: str, make: Callable[[], Lane]) -> None:
+        self.topic, self.make = topic, make
         self.records: list[tuple[bytes, bytes | None, int]] = []
         self.terms = 0
 
@@ -107,9 +108,9 @@ class Changelog:
         self.records += records[:most]
 
     def recover(self) -> Lane:
-        reading = Reading(fresh(self.topic).partition, STATE_OF[self.topic])
+        lane = self.make()
+        reading = Reading(lane.partition, STATE_OF[self.topic])
         reading.take(self.records)
-        lane = fresh(self.topic)
         lane.restore(reading.finish())
         return lane
 
@@ -137,22 +138,21 @@ endings = st.one_of(st.none(), st.integers(0, 6))
 @settings(max_examples=35, deadline=None)
 @example(plan=NEWER_THAN_THE_NEXT_BARRIER)
 def test_a_crash_anywhere_in_a_sweep_changes_nothing(plan: list[Any]):
-    crash(plan, ACTIONS)
+    crash(plan, ACTIONS, log(), fresh)
 
 
 @given(plan=st.lists(st.tuples(sizes, sweeps, endings, sizes, st.booleans()), min_size=1, max_size=6))
 @settings(max_examples=6, deadline=None)
 @example(plan=TORN_BEHIND_A_TICK)
 def test_nor_does_it_where_deals_are_scored(plan: list[Any]):
-    crash(plan, CRM)
+    crash(plan, CRM, log(CRM), partial(fresh, CRM))
 
 
-def crash(plan: list[Any], topic: str) -> None:
+def crash(plan: list[Any], topic: str, records: Sequence[FakeRecord], make: Callable[[], Lane]) -> None:
     """Judge, save in steps, crash and recover as the plan says; compare with a lane that never crashed."""
-    records = log(topic)
-    straight = fresh(topic)
+    straight = make()
     wanted = said(straight.take(records))
-    changelog, lane, number, term = Changelog(topic), fresh(topic), 0, b"term-000"
+    changelog, lane, number, term = Changelog(topic, make), make(), 0, b"term-000"
     acknowledged: dict[Any, None] = {}
 
     def take(count: int) -> None:

@@ -23,6 +23,7 @@ from streams.records import READ_BACK, Entry, Partition
 from streams.routing import ACTIONS
 from streams.ticks import tick_event
 from tests.kafka.records import FakeRecord
+from tests.properties.test_lane import crash, endings, sizes, sweeps
 from tests.unit.streams.toys import EveryThird, action_event, tick
 
 MIDNIGHT_MS = 1_772_409_600_000
@@ -79,7 +80,7 @@ class Sized(EveryThird):
 
 def fresh(index: int = 0, roles: dict[str, str] | None = None) -> AgentsStage:
     shared = Shared()
-    place = Partition("main", ACTIONS, "topic-1", index)
+    place = Partition("main", ACTIONS, "id-1", index)
     return AgentsStage(place, (Sized(shared),), {}, shared, None, ROLES if roles is None else roles)
 
 
@@ -131,7 +132,7 @@ def test_the_logs_hold_reports_and_profiles_and_somebody_is_judged_by_them() -> 
     assert (report.role, report.agents) == ("import", {"sized": [[4]]})
     assert (other.role, other.agents) == ("sdr", {"sized": [[4]] * 5})
     assert (profile.role, profile.values, profile.agents) == ("sdr", {"sized": [4]}, {"sized": 5})
-    said = [output.event.data for output in fresh().process(log) if output.kind == "finding"]  # type: ignore[attr-defined]
+    said = [output.event.data for output in fresh().process(log) if output.kind == "finding"]
     assert [one.evidence.summary for one in said] == ["5 > 4", "6 > 4", "7 > 4"]
 
 
@@ -177,11 +178,16 @@ def test_delivering_everything_twice_changes_nothing(plan: list[Any]) -> None:
 # --- several partitions ----------------------------------------------------------------------------------------------
 
 
+def lane_of(index: int) -> Lane:
+    """The lane of one of three partitions, afresh."""
+    return Lane(fresh(index), Partition("main", ACTIONS, "id-1", index), 3)
+
+
 class Site:
     """Three partitions of the topic, as lanes; what one feeds another is appended to its log."""
 
     def __init__(self) -> None:
-        self.lanes = [Lane(fresh(index), Partition("main", ACTIONS, "topic-1", index), 3) for index in range(3)]
+        self.lanes = [lane_of(index) for index in range(3)]
         self.logs: list[list[FakeRecord]] = [[] for _ in range(3)]
         self.findings: list[bytes] = []
 
@@ -213,7 +219,8 @@ def site() -> Site:
     for number in range(48 * 4 + 1):
         at_ms += 15 * MINUTE_MS
         made.act(number, AGENTS[number % 6], at_ms - MINUTE_MS)
-        made.tick(at_ms)
+        if number % 4 == 3 or at_ms % DAY_MS <= 15 * MINUTE_MS:  # each hour; at midnight, and a quarter hour later
+            made.tick(at_ms)
     return made
 
 
@@ -227,10 +234,20 @@ def test_every_partition_holds_the_same_profile_whoever_lives_there() -> None:
     assert first.agents == {"sized": 5}, "of all partitions"
 
 
+@given(
+    plan=st.lists(st.tuples(sizes, sweeps, endings, sizes, st.booleans()), min_size=1, max_size=6),
+    index=st.integers(0, 2),
+)
+@settings(max_examples=25, deadline=None)
+def test_a_worker_that_crashes_anywhere_in_a_sweep_judges_and_reports_the_same(plan: list[Any], index: int) -> None:
+    """What is fed again carries the running number of before, so that nobody takes it twice."""
+    crash(plan, ACTIONS, site().logs[index], lambda: lane_of(index))
+
+
 def test_each_partitions_log_alone_gives_what_was_said_live() -> None:
     again: list[bytes] = []
     for index, log in enumerate(site().logs):
-        lane = Lane(fresh(index), Partition("main", ACTIONS, "topic-1", index), 3)
+        lane = lane_of(index)
         again += [one.value for one in lane.take(log) if one.topic != ACTIONS]
         assert state_of(lane.stage) == state_of(site().lanes[index].stage)
     assert again
@@ -246,10 +263,10 @@ def profile_after(acts: dict[str, int], roles: dict[str, str]) -> Any:
         log += [(len(log) + n, now, action_event(len(log) + n, agent, at_ms=now)) for n in range(count)]
     outputs = judged.process([*log, tick(len(log), MIDNIGHT_MS + DAY_MS)])
     reports = [(len(log) + 1 + n, now, output.event) for n, output in enumerate(outputs) if output.kind in READ_BACK]
-    judged.process(reports)  # type: ignore[arg-type]
+    judged.process(reports)
     end = tick(len(log) + 1 + len(reports), MIDNIGHT_MS + DAY_MS + 15 * MINUTE_MS)
     (said,) = [output.event for output in judged.process([end]) if output.kind == "peers"]
-    return said.data  # type: ignore[attr-defined]
+    return said.data
 
 
 def test_neither_one_agent_nor_ten_new_ones_move_what_is_usual() -> None:
@@ -270,8 +287,23 @@ def test_what_is_kept_is_bounded_however_many_agents_and_roles_there_are() -> No
     said = judged.process([tick(len(log), MIDNIGHT_MS + DAY_MS)])
     reports = [output.event for output in said if output.kind == "peers_report"]
     assert len(reports) == MOST_ROLES
-    assert {len(report.data.agents["sized"]) for report in reports} == {MOST_AGENTS}  # type: ignore[attr-defined]
-    judged.process([(len(log) + 1 + n, MIDNIGHT_MS + DAY_MS, event) for n, event in enumerate(reports)])  # type: ignore[misc]
+    assert {len(report.data.agents["sized"]) for report in reports} == {MOST_AGENTS}
+    judged.process([(len(log) + 1 + n, MIDNIGHT_MS + DAY_MS, event) for n, event in enumerate(reports)])
     judged.process([tick(40_000, MIDNIGHT_MS + DAY_MS + 15 * MINUTE_MS)])
     assert judged.peers.memory.told == []
     assert len(judged.dump_shared()) < 64 * 200
+
+
+def test_an_older_profile_and_a_report_that_comes_late_change_nothing() -> None:
+    log = log_of([])
+    (newer,) = [entry for entry in log if isinstance(entry[2], PeersEvent)]
+    report = next(entry[2] for entry in log if isinstance(entry[2], PeersReportEvent))
+    judged = fresh()
+    judged.process(log)
+    before = judged.dump_shared()
+    data = newer[2].data
+    for number, version in enumerate((data.version - 1, data.version)):
+        other = msgspec.structs.replace(data, version=version, values={"sized": [1]})
+        event = msgspec.structs.replace(newer[2], data=other)
+        judged.process([(len(log) + number, newer[1], event), (len(log) + 10 + number, newer[1], report)])
+    assert judged.dump_shared() == before

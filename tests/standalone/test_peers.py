@@ -86,7 +86,7 @@ def test_a_replay_of_the_log_gives_the_same_bytes(live: tuple[Path, list[bytes]]
 
 def test_in_a_raw_file_ticks_that_are_not_delivered_make_no_difference(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_bytes(b"".join(encode(event) + b"\n" for _, events in story() for event in events))  # type: ignore[arg-type]
+    path.write_bytes(b"".join(encode(event) + b"\n" for _, events in story() for event in events))
 
     def run(*, every_tick: bool) -> list[tuple[str, str, bytes]]:
         said: list[tuple[str, str, bytes]] = []
