@@ -236,7 +236,7 @@ def access(method: str, path: str, caller: Caller) -> None:
     if path in ("/healthz", "/readyz", "/login", "/favicon.ico") or path.startswith(("/static/", "/login/")):
         return None
     if path.startswith("/v1/gate/ext-authz/"):  # whatever the method: it is that of the request to be judged
-        return _need_scope(caller, "gate")
+        return _need_scope(NOBODY if caller.token is None else caller, "gate")
     if method in SAFE_METHODS:
         return _need_scope(caller, "read")
     if path == "/v1/events":

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from litestar import Litestar
 
 from console.lane import protocol_for
+from console.quiet import QuietServer
 from console.services import LANE_KEY, STATE_KEY, Services
 
 STOP_SECS = 3
@@ -48,7 +46,7 @@ def url_of(bound: socket.socket, is_tls: bool = False) -> str:
     return f"{'https' if is_tls else 'http'}://{shown}:{port}"
 
 
-class Server(uvicorn.Server):
+class Server(QuietServer):
     """A uvicorn server for one application, in this thread (``serve``) or in another (``start``)."""
 
     def __init__(
@@ -123,21 +121,3 @@ class Server(uvicorn.Server):
         """End the streams of changes first: they would never end by themselves."""
         self._services.hub.close()
         await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop on Ctrl-C and SIGTERM, and do not raise them again: the caller has a runtime to close."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.should_exit and number == signal.SIGINT:
-            self.force_exit = True
-        self.should_exit = True

@@ -16,7 +16,7 @@ from console.proxy.reading import check_keys
 from events.errors import BadEvent
 from events.strict import check_strictly
 
-MOST_BYTES = 4 * 1024 * 1024
+MOST_BYTES, MOST_FROM_SERVER = 4 * 1024 * 1024, 64 * 1024 * 1024
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, REFUSED = -32700, -32600, -32601, -32001
 _KEYS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _CHUNK = 65_536
@@ -24,31 +24,33 @@ _CHUNK = 65_536
 Message = dict[str, Any]
 
 
-async def lines_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes | None]:
-    """The lines, without their ends; None for one that is too long. Blank ones are left out."""
+async def lines_of(reader: asyncio.StreamReader, most: int = MOST_BYTES) -> AsyncIterator[bytes | None]:
+    """The lines, without their ends; None for one of more than ``most`` bytes. Blank ones are left out."""
     kept, is_too_long = bytearray(), False
     while chunk := await reader.read(_CHUNK):
         *whole, rest = (bytes(kept) + chunk).split(b"\n") if b"\n" in chunk else (kept + chunk,)
         for line in whole:
-            if is_too_long or len(line) > MOST_BYTES:
+            if is_too_long or len(line) > most:
                 yield None
             elif line.strip():
                 yield bytes(line)
             is_too_long = False
         kept = bytearray(rest)
-        if len(kept) > MOST_BYTES:
+        if len(kept) > most:
             kept, is_too_long = bytearray(), True
 
 
-def read_frame(line: bytes | None) -> list[Message]:
-    """The messages of a line: one, or those of a batch. Raises NotParsed."""
+def read_frame(line: bytes | None, *, is_answer: bool = False) -> list[Message]:
+    """The messages of a line: one, or those of a batch. ``is_answer``: keys in it may differ in capitals alone, since
+    nobody acts on it. Raises NotParsed."""
     if line is None:
-        raise NotParsed(f"the frame has more than {MOST_BYTES:,} bytes")
+        raise NotParsed("the frame is too long")
     try:
         value = json.loads(line, parse_constant=_no_constant)
         check_strictly(line)
         write_frame(value)
-        check_keys(value)
+        if not is_answer:
+            check_keys(value)
     except BadEvent as problem:
         raise NotParsed(problem.message.replace("the event", "the frame")) from None
     except (ValueError, RecursionError) as problem:

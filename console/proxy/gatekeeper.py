@@ -85,7 +85,9 @@ class Gatekeeper:
         return done
 
     def _heard(self, decision: Decision) -> None:
-        self._may_read = decision.rule not in _STOPS
+        """Keep whether it is stopped; an answer that says neither leaves it as it was."""
+        if decision.is_allowed or decision.rule in _STOPS:
+            self._may_read = decision.is_allowed
 
     def _refused(self, asked: Asked, decision: Decision) -> Refused:
         self._heard(decision)

@@ -18,6 +18,7 @@ from console.proxy.asked import UNKNOWN, Asked, Done, NotParsed, Problem
 from console.proxy.frames import (
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
+    MOST_FROM_SERVER,
     PARSE_ERROR,
     REFUSED,
     Message,
@@ -39,7 +40,7 @@ PASSING = frozenset({
     "notifications/progress", "notifications/roots/list_changed",
 })  # fmt: skip
 """What a client may say unasked; ``methods`` of the mapping adds to it."""
-CALL_SECS = 300.0
+CALL_SECS, CANCELLED_SECS = 300.0, 5.0
 MOST_CALLS = 1_000
 """Calls that may be open at once; most of them wait for their turn."""
 _MOST_TEXT = 300
@@ -82,9 +83,9 @@ class McpProxy:
 
     async def from_server(self, reader: asyncio.StreamReader) -> None:
         """Read what the server sends, until it ends; then nobody knows of the calls that have no answer."""
-        async for line in lines_of(reader):
+        async for line in lines_of(reader, MOST_FROM_SERVER):
             try:
-                messages = [check_message(each) for each in read_frame(line)]
+                messages = [check_message(each) for each in read_frame(line, is_answer=True)]
             except NotParsed as problem:
                 _log.error("proxy.server_frame_dropped", problem=str(problem))
                 continue
@@ -153,6 +154,8 @@ class McpProxy:
                 self._calls[key].cancel()  # it was not sent, and will not be
                 await self._answer(error(id_, REFUSED, "cancelled before it was sent"))
                 return
+            if key in self._sent:  # a server need not answer it any more
+                asyncio.get_running_loop().call_later(CANCELLED_SECS, _give_up, self._sent[key])
         await self._to_server(write_frame(message))
 
     async def _begin(self, message: Message) -> None:
@@ -257,6 +260,11 @@ def _key(message: Message) -> tuple[type, Any]:
     """What tells a request from others: 1 and "1" are two ids."""
     id_ = message.get("id")
     return type(id_), id_
+
+
+def _give_up(waiting: asyncio.Future[Message]) -> None:
+    if not waiting.done():
+        waiting.set_exception(Problem(UNKNOWN, "its client cancelled it"))
 
 
 def _invalid(raw: Any, problem: NotParsed) -> Message:

@@ -10,10 +10,12 @@ from typing import Any
 
 import uvicorn
 
+from console.quiet import QuietServer
+
 STOP_SECS = 3
 
 
-class _Server(uvicorn.Server):
+class _Server(QuietServer):
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started

@@ -50,6 +50,7 @@ class Crm(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Crm
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536  # head and body in one packet: two would wait for one another
 
     def _do(self) -> None:
         crm = self.server

@@ -145,7 +145,10 @@ def test_path_tricks_lead_nowhere(url: str, path: str) -> None:
         assert int(got.split(b" ")[1]) in (400, 401, 403, 404, 405)
 
 
-SPELLINGS = ["//v1/stop-all", "/v1//stop-all", "/v1/stop-all/", "/v1/./stop-all", "/v1/events/../stop-all"]
+SPELLINGS = [
+    "//v1/stop-all", "/v1//stop-all", "/v1/stop-all/", "/v1/./stop-all", "/v1/events/../stop-all",
+    "/v1/gate/ext-authz/../../stop-all",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", SPELLINGS)

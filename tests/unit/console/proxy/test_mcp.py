@@ -334,6 +334,42 @@ def test_a_server_that_does_not_answer_in_time_leaves_an_outcome_that_nobody_kno
     asyncio.run(story())
 
 
+def test_a_call_that_is_cancelled_while_the_server_works_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.mcp.CANCELLED_SECS", 0.01)
+
+    async def story() -> None:
+        session = Session()
+        session.holds = True
+        cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+
+        async def sent() -> None:
+            while not session.server:
+                await asyncio.sleep(0)
+            await session._proxy._pass(cancel)
+
+        await session.play(call(1, id="1"), then=sent)
+        assert [each["method"] for each in session.server] == ["tools/call", "notifications/cancelled"]
+        assert session.reports[0]["error"]["code"] == "outcome_unknown"
+
+    asyncio.run(story())
+
+
+def test_a_servers_answer_may_hold_keys_that_differ_in_capitals():
+    async def story() -> None:
+        session = Session()
+        session.holds = True
+
+        async def answer() -> None:
+            while not session.server:
+                await asyncio.sleep(0)
+            session.say({"jsonrpc": "2.0", "id": 1, "result": {"structuredContent": {"Id": 1, "id": 2}}})
+
+        (told,) = await session.play(call(1, id="1"), then=answer)
+        assert told["result"]["structuredContent"] == {"Id": 1, "id": 2}
+
+    asyncio.run(story())
+
+
 def test_a_server_that_is_gone_leaves_an_outcome_that_nobody_knows():
     async def story() -> None:
         session = Session()
