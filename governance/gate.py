@@ -471,6 +471,7 @@ def _policy(case: _Case) -> GateDecision | None:
         is_approved=case.is_approved,
         acts_for=_acts_for(case),
         consent=_consent_of_all(case),
+        everybody=case.view.everybody if case.policy.ceiling is not None else None,
     )
     ask, claimed = _asked(case, case.policy, case.view), case.claimed
     ruling = rule_on(case.policy, ask, facts, is_brief=True)

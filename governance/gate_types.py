@@ -145,6 +145,10 @@ class GateView(Protocol):
     def counters(self) -> Counters:
         """What the agent was admitted in the last 24 hours."""
 
+    @property
+    def everybody(self) -> Counters | None:
+        """What all agents of the tenant were admitted in the last 24 hours; asked under a ceiling alone."""
+
     def row_of(self, agent_id: str) -> ControlRow | None:
         """The row of another agent of the tenant; of its kin alone, see ``governance.kin``."""
 

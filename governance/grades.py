@@ -59,7 +59,11 @@ def _worst(agent_id: str, table: AgentSettings | None, settings: Settings, polic
     grant = policy.agents.get(agent_id)
     if grant is None or grant.mode in ("off", "read_only"):
         return 0, 0
-    return min(records, _by_policy(grant, "records")), min(contacts, _by_policy(grant, "contacts"))
+    records, contacts = min(records, _by_policy(grant, "records")), min(contacts, _by_policy(grant, "contacts"))
+    ceiling = policy.ceiling
+    if ceiling is None:
+        return records, contacts
+    return min(records, ceiling.records_per_day), min(contacts, ceiling.contacts_per_day)
 
 
 def _by_policy(grant: Grant, what: Literal["records", "contacts"]) -> int:

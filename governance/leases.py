@@ -71,6 +71,9 @@ def grant(
     is_write = _operations(ask)[0].is_write
     if blind and is_write:
         return Refusal(rule="blind", reason=blind)
+    if is_write and policy is not None and policy.ceiling is not None:
+        reason = "there is a ceiling for all agents together, so each write is asked for"
+        return Refusal(rule="ceiling", reason=reason)
     allows = _allows(ask, view, budgets, settings, now_ms, policy)
     action_credits, wanted = _credits(ask, view, settings)
     record_credits = _most(allows, ask.records_per_action, max(ask.records_per_action, wanted))

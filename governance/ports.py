@@ -51,7 +51,7 @@ class AgentView:
 
     Parameters: the rows, ``known`` contacts in canonical spelling (shared by the tenant's agents), the agent's
     budgets and its remembered answers; ``said``, what contacts allowed; ``belonging``, owner and segment by record;
-    ``others``, the rows of other agents by id.
+    ``others``, the rows of other agents by id; ``everybody``, the counters of all agents together.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class AgentView:
         said: Sequence[Said] = (),
         belonging: Mapping[str, Mapping[str, str]] | None = None,
         others: Mapping[str, ControlRow] | None = None,
+        everybody: Counters | None = None,
     ) -> None:
         self.control = control
         self.stop_all = stop_all
@@ -76,6 +77,7 @@ class AgentView:
         self.said = said
         self.belonging = belonging or {}
         self.others = others or {}
+        self.everybody: Counters | None = everybody if everybody is not None else Budgets()
 
     def row_of(self, agent_id: str) -> ControlRow | None:
         """The row of another agent."""

@@ -31,6 +31,13 @@ LAST_ANSWER = (
 )
 """The answer last given under an id; its columns are what ``remembered_as`` takes."""
 _REMEMBERED = LAST_ANSWER.format(key="?", id="?")
+_ADMITTED = ("at_ms", "action", "record_ids", "recipient_ids", "records", "recipients")
+_ADMITTED_PLACES = [_NAMES.index(name) for name in _ADMITTED]
+_DECISION = _NAMES.index("decision")
+_OF_ALL = (
+    f"SELECT decision_id, {quoted(_ADMITTED)} FROM gate_decision "  # noqa: S608 - names are our own
+    "WHERE key >= ? AND key < ? AND at_ms > ? AND decision_id >= ? AND decision = 'allow' ORDER BY at_ms, decision_id"
+)
 _ids_decoder = msgspec.json.Decoder(list[str])
 _rows_encoder = msgspec.msgpack.Encoder()
 _rows_decoder = msgspec.msgpack.Decoder(list[tuple[str | int | None, ...]])
@@ -119,6 +126,25 @@ def admitted_since(link: Link, key: str, at_ms: int) -> Iterator[tuple[int, Oper
             (key, at_ms),
         )
     )
+
+
+def admitted_by_all(link: Link, tenant: str, at_ms: int, *, is_first: bool) -> Iterator[tuple[str, int, Operation]]:
+    """Id, time and what was admitted to all agents of a tenant after a time, oldest first.
+
+    ``is_first``: whatever their ids; else those whose ids were made since then, which is quick.
+    """
+    rows = link.execute(_OF_ALL, (tenant + "/", tenant + "0", at_ms, "" if is_first else decision_prefix(at_ms)))
+    for id_, *row in rows:
+        ((when, operation),) = operations([row])
+        yield id_, when, operation
+
+
+def admitted_in(rows: Iterable[Row], tenant: str) -> Iterator[tuple[str, int, Operation]]:
+    """The same of rows that are not in the table yet."""
+    for row in rows:
+        if row[_KEY].startswith(tenant + "/") and row[_DECISION] == "allow":
+            ((when, operation),) = operations([[row[place] for place in _ADMITTED_PLACES]])
+            yield row[0], when, operation
 
 
 def operations(rows: Iterable[Any]) -> Iterator[tuple[int, Operation]]:

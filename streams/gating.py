@@ -32,6 +32,7 @@ from streams.approving import settle
 from streams.authority import Authority
 from streams.contacts import Met
 from streams.envelopes import make_key, split_key
+from streams.everybody import Everybody
 from streams.levels import LevelsTold
 
 REFUSALS_KEPT_PER_MINUTE = 120
@@ -120,6 +121,17 @@ class Gating(ABC):
     @abstractmethod
     def unknown_contacts(self, contact_ids: Sequence[str]) -> Sequence[str]:
         """Those contacts with whom nobody of the tenant was in touch before."""
+
+    @property
+    @abstractmethod
+    def all_agents(self) -> Everybody | None:
+        """What all agents did together, where that is counted."""
+
+    @property
+    def everybody(self) -> Budgets | None:
+        """Their counters."""
+        found = self.all_agents
+        return found.budgets if found is not None else None
 
     def row_of(self, agent_id: str) -> ControlRow | None:
         """The row of another agent of the tenant, of its kin."""
@@ -225,6 +237,8 @@ class Gating(ABC):
         request, key, now_ms, agent = self.request, self.key, self.now_ms, self.gated
         agent.seq += 1
         agent.budgets.admit(operation, now_ms)
+        if (everybody := self.all_agents) is not None:
+            everybody.take(decision.decision_id, operation, now_ms)
         offset = self.append(agent.seq, operation, decision)
         self.keep(decision_row(request, key, operation, decision, now_ms, offset=offset, seq=agent.seq))
         if operation.is_external:

@@ -103,6 +103,12 @@ def check(file: Path | None, config: str | None, as_json: bool) -> None:
 @click.option("--recipients", default=0, show_default=True, type=click.IntRange(0, 10_000), help="People at once.")
 @click.option("--records-in-10-min", default=0, type=click.IntRange(0), help="Records in 10 minutes, with these.")
 @click.option("--contacts-in-10-min", default=0, type=click.IntRange(0), help="People in 10 minutes, with these.")
+@click.option(
+    "--records-of-all", default=0, type=click.IntRange(0), help="Records of all agents in 24 hours, with these."
+)
+@click.option(
+    "--contacts-of-all", default=0, type=click.IntRange(0), help="People of all agents in 24 hours, with these."
+)
 @click.option("--first-contact", is_flag=True, help="Nobody wrote to one of them before.")
 @click.option("--trigger", default="prompt", show_default=True, help="prompt, rule:REF, schedule:REF, event:REF, none.")
 @click.option("--authorizer", type=click.Choice(["active", "inactive", "unknown"]), default="active", show_default=True)

@@ -35,6 +35,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     ``first_contact``: whether somebody is reached for the first time. The counts are distinct records and people in
     the window, and records read, with this operation. ``divisor``: a throttled agent's budgets are divided by it.
     ``acts_for``: the names by which a policy's rights know the authorizer. ``consent``: of all those it reaches.
+    ``records_of_all``, ``contacts_of_all``: of all agents together in 24 hours, with this operation.
     """
 
     first_contact: bool | None = None
@@ -48,6 +49,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     contacts_day: int | None = None
     reads_10_min: int | None = None
     reads_day: int | None = None
+    records_of_all: int | None = None
+    contacts_of_all: int | None = None
     divisor: int = 1
 
 

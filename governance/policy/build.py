@@ -58,6 +58,7 @@ def resolve(files: Files, main: PolicyFile) -> Policy:
     return with_hash(
         Policy(
             organisation=main.organisation,
+            ceiling=main.ceiling,
             bulk=main.bulk,
             exclusions=main.exclusions,
             delegation=main.delegation,

@@ -62,6 +62,8 @@ def asked_in(case: Case) -> tuple[Ask, Facts]:
         contacts_day=contacts,
         reads_10_min=records,
         reads_day=records,
+        records_of_all=max(records, case.records_of_all),
+        contacts_of_all=max(contacts, case.contacts_of_all),
     )
     return ask, facts
 
@@ -77,6 +79,8 @@ def _lines(policy: Policy) -> set[str]:
     }
     found |= {f"exclusions.{name}" for name in EXCLUSIONS}
     found |= {f"delegation.{kind}.{radius}.{how}" for kind in REVERSIBILITIES for radius in RADII for how in VOLUMES}
+    if policy.ceiling is not None:
+        found.add("ceiling")
     for right in policy.rights.values():
         found.add(right.path)
     for grant in policy.agents.values():
@@ -89,7 +93,7 @@ def _lines(policy: Policy) -> set[str]:
 def _reached(policy: Policy, result: Result) -> Iterable[str]:
     for step in result.ruling.steps:
         yield step.path
-        if step.rule == "budget":
+        if step.rule in ("budget", "ceiling"):
             yield step.path.partition("_per_")[0].rpartition(".")[0]
     for field in result.case.fields or ():
         for name in (f"{result.case.object}.{field}".casefold(), f"*.{field}".casefold()):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from governance.policy.model import Grant, Place, Policy, Right
 from governance.policy.paths import dotted
 from governance.policy.rules import EXCLUSIONS
-from governance.policy.shape import ActionEntry, Approval, BudgetTable, FieldEntry, Route
+from governance.policy.shape import ActionEntry, Approval, BudgetTable, Ceiling, FieldEntry, Route
 from governance.policy.worst import MODES, RADII, REVERSIBILITIES, VERDICTS, VOLUMES
 from governance.words import listed
 
@@ -30,7 +30,14 @@ def compare(old: Policy, new: Policy) -> list[Change]:
 
     When none of them widens, nothing is allowed by the new policy that the old one did not allow.
     """
-    found = [*_bulk(old, new), *_exclusions(old, new), *_delegation(old, new), *_actions(old, new), *_fields(old, new)]
+    found = [
+        *_ceiling(old.ceiling, new.ceiling),
+        *_bulk(old, new),
+        *_exclusions(old, new),
+        *_delegation(old, new),
+        *_actions(old, new),
+        *_fields(old, new),
+    ]
     found += [*_approvals(old, new), *_routes(old, new), *_people(old, new)]
     for name in sorted(old.agents.keys() | new.agents.keys()):
         found += _agent(name, old.agents.get(name), new.agents.get(name))
@@ -60,6 +67,17 @@ def _names(path: str, old: frozenset[str], new: frozenset[str], what: str) -> It
 
 def _verb(names: list[str], verb: str) -> str:
     return verb if len(names) > 1 else {"go": "goes"}.get(verb, f"{verb}s")
+
+
+def _ceiling(old: Ceiling | None, new: Ceiling | None) -> Iterator[Change]:
+    if old is None or new is None:
+        if old is not new:
+            words = f"a ceiling for all agents together {'comes in' if old is None else 'goes'}"
+            yield Change(direction="narrows" if old is None else "widens", path="ceiling", words=words)
+        return
+    for name in Ceiling.__struct_fields__:
+        words = f"all agents together, {name.replace('_', ' ')}"
+        yield from _number(f"ceiling.{name}", getattr(old, name), getattr(new, name), words)
 
 
 def _bulk(old: Policy, new: Policy) -> Iterator[Change]:

@@ -101,6 +101,11 @@ def _budget(case: Case, step: Step) -> str:
     return _setting(step.path, str(count)) if count is not None and case.facts.divisor == 1 else ""
 
 
+def _ceiling(case: Case, step: Step) -> str:
+    count = case.facts.contacts_of_all if "contacts" in step.path else case.facts.records_of_all
+    return _setting(step.path, str(count)) if count is not None else ""
+
+
 def _least(_case: Case, step: Step) -> str:
     return _setting(step.path, '"autonomous"')
 
@@ -119,6 +124,7 @@ _LINES = {
     "level": _level,
     "size": _size,
     "budget": _budget,
+    "ceiling": _ceiling,
     "least": _least,
     "delegation": _delegation,
 }

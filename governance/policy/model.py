@@ -13,6 +13,7 @@ from governance.policy.shape import (
     Approval,
     BudgetTable,
     Bulk,
+    Ceiling,
     Delegation,
     Exclusions,
     FieldEntry,
@@ -100,6 +101,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     routes: dict[str, Route]
     agents: dict[str, Grant]
     rights: dict[str, Right] = {}
+    ceiling: Ceiling | None = None
     organisation: str = ""
     hash: str = ""
     memo: dict[Any, Any] = {}

@@ -95,6 +95,7 @@ def facts_of(
     is_approved: bool = False,
     acts_for: tuple[str, ...] = (),
     consent: Consent = "unknown",
+    everybody: Counters | None = None,
 ) -> Facts:
     """What the gate knows of the agent; what the operation does not draw on is left out."""
     records: tuple[int | None, int | None] = (None, None)
@@ -119,7 +120,13 @@ def facts_of(
         is_approved=is_approved,
         acts_for=acts_for,
         consent=consent,
+        records_of_all=_of_all("records", everybody, operation, now_ms) if operation.is_write else None,
+        contacts_of_all=_of_all("contacts", everybody, operation, now_ms) if operation.is_external else None,
     )
+
+
+def _of_all(name: BudgetName, everybody: Counters | None, operation: Operation, now_ms: int) -> int | None:
+    return everybody.would_be(name, DAY_MS, operation, now_ms) if everybody is not None else None
 
 
 def _windows(name: BudgetName, counters: Counters, operation: Operation, now_ms: int) -> tuple[int, int]:

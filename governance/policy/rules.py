@@ -28,7 +28,7 @@ EXCLUSIONS = (
     "no_consent",
 )
 RULE_NAMES = (
-    "agent", "mode", "action", "scope", "authorizer", "rights", "level", "size", "budget", "least",
+    "agent", "mode", "action", "scope", "authorizer", "rights", "level", "size", "budget", "ceiling", "least",
     *EXCLUSIONS, "delegation",
 )  # fmt: skip
 """The rules, in their order; of several that allow equally little, the first is said to decide."""
@@ -74,6 +74,7 @@ def steps_of(case: Case) -> Iterator[Step]:
     yield from case.question.before
     yield _size(case)
     yield from _budget(case)
+    yield from _ceiling(case)
     yield from case.question.least
     yield from _exclusions(case)
     yield _delegation(case)
@@ -86,6 +87,7 @@ def is_free(case: Case) -> bool:
         of.is_clear
         and _too_much(case) is None
         and all(_exceeded(case, limits) is None for limits in of.grant.limits)
+        and _above_ceiling(case) is None
         and next(_excluded_now(case), None) is None
         and _verdict_of_cell(case) == "autonomous"
     )
@@ -184,6 +186,32 @@ def _exceeded(case: Case, limits: Limits) -> tuple[str, int | None, int] | None:
             limit = max(1, limit // divisor)
         if count is None or count > limit:
             return setting, count, limit
+    return None
+
+
+def _ceiling(case: Case) -> Iterator[Step]:
+    if case.question.policy.ceiling is None:
+        return
+    found = _above_ceiling(case)
+    if found is None:
+        yield Step("ceiling", "autonomous", "ceiling", "within what all agents may do together")
+        return
+    name, count, limit = found
+    would = f"this would make {count:,}" if count is not None else "nobody knows how much all agents did"
+    noun = {"contacts": "people"}.get(name, name)
+    why = f"{would}; all agents together may have at most {limit:,} {noun} in 24 hours"
+    yield Step("ceiling", "human_only", f"ceiling.{name}_per_day", why)
+
+
+def _above_ceiling(case: Case) -> tuple[str, int | None, int] | None:
+    of, facts = case.question, case.facts
+    ceiling = of.policy.ceiling
+    if ceiling is None:
+        return None
+    if of.is_write and (facts.records_of_all is None or facts.records_of_all > ceiling.records_per_day):
+        return "records", facts.records_of_all, ceiling.records_per_day
+    if of.is_external and (facts.contacts_of_all is None or facts.contacts_of_all > ceiling.contacts_per_day):
+        return "contacts", facts.contacts_of_all, ceiling.contacts_per_day
     return None
 
 

@@ -138,6 +138,13 @@ class BudgetTable(_Table, frozen=True, kw_only=True):
     reads_per_day: Amount = 0
 
 
+class Ceiling(_Table, frozen=True, kw_only=True):
+    """How many distinct records all agents together may write, and people they may reach, in any 24 hours."""
+
+    records_per_day: Amount
+    contacts_per_day: Amount
+
+
 class Approval(_Table, frozen=True, kw_only=True):
     """Who may approve: people, or ``role:NAME``; never the agent's owner. ``people``: how many it takes."""
 
@@ -213,6 +220,8 @@ class Case(_Table, frozen=True, kw_only=True):
     segment: str = ""
     records_in_10_min: Amount = 0
     contacts_in_10_min: Amount = 0
+    records_of_all: Amount = 0
+    contacts_of_all: Amount = 0
     why: str = ""
 
 
@@ -224,6 +233,7 @@ class PolicyFile(_Table, frozen=True, kw_only=True):
     mode: Mode = "active"
     max_level: Level = 1
     include: list[Include] = []
+    ceiling: Ceiling | None = None
     bulk: Bulk = Bulk()
     exclusions: Exclusions = Exclusions()
     delegation: Delegation = Delegation()

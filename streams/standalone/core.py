@@ -17,6 +17,7 @@ from governance.containment import identities
 from governance.control import ControlRow
 from governance.settings import Settings
 from storage import approvals
+from streams.everybody import Everybody
 from streams.gating import DecisionIds, Gated
 from streams.records import Entry, Stage
 from streams.standalone.asked import Asked
@@ -110,6 +111,7 @@ class Core:
         self.control = control
         self.recent = recent
         self.gated: dict[str, Gated] = {}
+        self.everybody: dict[str, Everybody] = {}
         self.watched: set[tuple[str, str]] = approvals.watched(link)
         self.identities = identities(settings)
         self.source = f"/tripline/{engine_id}"

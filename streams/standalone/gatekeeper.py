@@ -12,6 +12,7 @@ from events.times import DAY_MS
 from governance.approvals import Answer, Verdict
 from governance.control import ControlRow, stop_all_key
 from governance.gate import GateDecision, GateRequest, Remembered
+from governance.limits import Budgets
 from governance.operation import Operation
 from governance.policy import Policy
 from governance.settings import Settings
@@ -20,6 +21,7 @@ from storage import gate as gate_store
 from storage.gate import Row
 from streams import approving
 from streams.contacts import Met
+from streams.everybody import Everybody
 from streams.gating import Gated, Gating, admission, blind, report
 from streams.leasing import load_set_aside
 from streams.policies import PolicyInForce
@@ -53,6 +55,21 @@ class Check(Gating):
     def gated(self) -> Gated:
         """What the gate counts of the agent."""
         return gated(self._core, self.key)
+
+    @property
+    def all_agents(self) -> Everybody | None:
+        """What all agents of the tenant did together; None until a policy with a ceiling asked."""
+        return self._core.everybody.get(self.request.tenant)
+
+    @property
+    def everybody(self) -> Budgets:
+        """Their counters, made from the decisions when they are first asked for."""
+        core, tenant = self._core, self.request.tenant
+        found = core.everybody.get(tenant)
+        if found is None:
+            found = core.everybody[tenant] = Everybody()
+            found.bring_up_to_date(core.link, tenant, self.now_ms, core.decided.unfiled())
+        return found.budgets
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id of this agent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from events.codec import decode
@@ -35,3 +36,29 @@ def test_a_console_obeys_the_policy_and_follows_its_file(offices: Offices, tmp_p
     office.policies.look()
     assert asked(office, check).policy == denied.policy
     assert "stays in force" in office.status().warnings[0]
+
+
+def test_all_agents_at_all_gates_together_stay_below_the_ceiling_by_not_one(offices: Offices, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    ceiling = "[ceiling]\nrecords_per_day = 12\ncontacts_per_day = 0\n"
+    path.write_text(POLICY.replace("[bulk]", ceiling + "[bulk]") + '[agents.rogue]\nrole = "helper"\nowner = "lea"\n')
+    text = f'\n[people.lea]\n[policy]\nfile = "{path}"\npoll_secs = 3600\n'
+    offices.settings = settings_with(offices.settings.kafka, offices.settings.store.url, text=text)
+    gates = [offices.open(), offices.open()]
+
+    def ask_all(agent: str) -> list[tuple[str, str]]:
+        answers = []
+        for number in range(10):
+            record = f"{agent}-{number}"
+            check = a_check(
+                agent, (record,), object="Lead", changes={record: {"Phone": (1, 2)}}, authorized_by="lea",
+                trigger=Trigger("prompt"),
+            )  # fmt: skip
+            found = asked(gates[number % 2], check)
+            answers.append((found.decision, found.policy_rule))
+        return answers
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [one for found in pool.map(ask_all, ("bot", "rogue")) for one in found]
+    assert answers.count(("allow", "")) == 12
+    assert answers.count(("deny", "ceiling")) == 8

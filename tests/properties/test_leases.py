@@ -124,6 +124,7 @@ class Check(Gating):
         return self.world.row
 
     stop_all = None
+    all_agents = None
 
     @property
     def gated(self) -> Gated:

@@ -66,6 +66,8 @@ def governed(start: Start, policy: Path) -> Callable[[], Runtime]:
 actions = ["record.*"]
 records_per_10_min = 1000
 records_per_day = 5000
+[agents.other]
+actions = ["record.*"]
 [policy]
 file = "{policy}"
 poll_secs = 3600
@@ -224,3 +226,32 @@ def test_an_agent_that_acts_above_its_level_is_a_finding_once_a_day(
     clock.move(86_400_000)
     ask(runtime, **by_itself)
     assert rows(runtime, "SELECT count(*) FROM finding") == [(3,)]
+
+
+def test_all_agents_together_have_a_ceiling_also_over_a_restart_and_when_it_comes_later(
+    governed: Callable[[], Runtime], policy: Path, clock: ManualClock
+) -> None:
+    """``governed`` knows one agent in its settings; what another one did is in the same store."""
+    both = POLICY + '[agents.other]\nrole = "helper"\nowner = "lea"\n'
+    policy.write_text(both)
+    runtime = governed()
+
+    def write(record: str, agent_id: str = "bot") -> str:
+        request = GateRequest(
+            agent_id=agent_id, action="record.update", object="Lead", record_ids=[record],
+            changes={record: {"Phone": (1, 2)}}, authorized_by="lea", trigger=Trigger("prompt"),
+        )  # fmt: skip
+        found: Any = runtime.check(request).result(10)
+        return str(found.policy_rule or found.decision)
+
+    assert [write("r1"), write("r2", "other")] == ["allow", "allow"]
+    policy.write_text(both.replace("[bulk]", "[ceiling]\nrecords_per_day = 3\ncontacts_per_day = 0\n[bulk]"))
+    runtime.policies.look()
+    assert [write("r2"), write("r3", "other"), write("r4"), write("r4", "other")] == [
+        "allow", "allow", "ceiling", "ceiling",
+    ]  # fmt: skip
+    runtime.close()
+    runtime = governed()
+    assert [write("r1", "other"), write("r4")] == ["allow", "ceiling"]
+    clock.move(86_400_001)
+    assert write("r4") == "allow"

@@ -23,11 +23,14 @@ from storage.link import Cursor, Link
 from storage.postgres import PgLink
 from streams.contacts import Met
 from streams.envelopes import make_key
+from streams.everybody import Everybody
 from streams.gating import DecisionIds, Gated, Gating, admission, report
 from streams.kafka.office.round import OfficeRound
 from streams.leasing import load_set_aside
 from streams.routing import ACTIONS
 
+_ALL = "*all"
+"""Stands for all agents of a tenant, where they are counted together; whoever counts has it locked."""
 _SLACK_MS = 60_000
 """The store's clock may be set back by this much."""
 
@@ -37,6 +40,7 @@ class Counted:
 
     def __init__(self) -> None:
         self._gated: dict[str, Gated] = {}
+        self._everybody: dict[str, Everybody] = {}
         self._last_ms: dict[str, int] = {}
 
     def bring_up_to_date(
@@ -48,8 +52,15 @@ class Counted:
         """
         return {key: self._one(link, key, seqs.get(key, 0), now_ms) for key in keys}
 
+    def everybody(self, link: Link, tenant: str, now_ms: int) -> Everybody:
+        """The counters of all agents of a tenant, as of the open transaction that has locked it."""
+        found = self._everybody.setdefault(tenant, Everybody())
+        found.bring_up_to_date(link, tenant, now_ms)
+        return found
+
     def forget(self, keys: Iterable[str]) -> None:
         """A transaction on these failed: what was counted in it never happened."""
+        self._everybody.clear()
         for key in keys:
             self._gated.pop(key, None)
 
@@ -90,6 +101,8 @@ class GateRound(OfficeRound):
         self.source = f"/tripline/{self.engine_id}"
         self.now_text = ""
         self.gated: dict[str, Gated] = {}
+        self.everybody: dict[str, Everybody] = {}
+        self._has_ceiling = policy is not None and policy.ceiling is not None
         self.answers: dict[tuple[str, str], Remembered] = {}
         self.denials: list[tuple[str, int]] = []
         self.met: set[Met] = set()
@@ -109,7 +122,9 @@ class GateRound(OfficeRound):
         for request in requests:
             kin = kin_of(request, self.settings, self.policy)
             others.update([make_key(request.tenant, one.agent_id) for one in kin])
-        self.begin(self._keys, others)
+        tenants = {request.tenant for request in requests} if self._has_ceiling else set[str]()
+        self.begin(self._keys | {make_key(tenant, _ALL) for tenant in tenants}, others)
+        self.everybody = {tenant: self._counted.everybody(self.link, tenant, self.now_ms) for tenant in sorted(tenants)}
         self.now_text = format_ms(self.now_ms)
         seqs = dict(self._seqs.fetchall())
         self.gated = self._counted.bring_up_to_date(self.link, self._keys, seqs, self.now_ms)
@@ -171,6 +186,11 @@ class Standing(Gating):
     def gated(self) -> Gated:
         """What the gate counts of the agent."""
         return self._round.gated[self.key]
+
+    @property
+    def all_agents(self) -> Everybody | None:
+        """What all agents of the tenant did together, under a ceiling."""
+        return self._round.everybody.get(self.request.tenant)
 
     def remembered(self, request_id: str) -> Remembered | None:
         """The answer given under this request id of this agent, by whichever console."""

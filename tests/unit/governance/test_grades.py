@@ -6,7 +6,7 @@ import pytest
 
 from governance.grades import Seen, grade_of
 from governance.settings import parse_settings
-from tests.unit.governance.policy.policies import example
+from tests.unit.governance.policy.policies import example, policy_with
 
 SETTINGS = parse_settings(
     """
@@ -71,3 +71,8 @@ def test_the_worst_case_is_what_the_budgets_allow_also_of_those_above(name: str,
 def test_under_a_policy_the_stricter_budget_counts(name: str, worst: tuple[int, int]) -> None:
     found = grade_of(name, SETTINGS, example().policy, Seen())
     assert (found.records_24h, found.contacts_24h) == worst
+
+
+def test_the_ceiling_of_all_bounds_each() -> None:
+    policy = policy_with("records_per_day = 2500", "records_per_day = 90")
+    assert grade_of("enrich-bot", SETTINGS, policy, Seen()).records_24h == 90

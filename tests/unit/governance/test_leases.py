@@ -27,6 +27,8 @@ from governance.leases import (
     why_over,
 )
 from governance.limits import Budgets
+from governance.policy.model import nothing_allowed
+from governance.policy.shape import Ceiling
 from governance.settings import parse_settings
 
 NOW_MS = 1_772_442_600_000
@@ -50,6 +52,7 @@ class View:
     """What the gate knows."""
 
     is_control_known = True
+    everybody = None
 
     def __init__(self, row: ControlRow | None = None, stop_all: ControlRow | None = None) -> None:
         self.control, self.stop_all, self.counters = row, stop_all, Budgets()
@@ -283,3 +286,11 @@ def test_the_spread_and_the_bound_of_a_drill_by_hand():
     assert spread([7]).p50 == spread([7]).p99 == 7
     # 25 credits against 16.6/s for 1 s (17 begun), 3 credits against plenty of time, and one in flight
     assert bound_of([25, 3], [16.6, 16.6], [1.0, 5.0], 1) == 17 + 3 + 1
+
+
+def test_under_a_ceiling_for_all_agents_no_writes_are_lent() -> None:
+    ceiling = replace(nothing_allowed(), ceiling=Ceiling(records_per_day=9, contacts_per_day=9))
+    refused = lent(View(), policy=ceiling)
+    assert isinstance(refused, Refusal)
+    assert refused.rule == "ceiling"
+    assert isinstance(lent(View()), Lease)

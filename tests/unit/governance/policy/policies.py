@@ -21,6 +21,7 @@ from governance.policy.shape import (
     Approval,
     BudgetTable,
     Bulk,
+    Ceiling,
     Delegation,
     Exclusions,
     FieldEntry,
@@ -83,6 +84,7 @@ OBJECTS, FIELDS = ("Account", "Lead", "Opportunity"), ("Industry", "Amount", "Ow
 ACTIONS = (*sorted(CATALOGUE), "crm.sync")
 QUALIFIED = ("*", *(f"{o}.*" for o in OBJECTS), *(f"{o}.{f}" for o in OBJECTS for f in FIELDS))
 WINDOWS = [f"{name}_{window}" for name in ("records", "contacts", "reads") for window in ("10_min", "day")]
+WINDOWS += ["records_of_all", "contacts_of_all"]
 
 
 class Dice(Random):
@@ -127,6 +129,9 @@ class Dice(Random):
             systems=self.choice((["*"], ["*"], ["crm"])),
         )
 
+    def ceiling(self) -> Ceiling:
+        return Ceiling(records_per_day=self.choice((0, 20, 400)), contacts_per_day=self.choice((0, 20, 400)))
+
     def rights(self) -> Rights:
         return Rights(
             people=self.some(("p", "q", "role:viewer"), 1),
@@ -156,6 +161,7 @@ class Dice(Random):
             format=1,
             mode=self.choice(("active", "active", "approval")),
             max_level=self.randint(1, 4),
+            ceiling=self.choice((None, self.ceiling())),
             bulk=Bulk(
                 records=self.randint(1, 50),
                 records_in_10_min=self.randint(50, 200),

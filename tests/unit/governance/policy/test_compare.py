@@ -65,6 +65,10 @@ def test_the_same_policy_has_no_changes() -> None:
             ("widens", "rights.sellers.people", "sellers, whose rights these are: lea comes in"),
         ),
         ('no_consent = "approval"', "", ("narrows", "exclusions.no_consent", "no consent: approval → human_only")),
+        (
+            "records_per_day = 2500", "records_per_day = 3000",
+            ("widens", "ceiling.records_per_day", "all agents together, records per day: 2,500 → 3,000"),
+        ),
         ("people = 2", "people = 1", ("widens", "approvals.two.people", "two, people that it takes: 2 → 1")),
         (
             'on = ["held", "denied", "above_level", "bulk", "external"]', 'on = ["held", "denied", "bulk", "external"]',
@@ -134,6 +138,8 @@ def mutated(file: PolicyFile, dice: Dice) -> PolicyFile:
         {"agents": {**file.agents, "sub": replace(file.agents["sub"], parent="")}},
         {"agents": {"bot": bot}},
         {"rights": {}},
+        {"ceiling": None},
+        {"ceiling": dice.ceiling()},
         {"rights": {**file.rights, "some": dice.rights()}},
         {"rights": {"new": dice.rights()}},
     ]

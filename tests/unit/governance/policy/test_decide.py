@@ -108,6 +108,8 @@ def test_a_ruling_names_version_level_approvers_and_who_is_told() -> None:
         (ask(), {"records_day": 1001}, "[budgets.many]\nrecords_per_day = 1001"),
         (ask(), {"records_day": 1001, "divisor": 10}, ""),
         (ask(), {"authorizer": "unknown"}, ""),
+        (ask(), {"records_of_all": 2501}, "[ceiling]\nrecords_per_day = 2501"),
+        (ask(), {"records_of_all": None}, ""),
         (
             ask("quote-helper", "quote.create", object="Quote", fields=("Name",)), {},
             '[actions."quote.create"]\nleast = "autonomous"',

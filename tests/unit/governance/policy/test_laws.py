@@ -75,6 +75,7 @@ def generous(file: PolicyFile) -> PolicyFile:
         scopes={"s": Scope(objects=["*"], fields=["*"]), "t": Scope(objects=["*"], fields=["*"])},
         budgets={"b": most, "small": most},
         rights={},
+        ceiling=None,
         roles={"r": replace(file.roles["r"], actions=list(GRANTED), level=4)},
         agents={"bot": replace(file.agents["bot"], level=4, mode="active", actions=None, scope=None)},
     )
