@@ -235,7 +235,7 @@ def is_watched(row: ControlRow, now_ms: int) -> bool:
     """Whether the row is what a watched release left, and its time is not over; nothing has changed it since."""
     return (
         row.state == "throttled"
-        and row.epoch == row.last_release_epoch + 1
+        and 0 < row.last_release_epoch == row.epoch - 1
         and row.expires_ms is not None
         and now_ms < row.expires_ms
     )

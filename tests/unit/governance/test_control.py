@@ -336,6 +336,13 @@ def test_a_throttle_of_its_own_is_no_watch() -> None:
     assert decide(throttled, ask("held", basis=9), NOW).row.state == "held"
 
 
+def test_the_first_throttle_of_an_agent_that_nobody_ever_released_is_no_watch() -> None:
+    first = decide(None, ask("throttled", basis=0), NOW).row
+    assert (first.epoch, first.last_release_epoch) == (1, 0)
+    assert not is_watched(first, NOW)
+    assert decide(first, ask("throttled", basis=1), NOW + 60_000).row.state == "throttled"
+
+
 def test_the_third_throttle_of_a_day_is_a_hold_and_says_so() -> None:
     second = decide(row(), ask("throttled"), NOW, trips=Trips(throttles=1))
     assert second.row.state == "throttled"
