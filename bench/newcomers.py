@@ -30,6 +30,8 @@ SETTLED_DAYS, NEW_DAYS = 21, 7
 SPIKES = (10, 30)
 FORKS = 3
 SLOWED = ("throttle", "hold", "suspend")
+HELD_AT = 3
+"""The third throttle within a day is a hold."""
 _DATA = AgentAction(agent_id="a", action="record.update", outcome="ok", object="Lead", record_ids=["r"])
 _KIND = kind_of("record.update")
 
@@ -58,7 +60,7 @@ class Tally:
     def __init__(self) -> None:
         self.weeks: Counter[str] = Counter()
         self.false: Counter[tuple[str, str]] = Counter()
-        self.spikes: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        self.spikes: defaultdict[tuple[str, str], list[tuple[float, float, float]]] = defaultdict(list)
 
 
 def first_week(agent: Agent, detector: ActionRate, tally: Tally, rng: np.random.Generator) -> None:
@@ -71,6 +73,7 @@ def first_week(agent: Agent, detector: ActionRate, tally: Tally, rng: np.random.
     state = detector.new_state(agent.agent_id)
     detector.join(state, agent.kind)
     said: set[str] = set()
+    slowed: list[int] = []
     for number, at_ms in enumerate(times.tolist()):
         if number in forks:
             day = "day 1" if number < on_first else "days 2-7"
@@ -79,31 +82,34 @@ def first_week(agent: Agent, detector: ActionRate, tally: Tally, rng: np.random.
                 tally.spikes[agent.kind, f"{day} x{size}"].append(caught)
         evidence = detector.observe(act(at_ms), state)
         if evidence is not None:
-            said.add("slowed" if evidence.wanted in SLOWED else "told")
+            said.add("told")
+            if evidence.wanted in SLOWED:
+                slowed = [earlier for earlier in slowed if at_ms - earlier < DAY_MS] + [at_ms]
+                said |= {"slowed", "held"} if len(slowed) >= HELD_AT else {"slowed"}
     tally.weeks[agent.kind] += 1
-    for what in said | ({"told"} if said else set()):
+    for what in said:
         tally.false[agent.kind, what] += 1
 
 
 def spike(
     agent: Agent, number: int, size: int, detector: ActionRate, state: RateState, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Minutes until the agent is told of, and until it is slowed down, within the spike's hour; else infinite."""
+) -> tuple[float, float, float]:
+    """Minutes until the agent is told of, slowed down, and held, within the spike's hour; else infinite."""
     copy = detector.load(agent.agent_id, detector.dump(state), detector.state_version)
     detector.join(copy, agent.kind)
     start_ms = int(agent.times[number])
     own = agent.times[number : int(np.searchsorted(agent.times, start_ms + HOUR_MS))]
     extra = start_ms + rng.uniform(0, HOUR_MS, rng.poisson((size - 1) * agent.typical_per_hour))
-    told = slowed = float("inf")
+    told, slowed = float("inf"), list[float]()
     for at_ms in np.sort(np.concatenate([own, extra])).tolist():
         evidence = detector.observe(act(at_ms), copy)
         if evidence is not None:
             minutes = (at_ms - start_ms) / 60_000
             told = min(told, minutes)
             if evidence.wanted in SLOWED:
-                slowed = min(slowed, minutes)
-                break
-    return told, slowed
+                slowed.append(minutes)
+    slowed += [float("inf")] * HELD_AT
+    return told, slowed[0], slowed[HELD_AT - 1]
 
 
 def summary(tally: Tally) -> dict[str, Any]:
@@ -112,12 +118,12 @@ def summary(tally: Tally) -> dict[str, Any]:
     for kind in [*sorted(tally.weeks), "all"]:
         kinds = sorted(tally.weeks) if kind == "all" else [kind]
         weeks = sum(tally.weeks[each] for each in kinds)
-        counts = {what: sum(tally.false[each, what] for each in kinds) for what in ("told", "slowed")}
+        counts = {what: sum(tally.false[each, what] for each in kinds) for what in ("told", "slowed", "held")}
         bound = poisson_upper_bound(counts["slowed"]) / weeks
         row: dict[str, Any] = {"new agents": weeks, **counts, "slowed below": round(bound, 3)}
         for name in sorted({name for _, name in tally.spikes}):
-            caught = np.array([one for each in kinds for one in tally.spikes[each, name]]).reshape(-1, 2)
-            row[name] = {what: _delay(caught[:, place]) for place, what in enumerate(("told", "slowed"))}
+            caught = np.array([one for each in kinds for one in tally.spikes[each, name]]).reshape(-1, 3)
+            row[name] = {what: _delay(caught[:, place]) for place, what in enumerate(("told", "slowed", "held"))}
         result[kind] = row
     return result
 
