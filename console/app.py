@@ -155,8 +155,8 @@ def wall_ms() -> int:
 
 def _api_routes() -> list[Any]:
     modules = (
-        events, gate, ext_authz, leases, drills, control, approvals, queries, alerts, forecast, quality, models,
-        dead_letters, pipeline, budget, widenings, health, stream, login,
+        events, gate, ext_authz, leases, drills, control, approvals, queries, containment, alerts, forecast, quality,
+        models, dead_letters, pipeline, budget, widenings, health, stream, login,
     )  # fmt: skip
     return [route for module in modules for route in module.ROUTES]
 

@@ -76,6 +76,7 @@ class Metrics(Registry):
             "approval": self.approvals,
             "lease": self.leases,
             "outside_write": self.outside_writes,
+            "revocation": self.revocations,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -177,6 +178,10 @@ class Metrics(Registry):
                 "kind",
             ),
             ("leaked", "in_flight", "shadow"),
+        )
+        self.revocations = CounterBy(
+            self._counter("revocations", "Credentials of agents that were to be taken away in the CRM.", "outcome"),
+            ("done", "failed"),
         )
         self.leases = CounterBy(
             self._counter("leases", "Requests for leases and their renewals, by outcome.", "outcome"),

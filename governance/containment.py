@@ -72,6 +72,13 @@ def identities(settings: Settings) -> dict[str, str]:
     return {agent.crm_user: name for name, agent in settings.agents.items() if agent.crm_user}
 
 
+def canaries_of(settings: Settings) -> dict[str, str]:
+    """Records that Tripline itself writes to see the feed live: what the feed calls their systems."""
+    return {
+        canonical_id(crm.canary_record): crm.system or name for name, crm in settings.crm.items() if crm.canary_record
+    }
+
+
 def seen_in(event: Event, known: Mapping[str, str]) -> SeenWrite | None:
     """What an event of the CRM's feed tells of an agent; ``known``: see ``identities``.
 

@@ -131,16 +131,12 @@ def seen_to_ms(facts: StopFacts) -> int | None:
 
     A feed that lost changes after the stop proves nothing of it any more.
     """
-    counted = [feed for feed in facts.feeds if feed.heard_ms > facts.stop_ms - FEED_COUNTS_MS]
+    oldest = facts.stop_ms - FEED_COUNTS_MS
+    counted = [feed for feed in facts.feeds if feed.heard_ms > oldest or (feed.canary_sent_ms or 0) > facts.stop_ms]
     ends = [feed.alive_ms for feed in counted]
     if not ends or min(ends) <= facts.stop_ms or any(_has_gap(feed, facts) for feed in counted):
         return None
     return min(ends)
-
-
-def needs_canary(facts: StopFacts) -> list[str]:
-    """The systems whose feeds have told of nothing since the stop."""
-    return [feed.system for feed in facts.feeds if feed.alive_ms <= facts.stop_ms]
 
 
 def _has_gap(feed: FeedLife, facts: StopFacts) -> bool:

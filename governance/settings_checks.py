@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from detectors.discovery import MODES, OF_EVERY_DETECTOR, DetectorSettingsError, discover, own_modes, parse_config
 from events.catalogue import CATALOGUE
 from governance.quiet import problems
+from governance.settings_crm import credential_problems
 from governance.settings_errors import suggest
 from governance.settings_types import AgentSettings, Kafka, Settings, StoreSettings
 
@@ -28,6 +29,7 @@ def cross_check(settings: Settings) -> Found:
     yield from _detectors(settings)
     yield from _shares(settings)
     yield from _crm_users(settings)
+    yield from credential_problems(settings)
     yield from _zone(("deals", "time_zone"), settings.deals.time_zone)
     for name, person in settings.people.items():
         if person.time_zone:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from governance.settings import ALIASES, PREFIX
+from governance.settings_containment import CredentialSettings, CrmSettings
 from governance.settings_types import AgentSettings, DealStage, Person, Settings, Target
 
 HEAD = """# Settings
@@ -28,6 +29,8 @@ A complete example: [examples/tripline.toml](examples/tripline.toml).
 OPEN_TABLES: tuple[tuple[str, type[Struct]], ...] = (
     ("agents.NAME", AgentSettings),
     ("people.NAME", Person),
+    ("crm.NAME", CrmSettings),
+    ("credentials.NAME", CredentialSettings),
     ("deals.stages[]", DealStage),
     ("notifications.targets[]", Target),
 )

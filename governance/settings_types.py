@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, field
 
-from governance.settings_containment import ContainmentSettings
+from governance.settings_containment import ContainmentSettings, CredentialSettings, CrmSettings
 
 MIB = 1024 * 1024
 
@@ -573,6 +573,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     leases: Annotated[LeaseSettings, Meta(description="Leases of the gate.")] = LeaseSettings()
     policy: Annotated[PolicySettings, Meta(description="The autonomy policy.")] = PolicySettings()
     containment: Annotated[ContainmentSettings, Meta(description="Whether stops hold.")] = ContainmentSettings()
+    crm: Annotated[dict[str, CrmSettings], Meta(description="One table a CRM.")] = {}
+    credentials: Annotated[dict[str, CredentialSettings], Meta(description="One table a credential.")] = {}
     deals: Annotated[Deals, Meta(description="Deals and their stages.")] = Deals()
     notifications: Annotated[Notifications, Meta(description="Who is told.")] = Notifications()
     quiet: Annotated[Quiet, Meta(description="Quiet hours and digests of alerts about deals.")] = Quiet()

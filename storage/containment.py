@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -45,6 +45,12 @@ _BEAT = (
     "INSERT INTO gate_beat (gate, at_ms, obeys_ms, trouble) "
     "SELECT ?, ?, coalesce(max(at_ms), 0), ? FROM control WHERE true "
     "ON CONFLICT (gate) DO UPDATE SET at_ms = excluded.at_ms, obeys_ms = excluded.obeys_ms, trouble = excluded.trouble"
+)
+_ALIVE = "SELECT alive_ms FROM crm_feed WHERE tenant = ? AND system = ?"
+_CANARY = (
+    "INSERT INTO crm_feed (tenant, system, alive_ms, heard_ms, canary_sent_ms, canary_error) VALUES (?, ?, 0, 0, ?, ?) "
+    "ON CONFLICT (tenant, system) DO UPDATE SET canary_sent_ms = excluded.canary_sent_ms, "
+    "canary_error = excluded.canary_error"
 )
 _writes = msgspec.json.Decoder(list[SeenWrite])
 _ids = msgspec.json.Decoder(list[str])
@@ -122,6 +128,35 @@ def forget_gate(link: Link, gate: str) -> None:
 def forget_gates(link: Link, before_ms: int) -> None:
     """Gates that were not heard of since a time are gone."""
     link.execute("DELETE FROM gate_beat WHERE at_ms < ?", (before_ms,))
+
+
+def quiet_systems(link: Link, systems: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Tenants and names of those systems whose feed has told of nothing since the newest stop that lasts.
+
+    ``systems``: by name, what the feed calls them.
+    """
+    found = []
+    stops = "SELECT key, at_ms FROM control WHERE state = 'suspended'"
+    newest: dict[str, int] = {}
+    for key, at_ms in link.execute(stops).fetchall():
+        tenant = key.partition("/")[0]
+        newest[tenant] = max(newest.get(tenant, 0), at_ms)
+    for tenant, at_ms in sorted(newest.items()):
+        for name, system in sorted(systems.items()):
+            alive = link.execute(_ALIVE, (tenant, system)).fetchone()
+            if alive is None or alive[0] <= at_ms:
+                found.append((tenant, name))
+    return found
+
+
+def canary_sent(link: Link, tenant: str, system: str, now_ms: int, error: str | None) -> None:
+    """A canary was written, or could not be."""
+    link.execute(_CANARY, (tenant, system, now_ms, error))
+
+
+def canary_back(link: Link, tenant: str, system: str, now_ms: int) -> None:
+    """A canary came back in the feed."""
+    link.execute("UPDATE crm_feed SET canary_back_ms = ? WHERE tenant = ? AND system = ?", (now_ms, tenant, system))
 
 
 def drop_before(link: Link, at_ms: int, most: int = 200) -> None:

@@ -20,6 +20,7 @@ from governance.containment import (
     SeenWrite,
     Stop,
     by_key,
+    canaries_of,
     effect_ms,
     is_covered,
     seen_in,
@@ -27,8 +28,10 @@ from governance.containment import (
     stops_in,
 )
 from governance.control import stop_all_key
+from governance.operation import canonical_id
 from storage import containment as store
 from storage.gate import Row
+from streams import levers
 from streams.authority import Authority
 from streams.envelopes import split_key
 
@@ -43,6 +46,9 @@ Unfiled = Callable[[], Iterable[Row]]
 def look(authority: Authority, events: Sequence[Event], known: Mapping[str, str], unfiled: Unfiled = tuple) -> None:
     """Take events of the CRM's feed: its life, and what agents did. ``known``: their users in the CRM."""
     _hear(authority, events)
+    canaries = canaries_of(authority.settings)
+    if canaries:
+        events = [event for event in events if not _is_canary(authority, event, canaries)]
     seen = [one for event in events if (one := seen_in(event, known)) is not None]
     if seen:
         take(authority, seen, unfiled)
@@ -103,6 +109,8 @@ def _judge(authority: Authority, key: str, writes: Sequence[tuple[SeenWrite, Sto
             continue
         authority.count("outside_write", kind, number=new)
         authority.changed.add(("agent", key))
+        if kind == "leaked" and authority.settings.containment.revoke_on_leak:
+            levers.ask_once(authority, key, since_ms, "an action leaked after the stop")
         if kind != "in_flight":
             _say(authority, kind, since_ms, min(those, key=lambda one: one.effect_ms), number)
 
@@ -145,6 +153,17 @@ def _hear(authority: Authority, events: Sequence[Event]) -> None:
     for place in sorted(alive.keys() | gaps):
         gap_ms = now_ms if place in gaps else None
         store.heard(authority.link, *place, min(alive.get(place, 0), now_ms), now_ms, gap_ms)
+
+
+def _is_canary(authority: Authority, event: Event, canaries: Mapping[str, str]) -> bool:
+    """Whether it is a canary that has come back."""
+    if type(event) is not ChangeEvent or event.data.op == "gap":
+        return False
+    system = canaries.get(canonical_id(event.data.record_id))
+    if system is None or (event.data.system is not UNSET and event.data.system != system):
+        return False
+    store.canary_back(authority.link, tenant_of(event), system, authority.now_ms)
+    return True
 
 
 def _say(authority: Authority, kind: Kind, since_ms: int, first: SeenWrite, number: int) -> None:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Request, Response, get
+import msgspec
+from litestar import Request, Response, get, post
 from litestar.params import FromPath
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from console.api.docs import answer_of
+from console.api.control import operator, read_form
+from console.api.docs import answer_of, body_of
 from console.api.queries import read
-from console.errors import not_found
+from console.api.waiting import in_time
+from console.auth import Person
+from console.errors import Refused, bad_request, not_found
 from console.public import public
 from console.services import Services, services_of
 from governance.holding import Holding, hold
 from storage.read.containment import Containment, OutsideRow
+from storage.revocations import Revocation
+from streams import levers
 
 _Request = Request[Any, Any, Any]
 
@@ -25,6 +31,24 @@ class ContainmentAnswer(Struct, frozen=True):
     stop: Holding | None
     shadow_48h: int
     writes: list[OutsideRow]
+    revocations: list[Revocation]
+
+
+class RevokeBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why an agent's credentials are to be taken away."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+
+
+_REVOKE = msgspec.json.Decoder(RevokeBody)
+
+
+class RevokeAnswer(Struct, frozen=True):
+    """Which credentials will be taken away; how it went is told, and on the agent's page."""
+
+    agent_id: str
+    credentials: list[str]
+    message: str
 
 
 def holding_of(found: Containment, services: Services) -> Holding | None:
@@ -48,7 +72,43 @@ async def containment(request: _Request, agent_id: FromPath[str]) -> Response[An
     if page is None:
         raise not_found(f"no agent {agent_id[:100]!r} was ever seen")
     found = page.containment
-    return Response(public(ContainmentAnswer(holding_of(found, services), found.shadow_48h, found.writes)))
+    return Response(
+        public(ContainmentAnswer(holding_of(found, services), found.shadow_48h, found.writes, found.revocations))
+    )
 
 
-ROUTES = [containment]
+async def revoke_all(services: Services, agent_id: str, person: Person, reason: str) -> list[str]:
+    """Have an agent's credentials taken away; their names. Raises Refused when there are none, or without a reason."""
+    if not reason.strip():
+        raise bad_request("a reason is needed", "reason")
+    if not any(one.agent == agent_id for one in services.settings.credentials.values()):
+        text = f"the settings name no credential of {agent_id[:100]!r}: take it away in the CRM, by hand"
+        raise Refused(409, "no_credentials", text)
+    key = services.reader.key(agent_id)
+    asked = services.runtime.decide(
+        key, lambda authority: levers.ask(authority, key, "human", person.name, reason.strip())
+    )
+    return await in_time(asked)
+
+
+@post(
+    "/v1/agents/{agent_id:str}/revoke",
+    status_code=202,
+    operation_class=body_of(RevokeBody, example={"reason": "it writes past the gate"}),
+    tags=["control"],
+    summary="Take an agent's credentials away",
+)
+async def revoke(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
+    """Have the CRM take an agent's credentials away. It does not stop it, and nothing here gives them back.
+
+    Takes a person with the role operator.
+    """
+    person = operator(request)
+    body = await read_form(request, RevokeBody, _REVOKE)
+    names = await revoke_all(services_of(request), agent_id, person, body.reason)
+    return Response(
+        RevokeAnswer(agent_id, names, "asked for; how it went is told, and on the agent's page"), status_code=202
+    )
+
+
+ROUTES = [containment, revoke]

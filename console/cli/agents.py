@@ -132,6 +132,20 @@ def release(agent_id: str, reason: str, epoch: int | None, yes: bool, url: str, 
     _say(told, as_json)
 
 
+@agents.command(epilog='\b\nExample:\n  tripline agents revoke enrich-bot --reason "writes past the gate" --user maya')
+@click.argument("agent_id")
+@click.option("--reason", required=True, help="Why; kept and shown.")
+@person_options
+def revoke(agent_id: str, reason: str, url: str, user: str, as_json: bool) -> None:
+    """Have the CRM take an agent's credentials away; nothing gives them back. Takes an operator."""
+    told = person_server(url, user).post(f"/v1/agents/{segment(agent_id)}/revoke", {"reason": reason})
+    if as_json:
+        print_json(told)
+    else:
+        names = ", ".join(plain(name, 100) for name in told["credentials"])
+        click.echo(f"{plain(told['agent_id'])}: {names}: {plain(told['message'], 500)}")
+
+
 def state_of(row: dict[str, Any]) -> str:
     """An agent's control state; one that was never controlled is active."""
     return str((row["control"] or {}).get("state", "active"))

@@ -138,7 +138,7 @@ def agent_view(page: AgentPage, deeds: Sequence[ActionRow], next_cursor: str | N
         is_owner=frame.who is not None and declared is not None and frame.who.name in (declared.owner, owner),
         is_all_stopped=all_stopped,
         outside=outside_view(page.containment, frame),
-        holding=holding_view(page.containment, _stopped_by(row, page, frame), frame),
+        holding=holding_view(page.containment, row.agent_id, _stopped_by(row, page, frame), frame),
     )
 
 

@@ -9,6 +9,7 @@ from console.web import words as w
 from console.web.look import Frame
 from governance.holding import Holding, hold
 from storage.read.containment import Containment
+from storage.revocations import Revocation
 
 _KINDS = {
     "leaked": ("no", "red", "Leaked", "after the stop"),
@@ -17,6 +18,11 @@ _KINDS = {
 }
 
 
+_PULLED = {
+    "asked": ("wait", "amber", "to be taken away"),
+    "done": ("check", "", "taken away"),
+    "failed": ("no", "red", "could not be taken away"),
+}
 _LATER = {"sequence.enroll": "Put into a sequence", "meeting.schedule": "Scheduled a meeting"}
 
 
@@ -34,6 +40,8 @@ class HoldingView(Struct, frozen=True):
 
     steps: list[Step]
     pending: list[OutsideWrite]
+    has_levers: bool
+    pulled: list[OutsideWrite]
 
 
 class OutsideWrite(Struct, frozen=True):
@@ -75,7 +83,7 @@ def outside_view(found: Containment, frame: Frame) -> OutsideView | None:
     return OutsideView("; ".join(said), writes)
 
 
-def holding_view(found: Containment, by: str, frame: Frame) -> HoldingView | None:
+def holding_view(found: Containment, agent_id: str, by: str, frame: Frame) -> HoldingView | None:
     """The steps of a stop that lasts. ``by``: who asked for it."""
     if found.stop is None:
         return None
@@ -95,7 +103,17 @@ def holding_view(found: Containment, by: str, frame: Frame) -> HoldingView | Non
         )
         for one in held.pending
     ]  # fmt: skip
-    return HoldingView(steps, pending)
+    has_levers = any(one.agent == agent_id for one in frame.settings.credentials.values())
+    return HoldingView(steps, pending, has_levers, [_pulled(one, frame) for one in found.revocations])
+
+
+def _pulled(one: Revocation, frame: Frame) -> OutsideWrite:
+    icon, css, word = _PULLED.get(one.state, ("open", "", one.state))
+    at_ms = one.done_ms or one.asked_ms
+    text = plain(one.result, 400) or f"asked for by {plain(one.by_id, 80)}: {plain(one.reason, 200)}"
+    return OutsideWrite(
+        frame.clock.time(at_ms), frame.clock.iso(at_ms), icon, css, f"{plain(one.credential, 80)}: {word}", text
+    )
 
 
 def _enforced(held: Holding, has_gates: bool, frame: Frame) -> Step:

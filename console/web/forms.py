@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
+from console.api.containment import revoke_all
 from console.api.control import ALL, ask, operator
 from console.api.queries import read
 from console.auth import Person
@@ -57,6 +58,16 @@ async def suspend(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
         services_of(request), agent_id, "suspended", person, form.get("reason", ""), epoch=epoch_of(form)
     )
     return _back(_agent_path(agent_id), "stopped" if decision.changed else "same")
+
+
+@post("/agents/{agent_id:str}/revoke", include_in_schema=False)
+async def revoke(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
+    """Have the CRM take an agent's credentials away, with a reason."""
+    person, form = operator(request), form_of(await request.body())
+    if form.get("sure") != "yes":
+        raise bad_request("say that you know that nothing gives them back", "sure")
+    await revoke_all(services_of(request), agent_id, person, form.get("reason", ""))
+    return _back(_agent_path(agent_id), "revoked")
 
 
 @get("/stop-all", include_in_schema=False)
@@ -115,4 +126,4 @@ def problem_page(request: _Request, problem: Refused) -> Response[str]:
     return page("problem.html", problem.status, frame=frame, clock=frame.clock, problem=problem, back=back)
 
 
-ROUTES = [release, suspend, stop_all_page, stop_all, release_all_page, release_all]
+ROUTES = [release, suspend, revoke, stop_all_page, stop_all, release_all_page, release_all]

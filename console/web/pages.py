@@ -280,6 +280,7 @@ class Flash:
 _DONE = {
     "released": "Release accepted. It is active once all it did before is judged.",
     "stopped": "Stopped. The gate refuses it from now on.",
+    "revoked": "Asked for. How it went is told, and shown here.",
     "stopped-all": "All agents are stopped. The gate refuses everything from now on.",
     "asked": "Asked. Another person has ten minutes to confirm it.",
     "released-all": "The stop of all agents has ended.",

@@ -12,6 +12,7 @@ from governance.holding import FeedLife, GateBeat, Pending, StopFacts
 from governance.leases import outstanding
 from storage import tables as t
 from storage.read.leases import living
+from storage.revocations import Revocation
 
 LATER = ("sequence.enroll", "meeting.schedule")
 """What goes on by itself after it was done."""
@@ -41,6 +42,7 @@ class Containment(Struct, frozen=True, kw_only=True):
 
     ``stop_ms``: the stop that lasts, None when it is not stopped; ``leaked`` and ``in_flight`` are since then.
     ``shadow_48h`` of the last 48 hours. ``writes``: the newest twenty. ``stop``: what is known of that stop.
+    ``revocations``: credentials that were to be taken away, the newest first.
     """
 
     stop_ms: int | None
@@ -51,6 +53,7 @@ class Containment(Struct, frozen=True, kw_only=True):
     writes: list[OutsideRow] = []
     feeds: list[FeedLife] = []
     stop: StopFacts | None = None
+    revocations: list[Revocation] = []
 
 
 def of_agent(
@@ -67,6 +70,7 @@ def of_agent(
         shadow_48h=_counts(connection, key, now_ms - 2 * DAY_MS).get("shadow", (0, None))[0],
         writes=_writes(connection, key, now_ms - 2 * DAY_MS),
         feeds=feeds(connection, tenant),
+        revocations=_revocations(connection, key),
     )
     if stop_ms is None:
         return found
@@ -133,6 +137,12 @@ def pending(connection: Connection, key: str, stop_ms: int) -> list[Pending]:
         Pending(at_ms=at_ms, action=action, object=what or "", record_id=(_ids.decode(ids) or [""])[0] if ids else "")
         for at_ms, action, what, ids in connection.execute(query)
     ]
+
+
+def _revocations(connection: Connection, key: str) -> list[Revocation]:
+    r = t.revocation
+    query = select(r).where(r.c.key == key).order_by(r.c.asked_ms.desc(), r.c.id).limit(_SHOWN)
+    return [Revocation(**row._mapping) for row in connection.execute(query)]
 
 
 def _counts(connection: Connection, key: str, since_ms: int) -> dict[str, tuple[int, int | None]]:

@@ -36,6 +36,7 @@ from governance.policy.granted import granted
 from governance.ports import Clock
 from governance.settings import Settings
 from storage import drills, projections
+from storage.link import Link
 from storage.models import Use
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
@@ -44,6 +45,7 @@ from streams.authority import Authority
 from streams.deal_promotion import Promotion, PromotionRefused, try_promote
 from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
+from streams.levers import Levers
 from streams.policies import PolicyInForce
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, topics_of
@@ -113,6 +115,7 @@ class Runtime:
         self._writer = Writer(self._open, self._committed, self._opened)
         self._ticker = Ticker(self.clock, settings.engine.tick_secs * 1000, self._tick_due) if with_ticker else None
         self._checkpointer = Checkpointer(self.store)
+        self._levers = Levers.of(settings, self._read, self.decide, lambda: True, self.now_ms)
         self._tick_waits = False
         self._tick_trouble = ""
         self._disk_checked = 0.0
@@ -147,6 +150,8 @@ class Runtime:
         self._checkpointer.start()
         if self._ticker is not None:
             self._ticker.start()
+        if self._levers is not None:
+            self._levers.start()
         self._record_policy().result(30)
         self.policies.start()
 
@@ -156,6 +161,8 @@ class Runtime:
             return
         self._is_closed = True
         self.policies.stop()
+        if self._levers is not None:
+            self._levers.stop()
         if self._ticker is not None:
             self._ticker.stop()
         self._writer.stop()
@@ -216,6 +223,10 @@ class Runtime:
     def call(self, function: Callable[[Round], Any]) -> Future[Any]:
         """Run a function in a transaction of the writer's thread."""
         return self._queued(self._writer.calls, function)
+
+    def _read(self, function: Callable[[Link], T]) -> T:
+        found: T = self.call(lambda round_: function(round_.link)).result(30)
+        return found
 
     def _queued(self, queue: deque[Job], function: Callable[[Round], T]) -> Future[T]:
         job: Call[T] = Call(function)

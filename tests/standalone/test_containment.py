@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from events.times import format_ms
 from events.types import Actor, ChangeEvent, CrmChange
 from governance.gate import GateRequest
+from governance.settings_containment import CredentialSettings
+from streams import levers
+from streams.crm.ports import CrmFailed
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
 from tests.standalone.test_runtime import rows
 
 Start = Callable[..., Runtime]
+BOT = Actor("agent", "bot")
 TOML = """
 [agents.bot]
 actions = ["record.*"]
@@ -28,8 +35,8 @@ def change(
     at_ms: int,
     id_: str,
     record: str = "r1",
-    who: Actor = Actor("agent", "bot"),
-    **more: Any,  # noqa: B008 - frozen
+    who: Actor = BOT,
+    **more: Any,
 ) -> ChangeEvent:
     data = CrmChange(object="Lead", record_id=record, op=more.pop("op", "update"), actor=who, **more)
     return ChangeEvent(specversion="1.0", id=id_, source="/crm", time=format_ms(at_ms), data=data)
@@ -129,3 +136,85 @@ def test_the_feeds_life_is_the_newest_time_it_told_of_and_never_ahead(start: Sta
     tell(runtime, change(now - 9_000, "c", who=jo, system="sf"), change(now, "d", who=jo, system="hub", op="gap"))
     feeds = rows(runtime, "SELECT system, alive_ms, heard_ms, gap_ms FROM crm_feed ORDER BY system")
     assert feeds == [("hub", now, now, now + 1_000), ("sf", now - 5_000, now, None)]
+
+
+LEVERS = (
+    TOML
+    + """
+[containment]
+revoke_on_leak = true
+canary_secs = 1
+[crm.sf]
+kind = "salesforce"
+url = "https://acme.example"
+token = "ours"
+canary_object = "Task"
+canary_record = "00T1"
+canary_field = "Description"
+[credentials.bot-sf]
+agent = "bot"
+crm = "sf"
+lever = "freeze_user"
+user = "005B9000001abcd"
+"""
+)
+
+
+class FakeCrm:
+    """Fails as often as it is told."""
+
+    def __init__(self) -> None:
+        self.failures = 1
+        self.taken: list[str] = []
+        self.canaries: list[str] = []
+
+    def write_canary(self, value: str) -> None:
+        self.canaries.append(value)
+
+    def take_away(self, credential: CredentialSettings) -> str:
+        if self.failures:
+            self.failures -= 1
+            raise CrmFailed("to freeze the user at sf: 401; renew it")
+        self.taken.append(credential.user)
+        return "user frozen"
+
+
+def until(is_true: Callable[[], Any], what: str) -> None:
+    end = time.monotonic() + 10
+    while not is_true():
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+
+
+def test_the_next_lever_is_pulled_once_by_itself_and_again_when_a_person_asks(
+    start: Start, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = FakeCrm()
+    monkeypatch.setattr("streams.crm.open.crms", lambda settings: {"sf": crm})
+    monkeypatch.setattr(levers, "_LOOK_SECS", 0.02)
+    runtime = start(toml=LEVERS)
+    runtime.suspend("bot", "maya", "look").result(10)
+    until(lambda: crm.canaries, "a canary is written while the feed is silent")
+    clock.move(1_000)
+    user = Actor("human", "user:005B9")
+    tell(runtime, change(clock.now_ms(), "canary", "00T1", user, system="sf"))
+    back = rows(runtime, "SELECT alive_ms, canary_back_ms, canary_error FROM crm_feed WHERE system = 'sf'")
+    assert back == [(clock.now_ms(), clock.now_ms(), None)]
+    assert outside(runtime) == []
+
+    def states() -> list[tuple[str, str]]:
+        return rows(runtime, "SELECT state, by_kind FROM revocation ORDER BY asked_ms, id")
+
+    for number in range(3):
+        tell(runtime, change(clock.now_ms(), f"leak-{number}", "r1"))
+        until(lambda: states() == [("failed", "detector")], "it is tried once")
+    said = [
+        text for severity, text in findings(runtime) if "could NOT be taken away" in text and severity == "critical"
+    ]
+    assert len(said) == 1
+    clock.move(1_000)
+    asked = runtime.decide("default/bot", lambda round_: levers.ask(round_, "default/bot", "human", "maya", "stop it"))
+    assert asked.result(10) == ["bot-sf"]
+    until(lambda: states() == [("failed", "detector"), ("done", "human")], "it is tried again")
+    assert crm.taken == ["005B9000001abcd"]
+    until(lambda: runtime.status().counts.get("revocation.done") == 1, "it is counted")

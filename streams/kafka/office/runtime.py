@@ -54,6 +54,7 @@ from streams.kafka.office.watch import Watch
 from streams.kafka.sinks import Sinks
 from streams.kafka.spec import FINDINGS
 from streams.leasing import Leased, Reported
+from streams.levers import Levers
 from streams.policies import PolicyInForce
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
@@ -141,6 +142,7 @@ class OfficeRuntime:
         self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._watch = Watch(store, self._begin, self._tell_of_gate)
+        self._levers = Levers.of(settings, self._read, self.decide, lambda: self.is_leading, self.now_ms)
         self._has_begun = False
         self._is_closed = False
 
@@ -160,6 +162,8 @@ class OfficeRuntime:
         self._is_closed = True
         self.policies.stop()
         self._watch.stop()
+        if self._levers is not None and self._has_begun:
+            self._levers.stop()
         self._leader.stop()
         if self._has_begun and self.has_pages:
             self._sinks.stop()
@@ -317,6 +321,8 @@ class OfficeRuntime:
         for following in self._following.values():
             following.start()
         self._leader.start()
+        if self._levers is not None:
+            self._levers.start()
         if self.has_pages:
             self._sinks.start()
         if self._watches_engine:
@@ -360,6 +366,9 @@ class OfficeRuntime:
             return problem
         self._publisher.wake()
         return use
+
+    def _read(self, function: Callable[[PgLink], T]) -> T:
+        return self._call(function).result(30)
 
     def _call(self, function: Callable[[PgLink], T]) -> Future[T]:
         self._check_open()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -20,15 +22,31 @@ from storage.people import open_people
 from storage.read import Reader
 from storage.store import Store
 from tests.browser.seed import NOW_MS, STOP_MS, seed_morning
-from tests.unit.console.conftest import BASE
-from tests.unit.console.fakes import FakeRuntime
+from tests.unit.console.conftest import BASE, PASSWORD
+from tests.unit.console.fakes import FakeRuntime, done
 
 BOT = "enrich-bot"
+CREDENTIAL = """
+[agents.enrich-bot]
+[crm.hub]
+kind = "hubspot"
+url = "https://api.example"
+token = "ours"
+[credentials.app]
+agent = "enrich-bot"
+crm = "hub"
+lever = "delete_refresh_token"
+token = "theirs"
+"""
 
 
 class Morning(FakeRuntime):
     def now_ms(self) -> int:
         return NOW_MS
+
+    def decide(self, key: str, function: Any) -> Future[Any]:
+        self.decided = key
+        return done(["app"])
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +56,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[TestClient[Litestar]]:
-    settings = parse_settings(None, {}, {"server.data_dir": str(folder)})
+    settings = parse_settings(CREDENTIAL, {}, {"server.data_dir": str(folder)})
     auth = AuthStore(open_people(folder / PEOPLE_FILE), lambda: NOW_MS, PasswordHasher(1, 8, 1))
+    auth.add_user("maya", "operator", PASSWORD)
     reader = Reader.open(Store(folder).path)
     with TestClient(create_app(Morning(), settings, reader, auth), base_url=BASE) as made:
         yield made
@@ -71,6 +90,16 @@ def test_the_steps_of_a_stop_follow_what_the_crm_tells(client: TestClient[Litest
     assert "Does not hold in the CRM" in page
     assert "agent &lt;b&gt;" in page
     link.close()
+
+
+def test_taking_credentials_away_takes_a_person_a_reason_and_credentials(client: TestClient[Litestar]) -> None:
+    path, maya = f"/v1/agents/{BOT}/revoke", ("maya", PASSWORD)
+    assert client.post(path, json={"reason": "it leaks"}).status_code == 401
+    assert client.post(path, json={"reason": ""}, auth=maya).status_code == 400
+    none = client.post("/v1/agents/stage-sync/revoke", json={"reason": "it leaks"}, auth=maya)
+    assert (none.status_code, none.json()["error"]) == (409, "no_credentials")
+    asked = client.post(path, json={"reason": "it leaks"}, auth=maya)
+    assert (asked.status_code, asked.json()["credentials"]) == (202, ["app"])
 
 
 def test_an_agent_that_is_not_stopped_has_no_steps_and_one_that_nobody_knows_is_404(

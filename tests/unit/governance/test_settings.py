@@ -174,5 +174,5 @@ def test_the_settings_document_is_in_step_and_describes_every_setting() -> None:
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| `")]
     assert all(row[-1].strip(" |") for row in rows)
     listed = {row[1].strip("`") for row in rows}
-    tables = {"TRIPLINE_AGENTS", "TRIPLINE_PEOPLE", "TRIPLINE_DETECTORS"}
+    tables = {"TRIPLINE_AGENTS", "TRIPLINE_PEOPLE", "TRIPLINE_DETECTORS", "TRIPLINE_CRM", "TRIPLINE_CREDENTIALS"}
     assert set(variable_names()) - listed == tables
