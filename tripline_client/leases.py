@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from tripline_client.messages import Decision, Operation
+from tripline_client.messages import ONLY_REPORTED, Decision, Operation
 
 LEASES_PATH = "/v1/leases"
 Kind = Literal["grant", "report", "renew", "return"]
@@ -27,7 +27,7 @@ _OK, _CLIENT_ERROR, _SERVER_ERROR, _TIMED_OUT, _TOO_MANY = 200, 400, 500, 408, 4
 _FIRST_PAUSE_SECS, _LAST_PAUSE_SECS = 0.2, 5.0
 _MOST_AT_ONCE = 500
 _OUTCOME = re.compile(r"outcomes\[(\d+)\]")
-_IN_A_LEASE = frozenset({"object", "record_ids", "changes", "records", "authorized_by", "trigger", "system"})
+_IN_A_LEASE = ONLY_REPORTED | {"object", "record_ids", "changes", "records", "authorized_by", "trigger", "system"}
 
 
 class Moment(NamedTuple):

@@ -13,6 +13,8 @@ from tripline_client.errors import BadRequest, Denied, Held, Unavailable
 
 Changes = Mapping[str, Mapping[str, Sequence[Any]]]
 """By record id and field: [before, after]."""
+ONLY_REPORTED = frozenset({"agent_version", "deal_id", "owner_id", "reviewed_by", "run_id", "tool"})
+"""Details that an action's record has and the gate does not ask for."""
 _MOST_TEXT = 500
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 401, 403, 413, 422
 _OK = 200
@@ -52,7 +54,8 @@ class Operation:
 
     def question(self) -> dict[str, Any]:
         """The body of ``POST /v1/gate/check``. The same operation has the same request id, so asking again is safe."""
-        return {"agent_id": self.agent_id, "action": self.action, "request_id": self.request_id, **self.details}
+        asked = {name: value for name, value in self.details.items() if name not in ONLY_REPORTED}
+        return {"agent_id": self.agent_id, "action": self.action, "request_id": self.request_id, **asked}
 
     def report(self, outcome: str, error: Mapping[str, str] | None, decision: Decision, more: dict[str, Any]) -> bytes:
         """A CloudEvents record of what came of it; sent twice it counts once."""

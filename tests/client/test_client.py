@@ -83,6 +83,14 @@ def test_an_allowed_action_is_done_and_its_outcome_is_reported(served: Any, gate
     assert (row["action"], row["record_ids"]) == ("record.update", ["00Q1"])
 
 
+def test_what_only_the_record_has_is_not_asked_and_is_reported(served: Any, gate: Tripline):
+    more = {"run_id": "run-7", "tool": "crm.update", "agent_version": "2.1"}
+    with gate.act("record.update", object="Lead", record_ids=["00Q7"], **more) as act:
+        assert act.decision.is_allowed
+    (row,) = reported(served, 1, run_id="run-7")
+    assert row["records"] == 1
+
+
 def test_an_error_leaves_the_block_and_is_reported_with_its_class(served: Any, gate: Tripline):
     with pytest.raises(LookupError, match="no such lead"), gate.act("record.update", **LEAD) as act:
         raise LookupError("no such lead")
