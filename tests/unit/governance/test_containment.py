@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from events.times import format_ms
-from events.types import Actor, ActivityEvent, ChangeEvent, CrmActivity, CrmChange, Participant
+from events.types import ActivityEvent, Actor, ChangeEvent, CrmActivity, CrmChange, Participant
 from governance.containment import Admitted, SeenWrite, Stop, identities, is_covered, seen_in, stop_at, stops_in
 from governance.settings import parse_settings
 
