@@ -101,7 +101,8 @@ class DealsStage(KeyedStage[Deal]):
         self._timers: list[tuple[int, str]] = []
         self._changed: set[str] = set()
         self._default_tenant: dict[Any, Keyed[Deal]] = {}
-        self._judge = None if DealsJudge is None else DealsJudge(self, Deal, UNASSIGNED, TOLD_REASONS)
+        is_plain = type(self) is DealsStage  # a subclass has methods of its own, which compiled code would pass over
+        self._judge = DealsJudge(self, Deal, UNASSIGNED, TOLD_REASONS) if is_plain and DealsJudge is not None else None
         self._use(Scoring(process, settings.silent_days))
 
     # --- the hot path -------------------------------------------------------------------------------------------
