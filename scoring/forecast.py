@@ -24,6 +24,8 @@ from statistics import NormalDist
 from struct import unpack
 from typing import NamedTuple
 
+from scoring.forecast_doubt import independent, stretch
+
 DRAWS = 2_000
 """The ends of an 80 % interval are then good to about a fortieth of its width."""
 LOW, HIGH = 0.1, 0.9
@@ -182,15 +184,17 @@ def miss_of(came: float, chances: Sequence[float]) -> Miss:
     return Miss(came, sum(chances), noise, slope)
 
 
-def fit_shock(whole: Sequence[Miss], groups: Sequence[Miss], per_whole: int, born: float) -> Shock:
+def fit_shock(whole: Sequence[Miss], groups: Sequence[Miss], per_whole: int, born: float, days: float = 0.0) -> Shock:
     """The shock from past misses, by moments: what they vary more than independent deals would.
 
     ``groups`` are the misses of single groups, ``per_whole`` of them to each of the ``whole``; what they vary beyond
-    the whole is their own. ``born`` is taken as it is.
+    the whole is their own. ``born`` is taken as it is. ``days``: the horizon, where the misses are of weekly looks at
+    spans of that length; then the common shock is stretched by the doubt about it (``forecast_doubt``).
     """
     common = _excess(whole, PRIOR_SHOCK**2, 1)
     own = max(_excess(groups, common, max(per_whole, 1)) - common, 0.0) if groups else 0.0
-    return Shock(sqrt(common), sqrt(own), born)
+    doubt = stretch(independent(len(whole), days) + PRIOR_WEIGHT) if days else 1.0
+    return Shock(sqrt(common) * doubt, sqrt(own), born)
 
 
 def _excess(misses: Sequence[Miss], prior: float, per_whole: int) -> float:

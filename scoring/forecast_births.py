@@ -12,6 +12,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from events.times import DAY_MS
+from scoring.forecast_doubt import independent, stretch
 
 RATE_DAYS = 28
 """The rate of births is that of these last days; a longer memory was worse on BPIC2017, whose applications grew."""
@@ -47,7 +48,8 @@ def share_won(lives: Iterable[Life], now_ms: int, days: int) -> float:
 
 def unrest(born_ms: Sequence[int], first_ms: int, now_ms: int, days: int) -> float:
     """How much births of one span differ from those of the ``RATE_DAYS`` before, beyond chance: a standard deviation
-    of the logarithm. Spans begin every week and lie between ``first_ms`` and ``now_ms``."""
+    of the logarithm, stretched by the doubt about it. Spans begin every week, between ``first_ms`` and ``now_ms``.
+    """
     born = sorted(born_ms)
     found: list[float] = []
     start = now_ms - days * DAY_MS
@@ -57,7 +59,8 @@ def unrest(born_ms: Sequence[int], first_ms: int, now_ms: int, days: int) -> flo
         if before and after:
             found.append((after / before - 1.0) ** 2 - 1.0 / after - days / RATE_DAYS / before)
         start -= _WEEK_MS
-    return sqrt(max((sum(found) + PRIOR_WEIGHT * PRIOR_UNREST**2) / (len(found) + PRIOR_WEIGHT), 0.0))
+    variance = max((sum(found) + PRIOR_WEIGHT * PRIOR_UNREST**2) / (len(found) + PRIOR_WEIGHT), 0.0)
+    return sqrt(variance) * stretch(independent(len(found), days) + PRIOR_WEIGHT)
 
 
 def _between(ordered: Sequence[int], first: int, last: int) -> int:

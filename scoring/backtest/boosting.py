@@ -15,6 +15,8 @@ from scoring.backtest.tables import Bins, Tables, cells
 
 TOLERANCE = 1e-9
 CHECKED_ROWS = 2_000
+RISING = frozenset({"silence", "buyer_silence"})
+"""What may only raise the score the longer it lasts: a table that says else has learned noise."""
 
 
 class Settings(NamedTuple):
@@ -43,8 +45,15 @@ def columns(bins: list[Bins], frame: Frame) -> Floats:
     return matrix
 
 
-def booster(seen: Floats, target: Floats, weight: Floats, how: Settings) -> Any:
-    """A fitted booster. ``target``: 0, 1, or between: such a row counts as both, in that proportion."""
+def rising(bins: list[Bins]) -> list[int]:
+    """For each column that the booster sees: 1 where its score may only rise, else 0."""
+    return [int(each.thing in RISING) for each in bins for _ in each.cuts]
+
+
+def booster(seen: Floats, target: Floats, weight: Floats, how: Settings, monotone: list[int] | None = None) -> Any:
+    """A fitted booster. ``target``: 0, 1, or between: such a row counts as both, in that proportion. ``monotone``: see
+    ``rising``; None: no constraint.
+    """
     is_one, is_zero = target > 0, target < 1
     rows = np.concatenate((seen[is_one], seen[is_zero]))
     labels = np.concatenate((np.ones(int(is_one.sum())), np.zeros(int(is_zero.sum()))))
@@ -56,6 +65,7 @@ def booster(seen: Floats, target: Floats, weight: Floats, how: Settings) -> Any:
         max_leaf_nodes=how.leaves,
         min_samples_leaf=how.least,
         l2_regularization=how.ridge,
+        monotonic_cst=monotone,
         early_stopping=False,
         random_state=0,
     )
@@ -66,7 +76,7 @@ def booster(seen: Floats, target: Floats, weight: Floats, how: Settings) -> Any:
 def fit(frame: Frame, target: Floats, weight: Floats, bins: list[Bins], how: Settings) -> Tables:
     """An additive booster as tables. Raises ExportError if they differ by more than 1e-9 from it."""
     seen = columns(bins, frame)
-    made = booster(seen, target, weight, how)
+    made = booster(seen, target, weight, how, rising(bins))
     with threadpool_limits(1):
         tables = _export(made, bins, seen.shape[1])
         some = np.arange(0, len(seen), max(1, len(seen) // CHECKED_ROWS))

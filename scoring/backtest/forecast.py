@@ -175,7 +175,7 @@ def _shock(
     groups = [miss for at, misses in single if at <= over for miss in misses]
     born = log.opened_ms[log.opened_ms < origin].tolist()
     unrest = forecast_births.unrest(born, log.first_ms, origin, horizon_days)
-    return forecast.fit_shock(known, groups, round(len(groups) / len(known)) if known else 1, unrest)
+    return forecast.fit_shock(known, groups, round(len(groups) / len(known)) if known else 1, unrest, horizon_days)
 
 
 def _forecast(

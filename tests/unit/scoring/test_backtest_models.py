@@ -97,6 +97,20 @@ def test_a_booster_that_is_not_additive_is_never_exported() -> None:
         boosting.fit(frame, target, np.ones(len(target)), bins, boosting.Settings(is_additive=False))
 
 
+def test_silence_may_only_raise_what_boosting_says_and_nothing_else_is_held() -> None:
+    shares = np.array([0.2, 0.6, 0.3, 0.8])
+    values = np.repeat(np.arange(4.0), 200)
+    frame = frame_of(np.column_stack((values, values)), np.tile([0, 1], 400))
+    target = shares[values.astype(int)]
+    cuts = np.array([0.5, 1.5, 2.5])
+    for name in ("silence", "buyer_silence", "working_silence", "silence by state", "age"):
+        bins = [tables.Bins(name, 0, [cuts] * (2 if "state" in name else 1))]
+        found = boosting.fit(frame, target, np.ones(800), bins, boosting.Settings(rounds=60, least=20))
+        for row in found.points[0][:, :-1]:
+            assert (np.diff(row) >= 0).all() == (name != "age"), name
+            assert row[-1] - row[0] > 1
+
+
 def test_a_soft_label_counts_as_both_outcomes_in_its_proportion() -> None:
     frame = frame_of(np.repeat([[0.0], [1.0]], 200, axis=0))
     bins = [tables.Bins("x0", 0, [np.array([0.5])])]

@@ -11,6 +11,7 @@ from events.times import DAY_MS
 from scoring import forecast
 from scoring.forecast import Births, Miss, Odds, Shock, crps, draw, fit_shock, miss_of, spread, together, won_within
 from scoring.forecast_births import Life, expected, share_won, unrest
+from scoring.forecast_doubt import independent, stretch
 
 CALM = Shock(0.0, 0.0, 0.0)
 DEALS = [Odds(f"d{at}", 0.1 + 0.01 * at, 1_000 * at, "EUR") for at in range(40)]
@@ -100,6 +101,21 @@ def test_the_shock_is_what_misses_vary_more_than_independent_deals() -> None:
     quiet = [Miss(100.0, 100.0, 25.0, 80.0)] * 100
     assert fit_shock(quiet, [], 1, 0.2).common == 0.0
     assert fit_shock([], [], 1, 0.2).common == forecast.PRIOR_SHOCK
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(2, 1.886), (3, 1.638), (4, 1.533), (6, 1.440), (10, 1.372), (30, 1.310), (120, 1.289)]
+)
+def test_what_few_spans_taught_is_stretched_as_students_table_says(freedom: float, quantile: float) -> None:
+    assert stretch(freedom) * 1.2816 == pytest.approx(quantile, rel=0.025 if freedom < 4 else 0.005)
+
+
+def test_overlapping_spans_count_for_what_they_do_not_share() -> None:
+    assert [independent(16, days) for days in (28, 7, 3, 0)] == [4.0, 16.0, 16.0, 0.0]
+    misses = [Miss(100 + step, 100.0, 25.0, 80.0) for step in (-25, 25) * 8]
+    plain, doubted = fit_shock(misses, [], 1, 0.2), fit_shock(misses, [], 1, 0.2, days=28)
+    assert doubted.common / plain.common == pytest.approx(stretch(4.0 + 2.0))
+    assert (doubted.own, doubted.born) == (plain.own, plain.born)
 
 
 def test_births_follow_the_last_four_weeks_and_open_deals_count_for_what_they_lived() -> None:
