@@ -26,7 +26,7 @@ from governance.gate_types import (
     content_hash,
     decode_request,
 )
-from governance.kin import kin_of, may_do, under_parents
+from governance.kin import Kin, kin_of, may_do, under_parents
 from governance.limits import Budget, budgets_of, limit_of
 from governance.operation import Operation, describe, is_known
 from governance.policy.asks import Ask, Ruling
@@ -73,6 +73,7 @@ class _Case(Struct, frozen=True, kw_only=True):
     policy: Policy | None = None
     version: str = ""
     is_approved: bool = False
+    kin: tuple[Kin, ...] = ()
     claimed: str = ""
     """The agent that set it to work, as it says itself."""
     reached: list[str] = []
@@ -165,6 +166,7 @@ def _case(
         version=policy.hash if policy is not None else "",
         is_approved=is_approved,
         claimed=claimed,
+        kin=kin_of(request, settings, policy),
     )
 
 
@@ -203,7 +205,7 @@ def _kin_stopped(case: _Case) -> GateDecision | None:
     """The stop of an agent above it, or with the same credential, is its own, too."""
     if case.view is None:
         return None
-    for kin in kin_of(case.request, case.settings, case.policy):
+    for kin in case.kin:
         row = case.view.row_of(kin.agent_id)
         if row is not None and row.state == "suspended":
             reason = f"“{kin.agent_id}”, {kin.how}, is suspended; only a person can release it"
@@ -214,7 +216,7 @@ def _kin_stopped(case: _Case) -> GateDecision | None:
 def _kin_held(case: _Case) -> GateDecision | None:
     if case.view is None or not case.operation.is_write:
         return None
-    for kin in kin_of(case.request, case.settings, case.policy):
+    for kin in case.kin:
         row = case.view.row_of(kin.agent_id)
         if row is not None and row.state in ("held", "releasing"):
             reason = f"writes of “{kin.agent_id}”, {kin.how}, wait for a person"
