@@ -90,6 +90,7 @@ class Past:
             round_.now_ms = at_ms
             round_.append_all((item,))
             recent.add(item.id_hash, item.content_hash)
+        round_.told.clear()  # nobody asked the gate in the past: nothing of it is a shadow write
         round_.core.last_ms = max(round_.core.last_ms, round_.now_ms)
 
     def end(self, round_: Round, until_ms: int) -> None:

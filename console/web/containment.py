@@ -143,4 +143,9 @@ def _contained(held: Holding) -> Step:
         more.append(f"{w.many(len(held.pending), 'thing')} still pending: check")
     if held.state == "contained":
         return Step("check", "", "Contained", "; ".join(more) or "nothing pending that we know of")
-    return Step("open", "amber", "Not yet contained", "; ".join([*held.waits_for, *more]))
+    waits = (
+        held.waits_for
+        if held.seen_to_ms is not None or held.leaked
+        else [*held.waits_for[:-1], "once it is seen to hold"]
+    )
+    return Step("open", "amber", "Not yet contained", "; ".join([*waits, *more]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from events import codec
 from events.times import format_ms
-from events.types import ActivityEvent, ControlEvent, FeedbackEvent, LogEvent, MuteEvent, ReleaseEvent
+from events.types import ActivityEvent, ControlEvent, Event, FeedbackEvent, LogEvent, MuteEvent, ReleaseEvent
 from governance.control import ControlRow
 from storage import approvals, log, projections
 from storage import gate as gate_store
@@ -43,6 +43,8 @@ class Round(Authority):
         self._names: list[tuple[str, int, Any]] = []
         self._touched: set[str] = set()
         self._contacts: set[tuple[str, str, int]] = set()
+        self.told: list[Event] = []
+        """What the CRM's feed told; it is held against the gate's decisions at the end."""
         self._learned = Learned(core.settings)
 
     @property
@@ -86,8 +88,7 @@ class Round(Authority):
                     self._contacts.update(met_in(item.event, self.now_ms))
                 else:
                     self._learned.take(item.event)
-            core = self.core
-            containing.look(self, [item.event for item in items], core.identities, core.decided.unfiled)
+            self.told.extend([item.event for item in items])
         if self.has_watched:
             for item in items:
                 for tenant, record_id, what in changed_in(item.event):
@@ -209,6 +210,8 @@ class Round(Authority):
     def commit(self) -> Changes:
         """Write the segments and make everything durable; returns what changed."""
         core = self.core
+        if self.told:
+            containing.look(self, self.told, core.identities, core.decided.unfiled)
         for topic in self._touched:
             lane = core.lanes[topic]
             base = lane.next_offset - len(lane.appended_raws)
