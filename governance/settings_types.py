@@ -166,8 +166,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     is_proxied: Annotated[
         bool,
         Meta(
-            description="Its only way into the CRM is a proxy of Tripline's, which holds the credential. Nobody can see "
-            "that from here: writes past the proxy take the grade *Enforced* away."
+            description="Its only way into the CRM is a proxy of Tripline's, which holds the credential. Nobody can "
+            "see that from here: writes past the proxy take the grade *Enforced* away."
         ),
     ] = False
     notify: Annotated[
