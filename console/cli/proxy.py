@@ -35,7 +35,14 @@ The tool server inherits the environment but for TRIPLINE_*. Who can start it by
 """
 
 
-@click.group("proxy")
+GROUP_EPILOG = """\b
+Examples:
+  tripline proxy http --agent enrich-bot --crm hubspot --upstream https://api.hubapi.com --credential-file FILE
+  tripline proxy mcp --agent enrich-bot --mapping tools.toml -- crm-mcp-server --stdio
+"""
+
+
+@click.group("proxy", epilog=GROUP_EPILOG)
 def command() -> None:
     """Stand between an agent and what it acts on: only what the gate allows passes."""
 

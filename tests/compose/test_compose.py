@@ -185,7 +185,8 @@ def test_the_build_sees_the_packages_and_nothing_else() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     seen = {path.parts[0] for path in copied()}
-    assert seen == packages | {"LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "requirements"}
+    beside = {"LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "requirements", "tripline_client"}
+    assert seen == packages | beside
     assert not [path for path in copied() if path.suffix in (".so", ".pyc", ".db") or path.name == ".env"]
     assert [rest for name, rest in build_stage() if name == "COPY"] == ["requirements requirements", ". ."]
 

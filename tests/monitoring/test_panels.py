@@ -91,6 +91,7 @@ class Standalone:
         bulk = _action(f"k{number}", f"rogue-{number}", 0)  # another one each round: there is always a fresh stop
         bulk["data"]["record_ids"] = [f"001{each}" for each in range(60)]
         self._send("/v1/events", b"\n".join(map(_line, (*deal, *works, *wrongs, bulk))), "application/x-ndjson")
+        self._send("/v1/events", _line(_leak(number)), "application/cloudevents+json")
         self._send("/v1/events", b'{"specversion":"1.0"}\nno json\n', "application/x-ndjson")
         for agent, action, more in (
             ("worker", "record.update", {"object": "Account"}),
@@ -130,6 +131,13 @@ def _action(id_: str, agent: str, record: int) -> dict[str, Any]:
         "record_ids": [f"001{record}"],
     }
     return _event("tripline.agent.action.v1", id_, 0, data)
+
+
+def _leak(number: int) -> dict[str, Any]:
+    """The CRM tells of a change by this round's rogue agent, a moment after it was stopped."""
+    actor = {"kind": "agent", "id": f"rogue-{number}"}
+    data = {"object": "Account", "record_id": f"001L{number}", "op": "update", "actor": actor}
+    return _event("tripline.crm.change.v1", f"leak-{number}", -2 / 86_400, data)
 
 
 def _deal(deal_id: str, number: int) -> list[dict[str, Any]]:
