@@ -258,8 +258,8 @@ GATE = Row(
         ),
         Chart(
             title="Outside the gate",
-            text="Changes in the CRM by agents' identities: leaked after a stop, in flight when it came, or shadow writes "
-            "without any decision of the gate. The CRM's change feed must be connected.",
+            text="Changes in the CRM by agents' identities: leaked after a stop, in flight when it came, or shadow "
+            "writes without any decision of the gate. The CRM's change feed must be connected.",
             queries=[Query(new("tripline_outside_writes_total", "kind"), "{{kind}}")],
             unit="short",
             draw="bars",
