@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -22,15 +24,21 @@ _KINDS = {kind.value: kind for kind in OpenAPIType}
 
 def body_of(model: type, *, example: Any = None) -> type[Operation]:
     """An operation whose JSON body is ``model``, a msgspec struct."""
-    (plain,), components = msgspec.json.schema_components([model])
-    schema = as_schema(plain, components)
-    return _operation({"application/json": schema}, example)
+
+    def schemas() -> dict[str, Schema]:
+        (plain,), components = msgspec.json.schema_components([model])
+        return {"application/json": as_schema(plain, components)}
+
+    return body_as(schemas, example)
 
 
 def answer_of(model: Any) -> type[Operation]:
     """An operation that answers with ``model``, a msgspec struct or a list of one, as ``console.public`` shows it."""
-    (plain,), components = msgspec.json.schema_components([model])
-    schema = as_schema(public_schema(plain), public_schema(components))
+
+    @cache
+    def schema() -> Schema:
+        (plain,), components = msgspec.json.schema_components([model])
+        return as_schema(public_schema(plain), public_schema(components))
 
     @dataclass
     class Documented(Operation):
@@ -39,14 +47,29 @@ def answer_of(model: Any) -> type[Operation]:
         def __post_init__(self) -> None:
             for status, spec in (self.responses or {}).items():
                 if status == "200" and isinstance(spec, OpenAPIResponse):
-                    spec.content = {"application/json": OpenAPIMediaType(schema=schema)}
+                    spec.content = {"application/json": OpenAPIMediaType(schema=schema())}
 
     return Documented
 
 
-def body_as(schemas: dict[str, Schema]) -> type[Operation]:
-    """An operation whose body is one of these, by content type."""
-    return _operation(schemas, None)
+def body_as(schemas: Callable[[], dict[str, Schema]], example: Any = None) -> type[Operation]:
+    """An operation whose body is one of these, by content type.
+
+    Schemas are made when somebody asks for the document: that takes seconds, and a server should start without.
+    """
+
+    @cache
+    def content() -> dict[str, OpenAPIMediaType]:
+        return {kind: OpenAPIMediaType(schema=schema, example=example) for kind, schema in schemas().items()}
+
+    @dataclass
+    class Documented(Operation):
+        """An operation with this body."""
+
+        def __post_init__(self) -> None:
+            self.request_body = RequestBody(content=content(), required=True)
+
+    return Documented
 
 
 def as_schema(plain: dict[str, Any], components: dict[str, Any]) -> Schema:
@@ -73,16 +96,3 @@ def as_schema(plain: dict[str, Any], components: dict[str, Any]) -> Schema:
     if "anyOf" in plain:
         schema.any_of = [as_schema(each, components) for each in plain["anyOf"]]
     return schema
-
-
-def _operation(schemas: dict[str, Schema], example: Any) -> type[Operation]:
-    content = {kind: OpenAPIMediaType(schema=schema, example=example) for kind, schema in schemas.items()}
-
-    @dataclass
-    class Documented(Operation):
-        """An operation with this body."""
-
-        def __post_init__(self) -> None:
-            self.request_body = RequestBody(content=content, required=True)
-
-    return Documented

@@ -39,7 +39,7 @@ _EVENT = Schema(
     required=["specversion", "id", "source", "type", "time", "data"],
 )
 _BODIES = body_as(
-    {
+    lambda: {
         "application/cloudevents+json": _EVENT,
         "application/cloudevents-batch+json": Schema(type=OpenAPIType.ARRAY, items=_EVENT),
         "application/x-ndjson": Schema(type=OpenAPIType.STRING, description="JSON Lines: one event a line."),
