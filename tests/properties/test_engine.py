@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
-import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.types import By, Control, ControlEvent, Release, ReleaseEvent
 from streams.envelopes import envelope
 from streams.records import Entry
+from tests.properties import same
+from tests.properties.same import state_of, written
 from tests.unit.streams.toys import START_MS, Brittle, EveryThird, action_event, stage, tick
 
 AGENTS = ("ada", "bob", "eve")
@@ -68,25 +68,10 @@ def fresh() -> Any:
     return stage(EveryThird(), Brittle())
 
 
-def written(outputs: list[Any]) -> list[bytes]:
-    return [msgspec.json.encode(output.event) for output in outputs]
-
-
-def state_of(judged: Any) -> dict[str, tuple[int, bytes]]:
-    judged.wake(1_000_000)
-    return {keyed.key: (keyed.next_offset, judged.dump_body(keyed.body)) for keyed in judged.keys.values()}
-
-
 @given(plan=steps, cuts=st.lists(st.integers(0, 120), max_size=12))
 @settings(max_examples=60, deadline=None)
 def test_batch_boundaries_change_nothing(plan: list[Any], cuts: list[int]):
-    log = log_of(plan)
-    whole, parts = fresh(), fresh()
-    expected = written(whole.process(log))
-    edges = [0, *sorted(cut for cut in cuts if cut < len(log)), len(log)]
-    found = [line for a, b in pairwise(edges) for line in written(parts.process(log[a:b]))]
-    assert found == expected
-    assert state_of(parts) == state_of(whole)
+    same.cut(fresh, log_of(plan), cuts)
 
 
 @given(plan=steps, cut=st.integers(0, 120), crash=st.integers(0, 120), lazily=st.booleans())
@@ -94,18 +79,7 @@ def test_batch_boundaries_change_nothing(plan: list[Any], cuts: list[int]):
 def test_a_crash_after_any_record_and_a_snapshot_at_any_earlier_one_change_nothing(
     plan: list[Any], cut: int, crash: int, lazily: bool
 ):
-    log = log_of(plan)
-    cut, crash = sorted((min(cut, len(log)), min(crash, len(log))))
-    whole, before, after = fresh(), fresh(), fresh()
-    expected = written(whole.process(log))
-    said = written(before.process(log[:cut]))
-    kept = before.snapshot()
-    said_after_snapshot = written(before.process(log[cut:crash]))
-    resume = after.restore(kept, lazily=lazily)
-    replayed = written(after.process([entry for entry in log if entry[0] >= resume]))
-    assert said + replayed == expected
-    assert replayed[: len(said_after_snapshot)] == said_after_snapshot, "what is said again has the same id and bytes"
-    assert state_of(after) == state_of(whole)
+    same.crash(fresh, log_of(plan), cut, crash, lazily=lazily)
 
 
 @given(plan=steps, first=st.integers(0, 60), second=st.integers(0, 60))

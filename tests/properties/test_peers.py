@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
@@ -23,6 +22,8 @@ from streams.records import READ_BACK, Entry, Partition
 from streams.routing import ACTIONS
 from streams.ticks import tick_event
 from tests.kafka.records import FakeRecord
+from tests.properties import same
+from tests.properties.same import state_of, written
 from tests.properties.test_lane import crash, endings, sizes, sweeps
 from tests.unit.streams.toys import EveryThird, action_event, tick
 
@@ -115,16 +116,6 @@ def log_of(plan: list[Any]) -> list[Entry]:
     return log
 
 
-def written(outputs: list[Any]) -> list[bytes]:
-    return [msgspec.json.encode(output.event) for output in outputs]
-
-
-def state_of(judged: Any) -> Any:
-    judged.wake(1_000_000)
-    keys = {keyed.key: (keyed.next_offset, judged.dump_body(keyed.body)) for keyed in judged.keys.values()}
-    return keys, judged.dump_shared()
-
-
 def test_the_logs_hold_reports_and_profiles_and_somebody_is_judged_by_them() -> None:
     log = log_of([("act", "eve", 1)] * 3)
     (report, other) = [entry[2].data for entry in log if isinstance(entry[2], PeersReportEvent)]
@@ -139,29 +130,13 @@ def test_the_logs_hold_reports_and_profiles_and_somebody_is_judged_by_them() -> 
 @given(plan=steps, cuts=st.lists(st.integers(0, 120), max_size=12))
 @settings(max_examples=25, deadline=None)
 def test_batch_boundaries_change_nothing(plan: list[Any], cuts: list[int]) -> None:
-    log = log_of(plan)
-    whole, parts = fresh(), fresh()
-    expected = written(whole.process(log))
-    edges = [0, *sorted(cut for cut in cuts if cut < len(log)), len(log)]
-    assert [line for a, b in pairwise(edges) for line in written(parts.process(log[a:b]))] == expected
-    assert state_of(parts) == state_of(whole)
+    same.cut(fresh, log_of(plan), cuts)
 
 
 @given(plan=steps, cut=st.integers(0, 120), crash=st.integers(0, 120), lazily=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_a_crash_anywhere_changes_nothing(plan: list[Any], cut: int, crash: int, lazily: bool) -> None:
-    log = log_of(plan)
-    cut, crash = sorted((min(cut, len(log)), min(crash, len(log))))
-    whole, before, after = fresh(), fresh(), fresh()
-    expected = written(whole.process(log))
-    said = written(before.process(log[:cut]))
-    kept = before.snapshot()
-    again = written(before.process(log[cut:crash]))
-    resume = after.restore(kept, lazily=lazily)
-    replayed = written(after.process([entry for entry in log if entry[0] >= resume]))
-    assert said + replayed == expected
-    assert replayed[: len(again)] == again
-    assert state_of(after) == state_of(whole)
+    same.crash(fresh, log_of(plan), cut, crash, lazily=lazily)
 
 
 @given(plan=steps)
