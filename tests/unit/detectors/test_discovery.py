@@ -93,18 +93,18 @@ class _Entry:
 def test_a_third_party_detector_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     base = discover()["repeated_errors"]
     mine = type("Mine", (base,), {"name": "mine"})  # type: ignore[misc]
-    monkeypatch.setattr(discovery, "entry_points", lambda **_: [_Entry("mine", mine)])
+    monkeypatch.setattr(discovery, "installed", lambda: [_Entry("mine", mine)])
     assert discover()["mine"] is mine
 
 
 def test_an_entry_point_that_is_no_detector_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discovery, "entry_points", lambda **_: [_Entry("bad", dict)])
+    monkeypatch.setattr(discovery, "installed", lambda: [_Entry("bad", dict)])
     with pytest.raises(DetectorSettingsError, match="no detector: it has no name"):
         discover()
 
 
 def test_two_detectors_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     twin = type("Twin", (discover()["action_rate"],), {})  # type: ignore[misc]
-    monkeypatch.setattr(discovery, "entry_points", lambda **_: [_Entry("twin", twin)])
+    monkeypatch.setattr(discovery, "installed", lambda: [_Entry("twin", twin)])
     with pytest.raises(DetectorSettingsError, match="two detectors have this name"):
         discover()
