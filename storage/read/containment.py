@@ -130,7 +130,7 @@ def pending(connection: Connection, key: str, stop_ms: int) -> list[Pending]:
                 and_(a.c.action == "record.create", func.lower(a.c.object).in_(AUTOMATIONS)),
             ),
         )
-        .order_by(a.c.at_ms.desc())
+        .order_by(a.c.at_ms.desc(), a.c.offset.desc())
         .limit(_SHOWN)
     )
     return [
