@@ -59,7 +59,7 @@ class Sick:
             detector_faults_total{{detector="action_rate"}} {age}
             """
             )
-            + f"process_start_time_seconds {1000 + min(int(age / 2), 4)}\n"
+            + f"process_start_time_seconds {1000 + int(age / 2)}\n"
         )
 
     def other_worker(self) -> str:
