@@ -154,7 +154,7 @@ def _approval(name: str, path: str, before: Approval, after: Approval) -> Iterat
 
 def _routes(old: Policy, new: Policy) -> Iterator[Change]:
     for name, path, before, after in _pairs("routes", old.routes, new.routes):
-        told_before, told_after = _told(before), _told(after)
+        told_before, told_after = told_of(before), told_of(after)
         if fewer := sorted(told_before - told_after):
             words = f"{name}: nobody is told of {listed(fewer)} any more"
             yield Change(direction="widens", path=path, words=words)
@@ -183,7 +183,8 @@ def _right(name: str, path: str, before: Right, after: Right) -> Iterator[Change
     yield from _scope(f"{name}, rights", path, (before.places,), (after.places,))
 
 
-def _told(route: Route | None) -> set[str]:
+def told_of(route: Route | None) -> set[str]:
+    """Who is told of what, in words."""
     return set() if route is None else {f"“{on}” at {target}" for on in route.on for target in route.targets}
 
 
@@ -199,7 +200,9 @@ def _agent(name: str, old: Grant | None, new: Grant | None) -> Iterator[Change]:
         for what in ("owner", "role", "parent"):
             before, after = getattr(old, what) or "none", getattr(new, what) or "none"
             if before != after:
-                yield Change(direction="changes", path=f"{path}.{what}", words=f"{name}, {what}: {before} → {after}")
+                is_wider = what == "parent" and bool(old.parent)  # a stop of the one above would not stop it any more
+                direction: Direction = "widens" if is_wider else "changes"
+                yield Change(direction=direction, path=f"{path}.{what}", words=f"{name}, {what}: {before} → {after}")
         if old.approval != new.approval:
             words = f"{name}, who approves: {old.approval} → {new.approval}"
             yield Change(direction="widens", path=path, words=words)
@@ -231,10 +234,11 @@ def _scope(
 
 def _is_inside(inner: tuple[tuple[Place, ...], ...], outer: tuple[tuple[Place, ...], ...]) -> bool:
     """Whether what fits the inner groups surely fits the outer ones: each outer group has an inner one within it."""
-    return all(any(_group_is_inside(one, group) for one in inner) for group in outer)
+    return all(any(group_is_inside(one, group) for one in inner) for group in outer)
 
 
-def _group_is_inside(inner: tuple[Place, ...], outer: tuple[Place, ...]) -> bool:
+def group_is_inside(inner: tuple[Place, ...], outer: tuple[Place, ...]) -> bool:
+    """Whether whatever fits one of the inner scopes fits one of the outer ones."""
     return all(any(big.covers(small) for big in outer) for small in inner)
 
 

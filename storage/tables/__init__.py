@@ -18,7 +18,16 @@ Columns that everybody must agree on:
 from __future__ import annotations
 
 from storage.tables.base import NAMING, metadata
-from storage.tables.containment import crm_feed, gate_beat, outside_count, outside_write, revocation, unmatched_write
+from storage.tables.containment import (
+    agent_value,
+    agent_value_count,
+    crm_feed,
+    gate_beat,
+    outside_count,
+    outside_write,
+    revocation,
+    unmatched_write,
+)
 from storage.tables.controls import (
     control,
     control_history,
@@ -27,6 +36,8 @@ from storage.tables.controls import (
     finding_verdict,
     notification,
     outbox,
+    policy_force,
+    policy_version,
     publication,
     widening,
 )
@@ -75,6 +86,8 @@ __all__ = [
     "action_record",
     "agent",
     "agent_bin",
+    "agent_value",
+    "agent_value_count",
     "alert",
     "alert_verdict",
     "approval",
@@ -111,6 +124,8 @@ __all__ = [
     "outbox",
     "outside_count",
     "outside_write",
+    "policy_force",
+    "policy_version",
     "projection",
     "publication",
     "revocation",

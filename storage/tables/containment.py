@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Column, Index, Table
 
-from storage.tables.base import CLUSTERED, Json, Ms, Serial, Text, key, metadata
+from storage.tables.base import CLUSTERED, Json, Ms, Serial, Text, key, metadata, number
 
 outside_write = Table(
     "outside_write",
@@ -87,5 +87,31 @@ revocation = Table(
     Column("result", Text, nullable=False),
     Index(None, "key", "asked_ms"),
     Index(None, "state", "asked_ms"),
+    **CLUSTERED,
+)
+
+agent_value = Table(
+    "agent_value",
+    metadata,
+    key("key"),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False, comment="a ring: the newest 4,096 of an agent"),
+    Column("record", Text, nullable=False, comment="tenant and record in canonical spelling"),
+    Column("field", Text, nullable=False, comment="empty: the record as a whole"),
+    Column("before", BigInteger, nullable=False, comment="a hash"),
+    Column("after", BigInteger, nullable=False, comment="a hash"),
+    Column("at_ms", Ms, nullable=False),
+    Index(None, "record"),
+    comment="what agents wrote in the CRM of late, so that a person who changes it back is noticed",
+    **CLUSTERED,
+)
+
+agent_value_count = Table(
+    "agent_value_count",
+    metadata,
+    key("key"),
+    number("changes"),
+    number("told"),
+    number("vals"),
+    comment="of each agent: changes that the CRM's feed told of, how many were said in the log, and values so far",
     **CLUSTERED,
 )

@@ -146,3 +146,25 @@ drill = Table(
     Index(None, "at_ms"),
     **CLUSTERED,
 )
+
+policy_version = Table(
+    "policy_version",
+    metadata,
+    key("hash"),
+    Column("at_ms", Ms, nullable=False, comment="when it was first seen"),
+    Column("origin", Text, nullable=False, comment="file, or both: what two versions both allow"),
+    Column("body", Json, nullable=False, comment="a governance.policy.model.Policy"),
+    comment="every version of the policy that was in force or asked for; nothing is taken out",
+)
+
+policy_force = Table(
+    "policy_force",
+    metadata,
+    key("tenant"),
+    Column("base", Text, nullable=False, comment="the version that holds without an end"),
+    Column("wide", Text, nullable=False, comment="the wider one that two people agreed to; empty: none"),
+    Column("until_ms", Ms, nullable=False, comment="the end of the wider one"),
+    Column("change_id", Text, nullable=False, comment="the widening that it came by"),
+    Column("at_ms", Ms, nullable=False),
+    **CLUSTERED,
+)
