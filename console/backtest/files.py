@@ -25,14 +25,19 @@ def local(at_ms: int, zone: ZoneInfo) -> str:
 
 
 def write_predictions(path: Path, log: EventLog, said: Predictions, horizon_days: int, zone: ZoneInfo) -> None:
-    """case, snapshot, p_lost, p_lost_<h>d; probabilities with all the digits they need to be read back as they were."""
+    """case, snapshot, p_lost, p_lost_<h>d, with close dates p_slip (empty for a case without one); probabilities with
+    all the digits they need to be read back as they were."""
     shown = {int(at): local(int(at), zone) for at in np.unique(said.at_ms)}
 
     def lines() -> Iterator[str]:
-        yield f"case,snapshot,p_lost,p_lost_{horizon_days}d\r\n"
-        columns = (said.case.tolist(), said.at_ms.tolist(), said.p_lost.tolist(), said.p_soon.tolist())
-        for case, at_ms, lost, soon in zip(*columns, strict=True):
-            yield f"{_cell(log.cases[case])},{shown[at_ms]},{lost!r},{soon!r}\r\n"
+        slips = said.p_slip
+        yield f"case,snapshot,p_lost,p_lost_{horizon_days}d{'' if slips is None else ',p_slip'}\r\n"
+        last = [""] * len(said.case)
+        if slips is not None:
+            last = ["," if isnan(one) else f",{one!r}" for one in slips.tolist()]
+        columns = (said.case.tolist(), said.at_ms.tolist(), said.p_lost.tolist(), said.p_soon.tolist(), last)
+        for case, at_ms, lost, soon, slip in zip(*columns, strict=True):
+            yield f"{_cell(log.cases[case])},{shown[at_ms]},{lost!r},{soon!r}{slip}\r\n"
 
     _write(path, lines())
 

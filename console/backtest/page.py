@@ -9,7 +9,7 @@ from console.backtest import plots
 from console.templating import environment_of
 
 SHOWN_CURVES = 12
-TARGETS = ("lost", "lost_within_horizon")
+TARGETS = ("lost", "lost_within_horizon", "slip")
 
 
 def page(report: dict[str, Any]) -> str:
@@ -19,7 +19,11 @@ def page(report: dict[str, Any]) -> str:
     environment.filters["format_count"] = lambda count: f"{count:,}"
     return environment.get_template("report.html").render(
         report=report,
-        names={"lost": "Lost in the end", "lost_within_horizon": f"Lost within {report['horizon_days']} days"},
+        names={
+            "lost": "Lost in the end",
+            "lost_within_horizon": f"Lost within {report['horizon_days']} days",
+            "slip": "Not won by its close date (slip)",
+        },
         targets=[_target(report, name) for name in TARGETS if report["figures"][name] is not None],
         alerts=_alerts(report["figures"]["alerts"]),
     )
@@ -35,6 +39,7 @@ def _target(report: dict[str, Any], name: str) -> dict[str, Any]:
         for name, key in (("model", "top_5_of_80"), ("silence", "silence_top_5_of_80"))
     ]
     said = [(at, row["said"]) for at, row in enumerate(snapshots)]
+    share = "share not won by then" if name == "slip" else "share lost"
     came = [(at, row["base_rate"]) for at, row in enumerate(snapshots)]
     return {
         "name": name,
@@ -42,8 +47,8 @@ def _target(report: dict[str, Any], name: str) -> dict[str, Any]:
         "reliability": plots.reliability(found["reliability"], name),
         "lift": plots.lift(found["lift"], found["base_rate"], name),
         "auc": plots.over_time([("AUC", by_auc)], ("snapshot", "AUC"), labels) if by_auc else "",
-        "top": plots.over_time(tops, ("snapshot", "share lost"), labels),
-        "rates": plots.over_time([("said", said), ("came", came)], ("snapshot", "share lost"), labels),
+        "top": plots.over_time(tops, ("snapshot", share), labels),
+        "rates": plots.over_time([("said", said), ("came", came)], ("snapshot", share), labels),
         "curves": _curves(report, name),
     }
 

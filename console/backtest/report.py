@@ -15,6 +15,8 @@ KINDS = {
     "blend": f"mean of hand scorecard and learned tables: up to {BLEND_TO:,} closed cases",
     "additive": "additive tables, learned",
 }
+SLIP = "p_slip = p_lost + (1 - p_lost) * logistic(base + look-ups): the tables are of being late if it isn't lost"
+NO_DATES = "the mapping names no close date ([columns] close_date): whether cases slip can't be said"
 UNPROVEN = "the model is unproven: so few closed cases say little, whatever the figures below are"
 
 
@@ -22,7 +24,7 @@ def report_of(file: str, read: Read, asked: Question, result: Result, zone: Zone
     """Everything that a reader needs to judge the figures, and to compute the predictions again."""
     log, model = read.log, result.model
     figures = result.report
-    for name in ("lost", "lost_within_horizon"):
+    for name in ("lost", "lost_within_horizon", "slip"):
         for row in (figures[name] or {}).get("by_snapshot", []):
             row["snapshot"] = local(row.pop("at_ms"), zone)
     return {
@@ -60,6 +62,8 @@ def _model(model: Model) -> dict[str, Any]:
         "states": model.states,
         "lost": tables_of(model.lost, model.states),
         "lost_within_horizon": tables_of(model.soon, model.states),
+        "slip": None if model.late is None else tables_of(model.late, model.states) | {"formula": SLIP},
+        "kind_slip": model.late_kind,
     }
 
 
@@ -71,6 +75,10 @@ def _notes(read: Read, model: Model, result: Result, last_ms: int, zone: ZoneInf
         notes.append(f"only {model.closed:,} cases had closed: {UNPROVEN}")
     if model.soon_kind != model.kind:
         notes.append("too few losses within the horizon to learn from: that target has the hand scorecard")
+    if model.late is None:
+        notes.append(f"no slip: {model.why_no_dates}" if model.why_no_dates else NO_DATES)
+    elif model.late_kind != model.kind:
+        notes.append("too few close dates were over to learn from: p_slip has the hand scorecard")
     beyond = sum(at_ms > last_ms for at_ms in result.snapshots)
     if beyond:
         notes.append(f"{beyond} snapshots lie after the log's end, {local(last_ms, zone)}: they see nothing newer")

@@ -234,7 +234,8 @@ def _say(report: dict[str, Any], out: Path) -> None:
     for note in report["notes"]:
         click.echo(f"  {plain(note, 400)}")
     rows = []
-    for name, key in (("lost", "lost"), (f"lost in {report['horizon_days']} days", "lost_within_horizon")):
+    soon = f"lost in {report['horizon_days']} days"
+    for name, key in (("lost", "lost"), (soon, "lost_within_horizon"), ("slips", "slip")):
         found = figures[key]
         if found is not None:
             numbers = (found[each] for each in SHOWN)

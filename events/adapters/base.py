@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any
@@ -71,6 +71,15 @@ def parse_local(text: str, zone: ZoneInfo, pattern: str = "") -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
     return (moment - times.EPOCH) // times.MS
+
+
+def parse_date(text: str, zone: ZoneInfo, pattern: str = "") -> date:
+    """A day as other systems write it: ISO 8601, or a date-time as ``parse_local`` takes it. Raises ValueError."""
+    text = text.strip()
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return (times.EPOCH + parse_local(text, zone, pattern) * times.MS).astimezone(zone).date()
 
 
 def money(text: str) -> str | None:

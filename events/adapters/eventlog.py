@@ -15,7 +15,17 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET, Struct, UnsetType
 
 from events import times
-from events.adapters.base import DataIssue, IssueKind, Item, bad_row, in_time_order, money, parse_local, shown
+from events.adapters.base import (
+    DataIssue,
+    IssueKind,
+    Item,
+    bad_row,
+    in_time_order,
+    money,
+    parse_date,
+    parse_local,
+    shown,
+)
 from events.adapters.mapping import Mapping, Touch, zone_of
 from events.adapters.tables import Row
 from events.errors import BadReason, Refusal
@@ -42,6 +52,7 @@ class Step(Struct, frozen=True, order=True):
     owner: str
     amount: str
     name: str
+    close_date: str
 
 
 def read(rows: Iterable[Row | Refusal], mapping: Mapping, file: str = "") -> Iterator[Item]:
@@ -80,8 +91,18 @@ def _step(row: Row, mapping: Mapping, zone: ZoneInfo) -> Step | Refusal:
     except (ValueError, OverflowError) as problem:
         message = f"column {columns.timestamp!r}: {problem}"
         return bad_row(row.line, row.text, columns.timestamp, message, BadReason.BAD_TIME)
-    owner, amount, name = (values.get(each, "") for each in (columns.owner, columns.amount, columns.name))
-    return Step(at_ms, row.line, values[columns.activity], owner, amount, name)
+    owner, amount, name, close = (
+        values.get(each, "") for each in (columns.owner, columns.amount, columns.name, columns.close_date)
+    )
+    return Step(at_ms, row.line, values[columns.activity], owner, amount, name, _day(close, zone, mapping))
+
+
+def _day(text: str, zone: ZoneInfo, mapping: Mapping) -> str:
+    """A close date as CRMs write it; what is no date stays as it is, and is unknown where it is read."""
+    try:
+        return parse_date(text, zone, mapping.time.format).isoformat() if text.strip() else ""
+    except (ValueError, OverflowError):
+        return text.strip()
 
 
 def _unmapped(cases: dict[str, list[Step]], mapping: Mapping, file: str) -> Iterator[DataIssue]:
@@ -107,6 +128,7 @@ class _Case:
         self._mapping = mapping
         self._stage = ""
         self._owner = ""
+        self._close_date = ""
         self._count = 0
 
     def events(self, steps: list[Step]) -> Iterator[tuple[int, Event]]:
@@ -127,8 +149,11 @@ class _Case:
         mapping = self._mapping
         if not self._stage:
             yield self._create(step)
-        elif step.activity in mapping.stages and mapping.stages[step.activity] != self._stage:
-            yield self._move(step)
+        else:
+            if step.activity in mapping.stages and mapping.stages[step.activity] != self._stage:
+                yield self._move(step)
+            if step.close_date and step.close_date != self._close_date:
+                yield self._reschedule(step)
         if step.activity in mapping.touches:
             yield self._touch(step, mapping.touches[step.activity])
         elif mapping.other == "task" and step.activity not in mapping.stages and step.activity not in mapping.ignore:
@@ -149,7 +174,14 @@ class _Case:
             changes["currency"] = (None, mapping.currency or None)
         if step.owner:
             changes["owner_id"] = (None, step.owner)
+        if step.close_date:
+            changes["close_date"] = (None, step.close_date)
+            self._close_date = step.close_date
         return self._change(step, "create", changes)
+
+    def _reschedule(self, step: Step) -> tuple[int, Event]:
+        before, self._close_date = self._close_date or None, step.close_date
+        return self._change(step, "update", {"close_date": (before, step.close_date)}, "close-date")
 
     def _move(self, step: Step) -> tuple[int, Event]:
         before, self._stage = self._stage, self._mapping.stages[step.activity]

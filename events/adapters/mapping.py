@@ -27,6 +27,7 @@ class Columns(Struct, frozen=True, forbid_unknown_fields=True):
     owner: str = ""
     amount: str = ""
     name: str = ""
+    close_date: str = ""
 
 
 class Clock(Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,12 @@ WAITING = ((7.0, 0.2), (14.0, 0.3), (30.0, 0.3))
 AGE = ((30.0, 0.1), (60.0, 0.2))
 ACTIVE = ((0.5, -0.1), (2.5, -0.2))
 """Events in the last 7 days."""
+LATE_SILENCE = ((7.0, 0.2), (14.0, 0.2), (30.0, 0.2))
+TO_CLOSE = ((7.0, -0.5), (14.0, -0.5), (30.0, -0.5))
+"""Days that are left: the fewer, the less likely is it that the rest is done in them."""
+PUSHED = ((0.5, 0.5), (1.5, 0.4), (2.5, 0.4))
+"""Times the close date moved back."""
+LATE_BASE = 0.5
 ANSWERED, EARLY, OUR_MOVE = -0.7, 0.3, -0.3
 BASE = -0.3
 
@@ -58,6 +64,17 @@ def hand(risk: Risk, states: list[str], names: list[str]) -> Tables:
         if mark.answers:
             add(f"{name}_count", [((0.5, ANSWERED),)])
     return Tables(BASE, bins, points)
+
+
+def hand_late(names: list[str]) -> Tables:
+    """The scorecard for being late if the case isn't lost; for logs with close dates."""
+    bins: list[Bins] = []
+    points: list[Floats] = []
+    for name, steps in (("silence", LATE_SILENCE), ("to_close", TO_CLOSE), ("pushes", PUSHED)):
+        cuts = np.array([cut for cut, _ in steps], dtype=np.float64)
+        bins.append(Bins(name, names.index(name), [cuts]))
+        points.append(np.array([[0.0, *np.cumsum([step for _, step in steps]), 0.0]]))
+    return Tables(LATE_BASE, bins, points)
 
 
 def fit(prior: Tables, frame: Frame, target: Floats, weight: Floats) -> Tables:

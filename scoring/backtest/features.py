@@ -9,7 +9,7 @@ import numpy as np
 
 from events.adapters.mapping_risk import Risk
 from events.times import DAY_MS
-from scoring.backtest import clock
+from scoring.backtest import clock, closing
 from scoring.backtest.log import Bools, EventLog, Floats, Ints
 from scoring.backtest.story import Story, Track, tell
 
@@ -34,10 +34,12 @@ class Frame(NamedTuple):
 
 
 class Reader:
-    """Reads rows out of a log at any moments. ``risk`` says what to look at (``story.complete``)."""
+    """Reads rows out of a log at any moments. ``risk`` says what to look at (``story.complete``); ``dates``: at close
+    dates, too (``closing.trust``)."""
 
-    def __init__(self, log: EventLog, risk: Risk, zone: ZoneInfo) -> None:
+    def __init__(self, log: EventLog, risk: Risk, zone: ZoneInfo, dates: bool = False) -> None:
         self.log = log
+        self._dates = dates
         self._risk = risk
         self._zone = zone
         wall = clock.local_ms(log.at_ms, zone)
@@ -54,6 +56,8 @@ class Reader:
         end = self.log.before(case, at_ms)
         moment = _Moment(self, case, at_ms, end)
         columns = {**moment.ages(), **moment.counts(), **moment.marks()}
+        if self._dates:
+            columns |= closing.columns(self.log, end - 1, at_ms)
         values = np.column_stack(list(columns.values())) if len(case) else np.zeros((0, len(columns)))
         return Frame(case, at_ms, self.story.state[end - 1], values, list(columns))
 

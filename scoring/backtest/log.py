@@ -15,18 +15,22 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 NEVER = np.iinfo(np.int64).max
-"""The end of a case that has not ended."""
+"""The end of a case that has not ended, and of a close date that is none."""
+UNTOLD = -1
+"""The close date of a row that tells none: what was expected before goes on."""
 _SPAN = 1 << 43
 """More milliseconds than any log spans (278 years), so that case × span + time orders by case, then time."""
 
 
 class Raw(NamedTuple):
-    """The events as they were read, in any order; the four have one length. ``lines`` break ties of time."""
+    """The events as they were read, in any order; all have one length. ``lines`` break ties of time. ``close_ms``: what
+    each row tells of the close date (``closing.told_ms``); None without such a column."""
 
     cases: Sequence[str]
     activities: Sequence[str]
     at_ms: Sequence[int]
     lines: Sequence[int]
+    close_ms: Sequence[int] | None = None
 
 
 class EventLog(NamedTuple):
@@ -35,6 +39,7 @@ class EventLog(NamedTuple):
     ``starts`` (cases + 1): where a case's events begin. ``activity`` is the place in ``activities`` (sorted names).
     ``opened_ms``, ``ended_ms`` (``NEVER`` while open), ``is_lost``: one per case. ``stillborn``: cases left out
     because the outcome is their first event. ``after_end``: events left out, at or after their case's outcome.
+    ``close_ms``: the end of the close date expected after each event (``NEVER``: none); None where the log has none.
     """
 
     cases: list[str]
@@ -49,6 +54,7 @@ class EventLog(NamedTuple):
     last_ms: int
     stillborn: int
     after_end: int
+    close_ms: Ints | None = None
 
     @property
     def case_of(self) -> Ints:
@@ -85,6 +91,7 @@ class EventLog(NamedTuple):
             ended_ms=np.where(is_ended, self.ended_ms[is_born], NEVER),
             is_lost=self.is_lost[is_born] & is_ended,
             last_ms=at_ms - 1,
+            close_ms=None if self.close_ms is None else self.close_ms[keep],
         )
 
     def only(self, chosen: Bools) -> EventLog:
@@ -98,6 +105,7 @@ class EventLog(NamedTuple):
             opened_ms=self.opened_ms[chosen],
             ended_ms=self.ended_ms[chosen],
             is_lost=self.is_lost[chosen],
+            close_ms=None if self.close_ms is None else self.close_ms[keep],
         )
 
 
@@ -126,6 +134,7 @@ def gather(raw: Raw, won: Sequence[str], lost: Sequence[str]) -> EventLog:
     counts = np.bincount(case[keep], minlength=len(names))
     is_alive = counts > 0
     starts = np.concatenate(([0], np.cumsum(counts[is_alive])))
+    told = None if raw.close_ms is None else np.asarray(raw.close_ms, dtype=np.int64)[order][keep]
     return EventLog(
         cases=[name for name, alive in zip(names, is_alive, strict=True) if alive],
         starts=starts,
@@ -139,7 +148,15 @@ def gather(raw: Raw, won: Sequence[str], lost: Sequence[str]) -> EventLog:
         last_ms=int(at_ms.max()),
         stillborn=int((~is_alive).sum()),
         after_end=int((~keep).sum()),
+        close_ms=None if told is None else _carried(told, starts),
     )
+
+
+def _carried(told: Ints, starts: Ints) -> Ints:
+    """What is expected after each event, by case: the date told last, ``NEVER`` before any."""
+    last = np.maximum.accumulate(np.where(told != UNTOLD, np.arange(len(told)), -1))
+    first = np.repeat(starts[:-1], np.diff(starts))
+    return np.where(last >= first, told[last], NEVER)
 
 
 def _places(texts: Sequence[str]) -> tuple[list[str], Ints]:

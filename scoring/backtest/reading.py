@@ -10,8 +10,9 @@ from events.adapters.base import bad_row, parse_local, shown
 from events.adapters.mapping import Mapping, zone_of
 from events.adapters.tables import Row
 from events.errors import BadReason, Refusal
+from scoring.backtest.closing import told_ms
 from scoring.backtest.errors import BacktestError
-from scoring.backtest.log import EventLog, Raw, gather
+from scoring.backtest.log import NEVER, EventLog, Raw, gather
 
 MAX_DEAD_SHARE = 0.5
 MAX_NAMES = 40
@@ -37,9 +38,14 @@ def read(rows: Iterable[Row | Refusal], mapping: Mapping) -> Read:
             taken.take(row)
     taken.check()
     _check_outcome(mapping, taken.activities)
-    raw = Raw(taken.cases, taken.activities, taken.times, taken.lines)
+    raw = Raw(taken.cases, taken.activities, taken.times, taken.lines, taken.closings)
     log = gather(raw, mapping.outcome.won, mapping.outcome.lost)
-    return Read(log, taken.dead, taken.total, _notes(mapping, log, set(taken.activities)))
+    notes = _notes(mapping, log, set(taken.activities))
+    if taken.bad_closings:
+        notes.append(
+            f"{taken.bad_closings:,} rows have a close date that is none (or not in 2000 to 2099): unknown there"
+        )
+    return Read(log, taken.dead, taken.total, notes)
 
 
 class _Rows:
@@ -48,6 +54,7 @@ class _Rows:
     def __init__(self, mapping: Mapping) -> None:
         columns = mapping.columns
         self._case, self._activity, self._at = self._wanted = (columns.case, columns.activity, columns.timestamp)
+        self._close = columns.close_date
         self._zone, self._format = zone_of(mapping), mapping.time.format
         self._present: Counter[str] = Counter()
         self._have: list[str] = []
@@ -55,7 +62,10 @@ class _Rows:
         self.activities: list[str] = []
         self.times: list[int] = []
         self.lines: list[int] = []
+        self.closings: list[int] | None = [] if self._close else None
+        self.bad_closings = 0
         self.dead: list[Refusal] = []
+        self._has_close = False
 
     @property
     def total(self) -> int:
@@ -80,6 +90,11 @@ class _Rows:
         self.activities.append(values[self._activity])
         self.times.append(at_ms)
         self.lines.append(row.line)
+        if self.closings is not None:
+            self._has_close |= self._close in values
+            found = told_ms(values.get(self._close, ""), self._zone, self._format)
+            self.bad_closings += found == NEVER
+            self.closings.append(found)
 
     def check(self) -> None:
         """Raises BacktestError when too little was read."""
@@ -90,6 +105,9 @@ class _Rows:
                 have = ", ".join(self._have)
                 where = f"[columns] {key} of the mapping is {name!r}"
                 raise BacktestError(f"{where}, which the log doesn't have; it has {have}")
+        if self.cases and self.closings is not None and not self._has_close:
+            where = f"[columns] close_date of the mapping is {self._close!r}"
+            raise BacktestError(f"{where}, which the log doesn't have; it has {', '.join(self._have)}")
         if len(self.dead) > MAX_DEAD_SHARE * self.total:
             first = self.dead[0].error.message
             raise BacktestError(f"{len(self.dead):,} of {self.total:,} rows can't be read; the first: {first}")

@@ -10,7 +10,7 @@ import numpy as np
 
 from events.adapters.mapping import Mapping
 from events.times import DAY_MS
-from scoring.backtest import alerts, clock, figures
+from scoring.backtest import alerts, clock, closing, figures
 from scoring.backtest.errors import BacktestError
 from scoring.backtest.features import Frame, Reader
 from scoring.backtest.log import NEVER, Bools, EventLog, Floats, Ints
@@ -44,7 +44,10 @@ class Reason(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """One row a snapshot and open case, by snapshot, then case (a place in the log). ``log_odds`` are of ``p_lost``."""
+    """One row a snapshot and open case, by snapshot, then case (a place in the log). ``log_odds`` are of ``p_lost``.
+
+    ``p_slip``: not won by the close date that the case has then: NaN where it has none, 1 where that date is over;
+    None where the model looks at no close dates."""
 
     case: Ints
     at_ms: Ints
@@ -53,6 +56,7 @@ class Predictions(NamedTuple):
     p_soon: Floats
     silence: Floats
     reasons: list[list[Reason]]
+    p_slip: Floats | None = None
 
 
 class Result(NamedTuple):
@@ -77,7 +81,7 @@ def run(log: EventLog, mapping: Mapping, zone: ZoneInfo, asked: Question) -> Res
             "choose other dates, or --snapshots daily where cases live for less than a week"
         )
     model = train(log, mapping, zone, asked.cut_ms, asked.horizon_days)
-    reader = Reader(log, model.risk, zone)
+    reader = Reader(log, model.risk, zone, model.late is not None)
     predictions = predict(reader, model, case, at_ms, asked.reasons)
     report = measure(log, predictions, asked.horizon_days)
     report["weights"] = weights(reader, model, case, at_ms)
@@ -87,16 +91,28 @@ def run(log: EventLog, mapping: Mapping, zone: ZoneInfo, asked: Question) -> Res
 
 def predict(reader: Reader, model: Model, case: Ints, at_ms: Ints, reasons: int = 0) -> Predictions:
     """Probabilities of rows, in blocks, so that memory stays bounded."""
-    lost, soon, silence, told = [], [], [], []
+    lost, soon, slip, silence, told = [], [], [], [], []
     for rows in _blocks(len(case)):
         frame = reader.rows(case[rows], at_ms[rows])
         lost.append(model.lost.scores(frame))
         soon.append(chance(model.soon.scores(frame)))
+        if model.late is not None:
+            slip.append(slips(model.late, frame, chance(lost[-1])))
         silence.append(frame.values[:, frame.names.index("silence")])
         if reasons:
             told += reasons_of(model.lost, frame, reasons)
     scores = np.concatenate(lost)
-    return Predictions(case, at_ms, scores, chance(scores), np.concatenate(soon), np.concatenate(silence), told)
+    return Predictions(
+        case, at_ms, scores, chance(scores), np.concatenate(soon), np.concatenate(silence), told,
+        np.concatenate(slip) if slip else None,
+    )  # fmt: skip
+
+
+def slips(late: Tables, frame: Frame, p_lost: Floats) -> Floats:
+    """The chance that each row's case is not won by its close date; see ``Predictions``."""
+    left = frame.values[:, frame.names.index("to_close")]
+    found = np.where(left > 0, p_lost + (1 - p_lost) * chance(late.scores(frame)), 1.0)
+    return np.where(np.isnan(left), np.nan, found)
 
 
 def reasons_of(model: Tables, frame: Frame, most: int) -> list[list[Reason]]:
@@ -120,7 +136,9 @@ def weights(reader: Reader, model: Model, case: Ints, at_ms: Ints) -> dict[str, 
     some = np.arange(0, len(case), max(1, len(case) // BLOCK_ROWS))
     frame = reader.rows(case[some], at_ms[some])
     found = {}
-    for target, tables in (("lost", model.lost), ("lost_within_horizon", model.soon)):
+    for target, tables in (("lost", model.lost), ("lost_within_horizon", model.soon), ("slip", model.late)):
+        if tables is None:
+            continue
         sizes = np.abs(tables.contributions(frame)).mean(axis=0)
         found[target] = {bins.name: float(size) for bins, size in zip(tables.bins, sizes, strict=True)}
     return found
@@ -142,7 +160,24 @@ def measure(log: EventLog, said: Predictions, horizon_days: int) -> dict[str, An
     for name, scores, label in (("lost", said.p_lost, is_lost), ("lost_within_horizon", said.p_soon, is_soon)):
         rows = np.flatnonzero(is_ended)
         report[name] = _figures(scores[rows], label[rows], said.at_ms[rows], said.silence[rows]) if len(rows) else None
+    report["slip"] = None
+    if said.p_slip is not None:
+        rows, label = slipped(log, said.case, said.at_ms)
+        if len(rows):
+            report["slip"] = _figures(said.p_slip[rows], label, said.at_ms[rows], said.silence[rows])
     return report
+
+
+def slipped(log: EventLog, case: Ints, at_ms: Ints) -> tuple[Ints, Bools]:
+    """The rows whose close date was still to come and is over at the log's end, and whether they were not won by it.
+
+    Rows whose case ends before its close date, but whose date lies beyond the log, are left out: they'd be quick ends.
+    """
+    close_ms = closing.expected(log, case, at_ms)
+    rows = np.flatnonzero((close_ms > at_ms) & (close_ms <= log.last_ms))
+    ended_ms = log.ended_ms[case[rows]]
+    is_won = (ended_ms != NEVER) & ~log.is_lost[case[rows]]
+    return rows, ~(is_won & (ended_ms < close_ms[rows]))
 
 
 def _figures(scores: Floats, label: Bools, at_ms: Ints, silence: Floats) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from events.adapters.mapping import Mapping
 from events.adapters.mapping_risk import Risk
 from events.times import DAY_MS
-from scoring.backtest import anchor, boosting, clock, smooth, tables
+from scoring.backtest import anchor, boosting, clock, closing, smooth, tables
 from scoring.backtest.errors import BacktestError
 from scoring.backtest.features import Frame, Reader
 from scoring.backtest.log import NEVER, Bools, EventLog, Floats, Ints
@@ -42,7 +42,11 @@ Fit = Callable[[Frame, Floats, Floats, list[tables.Bins]], Tables]
 
 
 class Model(NamedTuple):
-    """``lost`` for eventual loss, ``soon`` for loss within ``horizon_days``; what it saw, and what it looks at."""
+    """``lost`` for eventual loss, ``soon`` for loss within ``horizon_days``; what it saw, and what it looks at.
+
+    ``late``: not won by the close date, if it isn't lost; None where the log has no close date, or none to believe
+    (``why_no_dates``). The chance that a case slips is p_lost + (1 − p_lost) × p_late.
+    """
 
     kind: Kind
     lost: Tables
@@ -54,6 +58,9 @@ class Model(NamedTuple):
     lost_cases: int
     open_cases: int
     rows: int
+    late: Tables | None = None
+    late_kind: Kind | None = None
+    why_no_dates: str = ""
 
     @property
     def closed(self) -> int:
@@ -75,6 +82,10 @@ class Known(NamedTuple):
     by_state: list[str]
     states: list[str]
     risk: Risk
+    has_dates: bool
+    why_no_dates: str
+    is_late: Floats
+    is_ripe_late: Bools
 
 
 class Labelled(Protocol):
@@ -113,6 +124,7 @@ def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_
     kind = kind_for(won_cases + lost_cases)
     lost, kind = _lost(rows, kind, won_cases + lost_cases)
     soon, soon_kind = _soon(rows, kind, won_cases + lost_cases)
+    late, late_kind = _late(rows, kind, won_cases + lost_cases, lost) if rows.has_dates else (None, None)
     open_cases = len(known.cases) - won_cases - lost_cases
     return Model(
         kind,
@@ -125,6 +137,9 @@ def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_
         lost_cases,
         open_cases,
         len(rows.weight),
+        None if late is None else _centred(late, rows),
+        late_kind,
+        rows.why_no_dates,
     )
 
 
@@ -136,13 +151,16 @@ def kind_for(closed: int) -> Kind:
 def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Known:
     """Training rows at the snapshots before the cut. ``known``: of ``log.known_at(cut_ms)``."""
     risk = complete(mapping, known)
-    reader = Reader(known, risk, zone)
+    has_dates, why = closing.trust(known, zone)
+    reader = Reader(known, risk, zone, has_dates)
     case, at_ms = known.open_at(clock.snapshots(known.first_ms, cut_ms - 1, "weekly", zone))
     if len(case) < FEW_ROWS:
         case, at_ms = known.open_at(clock.snapshots(known.first_ms, cut_ms - 1, "daily", zone))
     ended_ms = known.ended_ms[case]
     horizon_ms = horizon_days * DAY_MS
     days_before = (cut_ms - at_ms) / DAY_MS
+    close_ms = closing.expected(known, case, at_ms)
+    is_won = (ended_ms != NEVER) & ~known.is_lost[case]
     return Known(
         frame=reader.rows(case, at_ms),
         is_ended=ended_ms != NEVER,
@@ -155,6 +173,10 @@ def gather(known: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horiz
         by_state=reader.by_state,
         states=reader.states,
         risk=risk,
+        has_dates=has_dates,
+        why_no_dates=why,
+        is_late=1.0 - (is_won & (ended_ms < close_ms)),
+        is_ripe_late=(close_ms <= cut_ms) & (close_ms > at_ms),
     )
 
 
@@ -199,12 +221,9 @@ def fit_additive(frame: Frame, target: Floats, weight: Floats, bins: list[tables
 
 
 def fit_hand(rows: Known, chosen: Ints, target: Floats, base: float = 0.0) -> Tables:
-    """The hand scorecard, fitted to some of the rows; ``base`` is added to its own. A case weighs 1 on average, and
-    one with more rows more: it is rows that are predicted, and cases that drag on are lost more often."""
+    """The hand scorecard, fitted to some of the rows; ``base`` is added to its own."""
     prior = anchor.hand(rows.risk, rows.states, rows.frame.names)
-    frame = rows.frame.take(chosen)
-    share = len(np.unique(frame.case)) / max(len(chosen), 1)
-    return anchor.fit(prior._replace(base=prior.base + base), frame, target[chosen], np.full(len(chosen), share))
+    return _fit_prior(prior._replace(base=prior.base + base), rows, chosen, target, np.ones(len(chosen)))
 
 
 def cut_features(rows: Known) -> list[tables.Bins]:
@@ -231,6 +250,29 @@ def _soon(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
     if kind == "additive":
         return fit_additive(*asked), kind
     return blend(fit_hand(rows, ripe, target, SOON_BASE), fit_smooth(*asked), closed), kind
+
+
+def _late(rows: Known, kind: Kind, closed: int, lost: Tables) -> tuple[Tables, Kind]:
+    """Late among those that aren't lost: a row counts as far as its case isn't, by its end or by its risk at the cut.
+    Only rows whose close date is over have a label; those known sooner would be the quick ends."""
+    stays = 1.0 - completed(rows, lost)
+    chosen = np.flatnonzero(rows.is_ripe_late & (stays > 0))
+    prior = anchor.hand_late(rows.frame.names)
+    by_hand = _fit_prior(prior, rows, chosen, rows.is_late, stays[chosen])
+    if kind == "hand" or too_few(rows.is_late[chosen]):
+        return by_hand, "hand"
+    asked = rows.frame.take(chosen), rows.is_late[chosen], (rows.weight * stays)[chosen], cut_features(rows)
+    if kind == "additive":
+        return fit_additive(*asked), kind
+    return blend(by_hand, fit_smooth(*asked), closed), kind
+
+
+def _fit_prior(prior: Tables, rows: Known, chosen: Ints, target: Floats, counts: Floats) -> Tables:
+    """A case weighs 1 on average, and one with more rows more: it is rows that are predicted, and cases that drag on
+    are lost more often. ``counts``: how far each of the chosen rows counts."""
+    frame = rows.frame.take(chosen)
+    share = len(np.unique(frame.case)) / max(len(chosen), 1)
+    return anchor.fit(prior, frame, target[chosen], share * counts)
 
 
 def blend(by_hand: Tables, learned: Tables, closed: int) -> Tables:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,3 +220,37 @@ def test_a_name_that_a_spreadsheet_or_page_might_trip_over_stays_one_cell(tmp_pa
     assert backtest(tmp_path, text).exit_code == 0
     assert predictions(tmp_path)[0]["case"].startswith('<b>"D0')
     assert "<b>&#34;" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def dated(log: Rows) -> str:
+    """The log with the close date that each row tells: 30 days after its case's first."""
+    first: dict[str, datetime] = {}
+    lines = [f"{deal},{what},{at},{first.setdefault(deal, at).date() + timedelta(days=30)}" for deal, what, at in log]
+    return "\n".join(["deal,what,at,expected", *lines]) + "\n"
+
+
+DATED = MAPPING.replace('timestamp = "at"', 'timestamp = "at"\nclose_date = "expected"')
+
+
+def test_with_close_dates_slip_is_predicted_measured_and_shown(tmp_path: Path) -> None:
+    text = dated(events(150)).replace(",2025-05-0", ",1970-05-0")
+    done = backtest(tmp_path, text, mapping=DATED)
+    assert done.exit_code == 0, done.output
+    rows = predictions(tmp_path)
+    assert list(rows[0]) == ["case", "snapshot", "p_lost", "p_lost_14d", "p_slip"]
+    assert all(row["p_slip"] == "" or float(row["p_lost"]) < float(row["p_slip"]) <= 1 for row in rows)
+    told = report(tmp_path)
+    assert any("rows have a close date that is none" in note for note in told["notes"])
+    assert told["figures"]["slip"]["rows"] > 0
+    assert told["model"]["slip"]["tables"]
+    assert "slips" in done.output
+    assert "Not won by its close date" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_without_close_dates_it_says_that_there_is_no_slip(tmp_path: Path) -> None:
+    done = backtest(tmp_path, events(60), until="2025-05-01")
+    assert "the mapping names no close date ([columns] close_date)" in " ".join(done.output.split())
+    assert list(predictions(tmp_path)[0]) == ["case", "snapshot", "p_lost", "p_lost_14d"]
+    missing = backtest(tmp_path, events(60), mapping=DATED, until="2025-05-01")
+    assert missing.exit_code == 1
+    assert "[columns] close_date of the mapping is 'expected', which the log doesn't have" in missing.output

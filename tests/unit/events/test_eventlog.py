@@ -249,3 +249,27 @@ def test_the_mapping_in_the_docs_is_right() -> None:
     mapping = parse_mapping(path.read_text(encoding="utf-8"))
     assert mapping.outcome.won == ["A_Pending"]
     assert mapping.outcome.lost == ["A_Cancelled", "A_Denied"]
+
+
+def test_close_dates_are_told_when_they_change_and_as_days() -> None:
+    mapping = MAPPING.replace('timestamp = "when"', 'timestamp = "when"\nclose_date = "due"')
+    table = b"""case,what,when,due
+d1,called,2016-01-04 09:00:00,2016-03-31
+d1,answered,2016-01-05 09:00:00,2016-03-31
+d1,offered,2016-01-06 09:00:00,2016-04-30 23:30:00+00:00
+d1,called,2016-01-07 09:00:00,
+d1,called,2016-01-08 09:00:00,soon
+d1,signed,2016-01-09 09:00:00,2016-01-09
+"""
+    found = [
+        item
+        for item in read(csv_rows(table.splitlines(keepends=True)), parse_mapping(mapping))
+        if isinstance(item, ChangeEvent)
+    ]
+    changed = [(event.time[:10], dict(event.data.changes)) for event in found if event.data.changes]
+    dates = [(day, changes["close_date"]) for day, changes in changed if "close_date" in changes]
+    assert dates == [
+        ("2016-01-04", (None, "2016-03-31")),
+        ("2016-01-06", ("2016-03-31", "2016-05-01")),  # the day there, where it is two hours later
+        ("2016-01-08", ("2016-05-01", "soon")),
+    ]
