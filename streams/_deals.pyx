@@ -6,10 +6,12 @@ whatever is rare is left to them. So both ways give the same outputs and the sam
 compare them.
 """
 
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from events._slots cimport offset_of, peek, put
 from scoring._card cimport STATE, Card, about_of, stage_moved_to, take_activity, take_change
@@ -25,10 +27,11 @@ from xxhash import xxh3_128_hexdigest
 
 from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import (
-    DEFAULT_TENANT, ActivityEvent, ChangeEvent, CrmActivity, CrmChange, DealRisk, Participant, PortfolioScore,
-    RiskEvent, ScoreEvent,
+    DEFAULT_TENANT, ActivityEvent, ChangeEvent, CrmActivity, CrmChange, DealRisk, ModelInfo, Participant,
+    PortfolioScore, RiskEvent, ScoreEvent,
 )
 from scoring.causes import _DONE, activity_cause, change_cause, time_cause
+from scoring.plan import Scores
 from scoring.reasons import recommended_action
 from scoring.state import Status
 from streams.keyed import Keyed
@@ -82,12 +85,17 @@ ACTIVITY.direction, ACTIVITY.status = offset_of(CrmActivity, "direction"), offse
 ACTIVITY.participants, ACTIVITY.mentions = offset_of(CrmActivity, "participants"), offset_of(CrmActivity, "mentions")
 ACTIVITY.scheduled_for = offset_of(CrmActivity, "scheduled_for")
 
+include "_says.pxi"
+
 
 cdef class Judge:
     """Judges deals for one stage. Parameters: the stage, the type of its keys' bodies, and two of its texts:
     the manager of deals without one, and how many reasons the portfolio is told."""
 
-    cdef object stage, model_of, managers, source, id_start, id_middle, link, unassigned, currency
+    cdef object stage, managers, link, unassigned, currency, a_risk, a_score, risk_output, score_output
+    cdef bytes id_start, id_middle
+    cdef list timers
+    cdef set changed
     cdef int told_reasons
     cdef Card card
     cdef object python_card, proven, unproven, base, version
@@ -98,7 +106,13 @@ cdef class Judge:
 
     def __init__(self, stage, type deal_type, str unassigned, int told_reasons):
         self.stage, self.managers, self.currency = stage, stage.terms.managers, stage.terms.currency
-        self.source, self.id_start, self.id_middle = stage._source, stage._id_start, stage._id_middle
+        self.id_start, self.id_middle = stage._id_start.encode(), stage._id_middle.encode()
+        self.timers, self.changed = stage._timers, stage._changed
+        envelope = {"specversion": "1.0", "id": "", "source": stage._source, "time": "", "partitionkey": ""}
+        self.a_risk = RiskEvent(**envelope, datacontenttype="application/json", data=A_RISK)
+        self.a_score = ScoreEvent(**envelope, datacontenttype="application/json", data=A_SCORE)
+        self.risk_output = Output("risk", "", "", 0, self.a_risk)
+        self.score_output = Output("score", "", "", 0, self.a_score)
         self.link, self.unassigned, self.told_reasons = stage.link, unassigned, told_reasons
         self.deal.armed_ms, self.deal.deal_id = offset_of(deal_type, "armed_ms"), offset_of(deal_type, "deal_id")
         self.deal.facts, self.deal.reasons = offset_of(deal_type, "facts"), offset_of(deal_type, "reasons")
@@ -214,7 +228,7 @@ cdef class Judge:
             cause = cause_of(data) if is_activity else cause_of_change(data)
             out.append(self.risk(offset, at_ms, keyed, deal, state, cause))
             put(state, STATE.is_changed, True)
-            self.stage._changed.add(<object>peek(keyed, KEYED.key))
+            self.changed.add(<object>peek(keyed, KEYED.key))
         self.arm(deal, state, keyed)
         return 0
 
@@ -234,7 +248,7 @@ cdef class Judge:
         else:
             return 0
         put(state, STATE.is_changed, True)
-        self.stage._changed.add(<object>peek(keyed, KEYED.key))
+        self.changed.add(<object>peek(keyed, KEYED.key))
         return 0
 
     cdef int arm(self, PyObject* deal, PyObject* state, PyObject* keyed) except -1:
@@ -242,7 +256,7 @@ cdef class Judge:
         cdef PyObject* next_ms = peek(state, STATE.next_ms)
         if <int64_t><object>next_ms < <int64_t><object>peek(deal, self.deal.armed_ms):
             put(deal, self.deal.armed_ms, <object>next_ms)
-            heappush(self.stage._timers, (<object>next_ms, <object>peek(keyed, KEYED.key)))
+            heappush(self.timers, (<object>next_ms, <object>peek(keyed, KEYED.key)))
         return 0
 
     cdef bint is_moved(self, PyObject* deal, PyObject* state) except -1:
@@ -260,7 +274,7 @@ cdef class Judge:
         """What a tick does to these deals: time passes where it is due, and the portfolio hears what changed."""
         stage = self.stage
         cdef dict keys = stage.keys
-        cdef set changed = stage._changed
+        cdef set changed = self.changed
         cdef PyObject* keyed
         cdef PyObject* deal
         cdef PyObject* state
@@ -329,81 +343,103 @@ cdef class Judge:
         self, int64_t offset, int64_t at_ms, PyObject* keyed, PyObject* deal, PyObject* state, object cause
     ):
         """``DealsStage._risk``."""
-        scores, key = <object>peek(deal, self.deal.scores), <object>peek(keyed, KEYED.key)
-        deal_id, tenant = <object>peek(deal, self.deal.deal_id), <object>peek(deal, self.deal.tenant)
-        at = self.text_of(at_ms)
-        data = DealRisk(
-            deal_id=deal_id,
-            manager_id=self.manager(state) or None,
-            owner_id=<object>peek(state, STATE.owner_id) or None,
-            at=at,
-            offset=offset,
-            p_lost=scores.p_lost,
-            p_lost_14d=scores.p_lost_14d,
-            p_slip=scores.p_slip,
-            p_won_by=scores.p_won_by,
-            band=scores.band,
-            base=self.base,
-            reasons=self.reasons(deal, state),
-            model=self.proven if <object>peek(state, STATE.is_proven) else self.unproven,
-            cause=cause,
+        cdef PyObject* scores = peek(deal, self.deal.scores)
+        cdef PyObject* data
+        cdef PyObject* event
+        at, made = self.text_of(at_ms), like(A_RISK)
+        data = <PyObject*>made
+        put(data, RISK.deal_id, <object>peek(deal, self.deal.deal_id))
+        put(data, RISK.manager_id, self.manager(state) or None)
+        put(data, RISK.owner_id, <object>peek(state, STATE.owner_id) or None)
+        put(data, RISK.at, at)
+        put(data, RISK.offset, offset)
+        put(data, RISK.p_lost, <object>peek(scores, SCORES.p_lost))
+        put(data, RISK.p_lost_14d, <object>peek(scores, SCORES.p_lost_14d))
+        put(data, RISK.p_slip, <object>peek(scores, SCORES.p_slip))
+        put(data, RISK.p_won_by, <object>peek(scores, SCORES.p_won_by))
+        put(data, RISK.band, <object>peek(scores, SCORES.band))
+        put(data, RISK.base, self.base)
+        put(data, RISK.reasons, self.reasons(deal, state))
+        put(data, RISK.model, self.proven if <object>peek(state, STATE.is_proven) else self.unproven)
+        put(data, RISK.cause, cause)
+        said = like(self.a_risk)
+        event = <PyObject*>said
+        put(event, OUT.partitionkey, <object>peek(deal, self.deal.deal_id))
+        return self.output(
+            like(self.risk_output), said, made, self.id_of(keyed, offset, b"\x1frisk\x1f\x1f", ""), at, at_ms,
+            <object>peek(keyed, KEYED.key), <object>peek(deal, self.deal.tenant)
         )
-        event_id = self.id_of(key, offset, "risk", "")
-        event = RiskEvent(
-            specversion="1.0",
-            id=event_id,
-            source=self.source,
-            time=at,
-            partitionkey=deal_id,
-            datacontenttype="application/json",
-            data=data,
-            tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
-        )
-        return Output("risk", event_id, key, at_ms, event)
 
     cdef object score(
         self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, object manager,
         bint is_here,
     ):
         """``DealsStage._score``."""
-        scores, key = <object>peek(deal, self.deal.scores), <object>peek(keyed, KEYED.key)
-        deal_id, tenant = <object>peek(deal, self.deal.deal_id), <object>peek(deal, self.deal.tenant)
+        cdef PyObject* scores = peek(deal, self.deal.scores)
+        cdef PyObject* data
+        cdef PyObject* event
+        tenant = <object>peek(deal, self.deal.tenant)
         reasons = self.reasons(deal, state) if is_here else []
-        data = PortfolioScore(
-            deal_id=deal_id,
-            manager_id=manager,
-            owner_id=<object>peek(state, STATE.owner_id),
-            p_lost=scores.p_lost if scores is not None else 0.0,
-            p_slip=scores.p_slip if scores is not None else 0.0,
-            p_lost_14d=scores.p_lost_14d if scores is not None else 0.0,
-            is_open=is_here,
-            deal=<object>peek(state, STATE.name),
-            account=<object>peek(state, STATE.account),
-            amount_minor=<object>peek(state, STATE.amount_minor),
-            currency=<object>peek(state, STATE.currency) or self.currency,
-            close_date=<object>peek(state, STATE.close_date),
-            stage=<object>peek(state, STATE.stage),
-            link=self.link.replace("{deal_id}", quote(deal_id, safe="")) if self.link else "",
-            reasons=reasons[: self.told_reasons],
-            recommended_action=recommended_action(<object>state, reasons) if is_here else "",
+        made = like(A_SCORE)
+        data = <PyObject*>made
+        put(data, SCORE.deal_id, <object>peek(deal, self.deal.deal_id))
+        put(data, SCORE.manager_id, manager)
+        put(data, SCORE.owner_id, <object>peek(state, STATE.owner_id))
+        if <object>scores is not None:
+            put(data, SCORE.p_lost, <object>peek(scores, SCORES.p_lost))
+            put(data, SCORE.p_slip, <object>peek(scores, SCORES.p_slip))
+            put(data, SCORE.p_lost_14d, <object>peek(scores, SCORES.p_lost_14d))
+        put(data, SCORE.is_open, is_here)
+        put(data, SCORE.deal, <object>peek(state, STATE.name))
+        put(data, SCORE.account, <object>peek(state, STATE.account))
+        put(data, SCORE.amount_minor, <object>peek(state, STATE.amount_minor))
+        put(data, SCORE.currency, <object>peek(state, STATE.currency) or self.currency)
+        put(data, SCORE.close_date, <object>peek(state, STATE.close_date))
+        put(data, SCORE.stage, <object>peek(state, STATE.stage))
+        if self.link:
+            put(data, SCORE.link, self.link.replace("{deal_id}", quote(<object>peek(deal, self.deal.deal_id), safe="")))
+        put(data, SCORE.reasons, reasons[: self.told_reasons])
+        put(data, SCORE.recommended_action, recommended_action(<object>state, reasons) if is_here else "")
+        said = like(self.a_score)
+        event = <PyObject*>said
+        put(event, OUT.partitionkey, manager)
+        return self.output(
+            like(self.score_output), said, made, self.id_of(keyed, offset, b"\x1fscore\x1f\x1f", manager),
+            self.text_of(tick_ms), tick_ms, f"{<str>tenant}/{<str>manager}", tenant
         )
-        event_id = self.id_of(key, offset, "score", manager)
-        event = ScoreEvent(
-            specversion="1.0",
-            id=event_id,
-            source=self.source,
-            time=self.text_of(tick_ms),
-            partitionkey=manager,
-            datacontenttype="application/json",
-            data=data,
-            tenant=UNSET if tenant == DEFAULT_TENANT else tenant,
-        )
-        return Output("score", event_id, f"{tenant}/{manager}", tick_ms, event)
 
-    cdef object id_of(self, str key, int64_t offset, str kind, str subject):
-        return xxh3_128_hexdigest(
-            f"{<str>self.id_start}{key}{<str>self.id_middle}{offset}\x1f{kind}\x1f\x1f{subject}".encode()
-        )
+    cdef object output(
+        self, object out, object event, object data, object event_id, object time, int64_t at_ms, object key,
+        object tenant,
+    ):
+        """An output of these parts: the envelope and the output are as good as filled in, but for what is given."""
+        put(<PyObject*>event, OUT.id, event_id)
+        put(<PyObject*>event, OUT.time, time)
+        put(<PyObject*>event, OUT.data, data)
+        if tenant != DEFAULT_TENANT:
+            put(<PyObject*>event, OUT.tenant, tenant)
+        put(<PyObject*>out, OUTPUT.id, event_id)
+        put(<PyObject*>out, OUTPUT.key, key)
+        put(<PyObject*>out, OUTPUT.at_ms, at_ms)
+        put(<PyObject*>out, OUTPUT.event, event)
+        return out
+
+    cdef object id_of(self, PyObject* keyed, int64_t offset, bytes kind, object subject):
+        """``DealsStage._id_of``; ``kind``: between the separators around it."""
+        cdef char text[MOST_ID]
+        cdef Py_ssize_t size = 0, key_size, subject_size
+        cdef const char* key = utf8_of(<object>peek(keyed, KEYED.key), &key_size)
+        cdef const char* about = utf8_of(subject, &subject_size)
+        if len(self.id_start) + key_size + len(self.id_middle) + len(kind) + subject_size + 20 > MOST_ID:
+            said = f"{<object>peek(keyed, KEYED.key)}{self.id_middle.decode()}{offset}{kind.decode()}{subject}"
+            return xxh3_128_hexdigest(self.id_start + said.encode())
+        append(text, &size, self.id_start, len(self.id_start))
+        append(text, &size, key, key_size)
+        append(text, &size, self.id_middle, len(self.id_middle))
+        size += append_number(text + size, offset)
+        append(text, &size, kind, len(kind))
+        append(text, &size, about, subject_size)
+        return xxh3_128_hexdigest(PyBytes_FromStringAndSize(text, size))
 
     cdef str text_of(self, int64_t at_ms):
         """``DealsStage._text_of``."""
