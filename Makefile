@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SEED   ?= 7
+# of make drill: stops, and seconds for which a gate is cut off
+TRIPS  ?= 20
+CUT    ?= 10
 # a third of the tests' time is waiting for servers
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -94,8 +97,9 @@ bench-engine: .bench/.ready $(VENV)/.compiled ## the engine on Kafka against byt
 bench-detect: .bench/.ready ## detection against rolling z, EWMA, half-space trees and agent-sre's rule (15 minutes)
 	.bench/bin/python -m bench.detect_rivals --plot docs/detection-rivals.svg
 
-drill: $(VENV)/.test ## stop a rogue agent 20 times with three gates, one cut off, and measure what it gets through
-	PYTHONPATH=. $(BIN)/python -m console drill run --gates 3 --partition --trips 20
+drill: $(VENV)/.test ## stop rogue agents, one gate; then three with one cut off; measure what they get through (TRIPS=1000 CUT=60)
+	PYTHONPATH=. $(BIN)/python -m console drill run --trips $(TRIPS)
+	PYTHONPATH=. $(BIN)/python -m console drill run --gates 3 --credits 25 --partition --cut-secs $(CUT) --trips $(TRIPS)
 
 faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50

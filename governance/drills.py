@@ -61,6 +61,8 @@ class DrillResult(Struct, frozen=True, kw_only=True):
     contain_ms: Spread
     verify_ms: Spread
     problems: list[str] = []
+    cut_secs: float = 0.0
+    """For how long one gate was cut off; 0: none was, or until nothing more could come of it."""
 
     @property
     def passed(self) -> bool:

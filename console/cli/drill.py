@@ -30,6 +30,7 @@ _EPILOG = """\b
 Examples:
   tripline drill run
   tripline drill run --gates 3 --partition --trips 100
+  tripline drill run --gates 3 --partition --cut-secs 60 --trips 1000
   tripline drill list
 """
 
@@ -57,6 +58,12 @@ def drill() -> None:
     help="Credits of each gate's lease; 0: none, each operation is asked for [default: 0 with one gate, else 25].",
 )
 @click.option("--partition", is_flag=True, help="Cut one gate off before the stop, until nothing more comes of it.")
+@click.option(
+    "--cut-secs",
+    type=click.FloatRange(0, 600),
+    default=0,
+    help="Cut it off for so long, and look at what it gets when the network is back.",
+)
 @click.option("--rate", type=click.FloatRange(1, 1_000), default=50, show_default=True, help="Actions a second.")
 @click.option("--at-once", type=click.IntRange(1, 50), default=4, show_default=True, help="Agents at a time.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed gives the same schedule.")
@@ -65,8 +72,8 @@ def drill() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @settings_options
 def run_(
-    scenario: Any, trips: int, gates: int, credits_: int | None, partition: bool, rate: float, at_once: int,
-    seed: int, url: str | None, user: str, as_json: bool, config: str | None, data_dir: str | None,
+    scenario: Any, trips: int, gates: int, credits_: int | None, partition: bool, cut_secs: float, rate: float,
+    at_once: int, seed: int, url: str | None, user: str, as_json: bool, config: str | None, data_dir: str | None,
 ) -> None:  # fmt: skip
     """Run a drill; the exit code is 1 when more was admitted than promised. The result is kept in the store.
 
@@ -78,10 +85,12 @@ def run_(
         raise Failed(f"a drill needs the client ({problem.name}): pip install ./tripline_client") from None
     if url and not user:
         raise click.UsageError("--url needs --user: a person keeps the result")
+    if cut_secs and not partition:
+        raise click.UsageError("--cut-secs needs --partition")
     settings = load_settings(config, {"server.data_dir": data_dir})
     plan = Plan(
         scenario=scenario, trips=trips, gates=gates, credits=_credits(credits_, gates), rate=rate,
-        has_partition=partition, at_once=min(at_once, trips), seed=seed, leases=settings.leases,
+        has_partition=partition, cut_secs=cut_secs, at_once=min(at_once, trips), seed=seed, leases=settings.leases,
     )  # fmt: skip
     by, now_ms = user or os.environ.get("USER", "") or "unknown", time.time_ns() // 1_000_000
     with click.progressbar(length=trips, label="trips", file=click.get_text_stream("stderr")) as bar:
@@ -152,6 +161,7 @@ def _keep_here(folder: Path, result: DrillResult) -> str:
 
 def _show(result: DrillResult) -> None:
     cut = ", one cut off" if result.has_partition else ""
+    cut += f" for {result.cut_secs:g} s" if result.cut_secs else ""
     click.echo(
         f"{result.trips} trips, {result.scenario}, {result.gates} gates{cut}, {result.credits} credits each, "
         f"{result.rate_per_sec:g} actions a second"
@@ -166,3 +176,5 @@ def _show(result: DrillResult) -> None:
     ]  # fmt: skip
     print_table(("", "p50", "p99", "max"), rows, "", right=("p50", "p99", "max"))
     click.echo(f"more than the bound: {result.exceeded} of {result.trips}")
+    for problem in result.problems:
+        click.echo(f"not measured: {problem}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import selectors
 import socket
 import threading
 
@@ -19,7 +19,10 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._other: dict[socket.socket, socket.socket] = {}
+        self._ready = selectors.DefaultSelector()  # more than the 1,024 files that select() knows
+        self._ready.register(self._listener, selectors.EVENT_READ)
         self._stop = False
+        self._is_healed = False
         self._thread = threading.Thread(target=self._run, name="drill-proxy", daemon=True)
         self._thread.start()
 
@@ -28,6 +31,10 @@ class Proxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    def heal(self) -> None:
+        """The network is whole again. Connections that lost something on the way end; others pass."""
+        self._is_healed = True
+
     def close(self) -> None:
         """End all connections."""
         self._stop = True
@@ -35,20 +42,30 @@ class Proxy:
 
     def _run(self) -> None:
         while not self._stop:
-            ready, _, _ = select.select([self._listener, *self._other], (), (), _LOOK_SECS)
-            for each in ready:
+            ready = self._ready.select(_LOOK_SECS)
+            if self._is_healed:
+                self._end_all()
+                self._is_healed = self.is_cut = False
+            for key, _ in ready:
+                each = key.fileobj
                 if each is self._listener:
                     self._accept()
-                elif each in self._other:
+                elif isinstance(each, socket.socket) and each in self._other:
                     self._pass(each)
-        for each in list(self._other):
-            self._end(each)
+        self._end_all()
+        self._ready.close()
         self._listener.close()
 
     def _accept(self) -> None:
         here, _ = self._listener.accept()
-        there = socket.create_connection(("127.0.0.1", self.target))
-        self._other[here], self._other[there] = there, here
+        try:
+            there = socket.create_connection(("127.0.0.1", self.target))
+        except OSError:  # the server is busy: the caller sees a connection that ends
+            here.close()
+            return
+        for one, other in ((here, there), (there, here)):
+            self._other[one] = other
+            self._ready.register(one, selectors.EVENT_READ)
 
     def _pass(self, source: socket.socket) -> None:
         try:
@@ -60,10 +77,13 @@ class Proxy:
         if not data:
             self._end(source)
 
+    def _end_all(self) -> None:
+        for each in list(self._other):
+            self._end(each)
+
     def _end(self, one: socket.socket) -> None:
-        other = self._other.pop(one, None)
-        for each in (one, other):
-            if each is not None:
-                self._other.pop(each, None)
+        for each in (one, self._other.get(one)):
+            if each is not None and self._other.pop(each, None) is not None:
                 with contextlib.suppress(OSError):
+                    self._ready.unregister(each)
                     each.close()

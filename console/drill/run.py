@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 
 import httpx
 from msgspec import Struct
@@ -15,10 +16,15 @@ from events.times import format_ms
 from governance.drills import DrillResult, Scenario, Trip, exceeds, spread
 from governance.settings_types import LeaseSettings
 
+_MOST_WAITING = 128
+"""Agents of which a gate is cut off at the same time."""
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """How a drill is set up. ``rate``: operations a second of one agent, over all its gates. ``credits``: of each
-    lease; 0: without leases, each operation is asked for. ``at_once``: agents that go rogue at the same time."""
+    lease; 0: without leases, each operation is asked for. ``at_once``: agents that go rogue at the same time; while a
+    gate of theirs is cut off for ``cut_secs`` more agents may be on their way, for there is little to do. ``cut_secs``
+    0: until nothing more can come of that gate."""
 
     scenario: Scenario
     trips: int
@@ -26,6 +32,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     credits: int
     rate: float
     has_partition: bool
+    cut_secs: float
     at_once: int
     seed: int
     leases: LeaseSettings
@@ -35,9 +42,10 @@ def run(plan: Plan, by: str, now_ms: int, progress: Callable[[], None]) -> Drill
     """Run it on a server of its own. Raises RuntimeError when that does not start."""
     with (
         Sandbox(plan.trips, plan.credits, plan.scenario, plan.leases) as sandbox,
-        ThreadPoolExecutor(plan.at_once) as pool,
+        ThreadPoolExecutor(max(plan.at_once, _MOST_WAITING if plan.cut_secs else 0)) as pool,
     ):
-        done = list(pool.map(lambda number: _one(plan, sandbox, number, progress), range(plan.trips)))
+        busy = BoundedSemaphore(plan.at_once)
+        done = list(pool.map(lambda number: _one(plan, sandbox, number, busy, progress), range(plan.trips)))
     trips = [trip for trip in done if isinstance(trip, Trip)]
     problems = [trip for trip in done if isinstance(trip, str)]
     return DrillResult(
@@ -48,6 +56,7 @@ def run(plan: Plan, by: str, now_ms: int, progress: Callable[[], None]) -> Drill
         trips=len(trips),
         gates=plan.gates,
         has_partition=plan.has_partition,
+        cut_secs=plan.cut_secs,
         rate_per_sec=plan.rate,
         credits=plan.credits,
         ttl_ms=int(plan.leases.ttl_secs * 1000),
@@ -63,14 +72,14 @@ def run(plan: Plan, by: str, now_ms: int, progress: Callable[[], None]) -> Drill
     )
 
 
-def _one(plan: Plan, sandbox: Sandbox, number: int, progress: Callable[[], None]) -> Trip | str:
+def _one(plan: Plan, sandbox: Sandbox, number: int, busy: BoundedSemaphore, progress: Callable[[], None]) -> Trip | str:
     rogue = Rogue(
         sandbox.url, sandbox.person, f"{PREFIX}{number:04d}", gates=plan.gates, credits_=plan.credits, rate=plan.rate,
-        has_partition=plan.has_partition, seed=plan.seed + number,
+        has_partition=plan.has_partition, seed=plan.seed + number, cut_secs=plan.cut_secs, busy=busy,
     )  # fmt: skip
     try:
         return rogue.run(plan.scenario)
     except (RuntimeError, httpx.HTTPError) as problem:
-        return str(problem) or f"{rogue.agent_id}: {problem!r}"
+        return f"{rogue.agent_id}: {problem!r}" if isinstance(problem, httpx.HTTPError) else str(problem)
     finally:
         progress()

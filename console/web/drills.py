@@ -59,6 +59,7 @@ def _state(found: list[DrillResult], frame: Frame) -> str:
 
 def _row(one: DrillResult, frame: Frame) -> dict[str, Any]:
     after, cut = one.admitted_after, ", one cut off" if one.has_partition else ""
+    cut += f" for {number(one.cut_secs)} s" if one.cut_secs else ""
     return {
         "at": frame.clock.full(parse_ms(one.at)),
         "scenario": _SCENARIOS.get(one.scenario, one.scenario),

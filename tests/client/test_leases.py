@@ -262,8 +262,12 @@ def test_the_gate_says_what_is_wrong_with_a_report(served: tuple[str, Runtime]):
 def test_a_drill_stops_its_agent_and_keeps_the_bound(served: tuple[str, Runtime]):
     url, runtime = served
     with httpx.Client(base_url=url, auth=("drill", "a long password"), timeout=10) as person:
-        rogue = Rogue(url, person, "drill-1", gates=2, credits_=5, rate=60, has_partition=True, seed=3)
+        rogue = Rogue(url, person, "drill-1", gates=2, credits_=5, rate=60, has_partition=True, seed=3, cut_secs=0.5)
         trip = rogue.run("kill_switch")
+        cut = rogue._cut
+        assert cut is not None
+        assert cut.refused_ms, "the gate that was cut off was refused when the network was back"
+        assert not cut.proxy.is_cut
         assert runtime.status().control_counts["suspended"] == 1
         assert 0 <= trip.admitted_after <= trip.bound <= 10 + trip.in_flight
         assert not exceeds(trip)
