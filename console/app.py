@@ -31,6 +31,7 @@ from console.api import (
     login,
     models,
     pipeline,
+    policy,
     quality,
     queries,
     stream,
@@ -156,7 +157,7 @@ def wall_ms() -> int:
 def _api_routes() -> list[Any]:
     modules = (
         events, gate, ext_authz, leases, drills, control, approvals, queries, containment, alerts, forecast, quality,
-        models, dead_letters, pipeline, budget, widenings, health, stream, login,
+        models, dead_letters, pipeline, budget, widenings, policy, health, stream, login,
     )  # fmt: skip
     return [route for module in modules for route in module.ROUTES]
 

@@ -65,6 +65,10 @@ class Observer:
         metrics.suspended_agents.set_all(status.suspended_by)
         metrics.stop_all.set(float(status.stop_all))
         metrics.listeners.set(self._hub.listeners)
+        policies = self._runtime.policies
+        metrics.policy_unused.set_all({
+            "mistakes": bool(policies.trouble), "two_people": len(policies.wider), "store": bool(policies.lost),
+        })  # fmt: skip
         with self._lock:
             metrics.restarts.inc(max(0, status.restarts - self._restarts))
             self._restarts = status.restarts
@@ -89,7 +93,8 @@ class Observer:
         metrics.wrong_stops.set_all({line.detector: line.wrong for line in ledger.detectors})
         metrics.allowed_stops.set_all({line.detector: line.allowed for line in ledger.detectors})
         metrics.false_stop_bound.set(ledger.total.upper or 0.0)
-        held = [one.kind for one in self._reader.widenings(None, now_ms) if one.state_at(now_ms) == "agreed"]
+        widened = [*self._reader.widenings(None, now_ms), *self._reader.policy_changes(now_ms)]
+        held = [one.kind for one in widened if one.state_at(now_ms) == "agreed"]
         metrics.widenings.set_all({kind: held.count(kind) for kind in set(held)})
 
     def _look_at_leases(self, now_ms: int) -> None:

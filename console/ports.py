@@ -18,6 +18,7 @@ from storage.quality import QualityRow
 from streams.authority import Authority
 from streams.deal_promotion import Promotion, PromotionRefused
 from streams.leasing import Leased, Reported
+from streams.policies import PolicyInForce
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import Changes, ItemResult
 
@@ -82,6 +83,10 @@ class Runtime(Protocol):
     @property
     def policy(self) -> Policy | None:
         """The autonomy policy in force; None without one."""
+
+    @property
+    def policies(self) -> PolicyInForce:
+        """Where the policy comes from: its files, the version in force, and what waits for two people."""
 
     def now_ms(self) -> int:
         """The log's time now, in milliseconds since 1970; the demo's runs faster."""

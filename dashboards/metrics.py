@@ -151,9 +151,22 @@ class Metrics(Registry):
             "With 95 % confidence no more stops an agent-month were false than this; 0 = nothing was seen.",
         )
         self.widenings = CounterBy(
-            self._gauge("widenings", "Mutes and expectations that two people agreed to and that hold now.", "kind"),
-            ("mute", "expected"),
+            self._gauge(
+                "widenings",
+                "What two people agreed to and that holds now: mutes, expectations, a wider policy.",
+                "kind",
+            ),
+            ("mute", "expected", "policy"),
         )
+        self.policy_unused = CounterBy(
+            self._gauge(
+                "policy_unused",
+                "Why the policy's files are not in force as they are: mistakes in them (1), lines that wait for two "
+                "people (their number), the store (1: it is not known which version holds).",
+                "why",
+            ),
+            ("mistakes", "two_people", "store"),
+        )  # fmt: skip
         wrong = Histogram(
             "tripline_wrong_records_before_stop",
             "Distinct records that an agent wrote in the burst for which a detector stopped it.",

@@ -1,4 +1,4 @@
-"""What takes two people and an end: mutes of a detector for an agent, and findings said to be expected.
+"""What takes two people and an end: mutes of a detector for an agent, findings said to be expected, wider policies.
 
 The first person asks, with a reason; within a day another person with the right, who does not answer for the agent,
 confirms; it ends by itself. Any one person takes it back. Everything is kept. No I/O, no clock.
@@ -17,6 +17,7 @@ from events.times import DAY_MS
 MUTE_MS = 7 * DAY_MS
 """A mute ends at the latest so long after it was asked for (a window that lies ahead included)."""
 EXPECTED_MS = 30 * DAY_MS
+POLICY_MS = 90 * DAY_MS
 WAIT_MS = DAY_MS
 """So long a request waits for the second person."""
 MOST_FACTOR = 2.0
@@ -25,7 +26,7 @@ MOST_OPEN = 24
 """So many at a time for one agent."""
 EVERY_DETECTOR = "*"
 
-Kind = Literal["mute", "expected"]
+Kind = Literal["mute", "expected", "policy"]
 State = Literal["waiting", "agreed", "ended", "lapsed"]
 
 
@@ -44,6 +45,8 @@ class Why(StrEnum):
     NOT_WAITING = "not_waiting"
     SAME_PERSON = "same_person"
     OWNER = "owner"
+    NOTHING_WIDER = "nothing_wider"
+    STALE = "stale"
 
 
 SENTENCES = {
@@ -51,7 +54,7 @@ SENTENCES = {
     Why.AGREED: "It holds, until its end.",
     Why.ENDED: "It is over.",
     Why.REASON_MISSING: "A reason is needed.",
-    Why.TOO_LONG: "A mute lasts at most 7 days, an expectation 30.",
+    Why.TOO_LONG: "A mute lasts at most 7 days, an expectation 30, a wider policy 90.",
     Why.OVER: "Its end has to lie ahead, behind its beginning.",
     Why.TOO_MANY: "This agent has 24 of these; end one before.",
     Why.MUST_TELL: "All detectors together can be muted to notices, not to nothing.",
@@ -59,15 +62,19 @@ SENTENCES = {
     Why.NOT_WAITING: "It waits for nobody: it was confirmed, has ended, or is too old.",
     Why.SAME_PERSON: "The second person has to be another one.",
     Why.OWNER: "Who answers for the agent may ask, not confirm.",
+    Why.NOTHING_WIDER: "This version gives no agent more than the one in force: there is nothing to agree to.",
+    Why.STALE: "The policy has changed since this was asked for: look at what waits now, and ask again.",
 }
 TAKEN = frozenset((Why.ASKED, Why.AGREED, Why.ENDED))
 
 
 class Widening(Struct, frozen=True, kw_only=True):
-    """One mute or expectation. ``until_ms`` is its end; ``since_ms`` its beginning, 0 = when it is confirmed.
+    """One mute, expectation or wider policy. ``until_ms`` is its end; ``since_ms`` its beginning, 0 = when confirmed.
 
     Of an expectation: ``subject``, the finding; up to ``ceiling``, in its ``unit`` and on its ``topic``, the detector
     asks for no more than a notice. ``most``: what a muted detector may still ask for.
+    Of a policy: ``subject``, the hash of the version that is asked for, and ``topic``, of the one that it adds to;
+    ``lines``, each wider one in words; ``owners``, who answer for the agents that these name. Its agent is "*".
     """
 
     id: str
@@ -86,6 +93,8 @@ class Widening(Struct, frozen=True, kw_only=True):
     topic: str = ""
     unit: str = ""
     ceiling: float = 0.0
+    lines: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
     second: str = ""
     agreed_ms: int = 0
     ended_by: str = ""
@@ -116,13 +125,16 @@ class Decided(Struct, frozen=True):
         return SENTENCES[self.why]
 
 
+_LONGEST: dict[Kind, int] = {"mute": MUTE_MS, "expected": EXPECTED_MS, "policy": POLICY_MS}
+
+
 def ask(wanted: Widening, open_now: int) -> Decided:
     """A first person's request; ``open_now`` of this agent wait or hold already."""
     return Decided(wanted, _wrong_with(wanted, open_now) or Why.ASKED)
 
 
 def _wrong_with(wanted: Widening, open_now: int) -> Why | None:
-    longest = MUTE_MS if wanted.kind == "mute" else EXPECTED_MS
+    longest = _LONGEST[wanted.kind]
     if not wanted.reason.strip():
         return Why.REASON_MISSING
     if wanted.until_ms <= max(wanted.asked_ms, wanted.since_ms):

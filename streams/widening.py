@@ -42,7 +42,7 @@ def ask(authority: Authority, wanted: Widening) -> Decided:
     """A first person's request; waits for a second one."""
     wanted = msgspec.structs.replace(wanted, asked_ms=authority.now_ms, reason=wanted.reason.strip())
     decided = pure.ask(wanted, len(store.open_of(authority.link, wanted.key, authority.now_ms)))
-    return _keep(authority, decided)
+    return keep(authority, decided)
 
 
 def expect(authority: Authority, said: Expect, id_: str) -> Decided | None:
@@ -76,7 +76,7 @@ def expect(authority: Authority, said: Expect, id_: str) -> Decided | None:
 def confirm(authority: Authority, id_: str, person: str) -> Decided | None:
     """A second person's word; then it goes into the agent's partition. None: there is no such request."""
     asked = store.find(authority.link, id_)
-    if asked is None:
+    if asked is None or asked.kind == "policy":
         return None
     decided = pure.confirm(asked, person, authority.owner_of(asked.agent_id), authority.now_ms)
     if decided.is_taken:
@@ -87,18 +87,18 @@ def confirm(authority: Authority, id_: str, person: str) -> Decided | None:
                 reason=asked.reason, at_ms=authority.now_ms,
             )  # fmt: skip
             store.say(authority.link, verdict)
-    return _keep(authority, decided)
+    return keep(authority, decided)
 
 
 def end(authority: Authority, id_: str, person: str, reason: str) -> Decided | None:
     """One person takes it back. None: there is no such request."""
     known = store.find(authority.link, id_)
-    if known is None:
+    if known is None or known.kind == "policy":
         return None
     decided = pure.end(known, person, reason, authority.now_ms)
     if decided.is_taken and known.state == "agreed":
         _tell(authority, msgspec.structs.replace(decided.widening, until_ms=authority.now_ms))
-    return _keep(authority, decided)
+    return keep(authority, decided)
 
 
 def call_wrong(authority: Authority, finding_id: str, person: str, reason: str) -> Said | None:
@@ -128,7 +128,8 @@ def call_wrong(authority: Authority, finding_id: str, person: str, reason: str) 
     return said
 
 
-def _keep(authority: Authority, decided: Decided) -> Decided:
+def keep(authority: Authority, decided: Decided) -> Decided:
+    """Write what was decided, where something was; the decision again."""
     if decided.is_taken:
         store.put(authority.link, decided.widening)
         authority.changed.add(("finding", decided.widening.key))

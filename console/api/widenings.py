@@ -25,7 +25,10 @@ from streams import widening
 from streams.authority import Authority
 from streams.widening import Expect, new_id
 
-STATUS_OF = {Why.NOT_WAITING: 409, Why.SAME_PERSON: 403, Why.OWNER: 403, Why.TOO_MANY: 409}
+STATUS_OF = {
+    Why.NOT_WAITING: 409, Why.SAME_PERSON: 403, Why.OWNER: 403, Why.TOO_MANY: 409, Why.NOTHING_WIDER: 409,
+    Why.STALE: 409,
+}  # fmt: skip
 FINDINGS_PAGE, MUTES_PAGE = "/findings", "/mutes"
 T = TypeVar("T")
 _Request = Request[Any, Any, Any]

@@ -1,4 +1,4 @@
-"""``tripline policy``: check, explain, compare and test an autonomy policy. Needs no server."""
+"""``tripline policy``: check, explain, compare and test an autonomy policy. These need no server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from console.cli.common import PROBLEM, REFUSED, F, Failed, load_settings, print_json, print_table
+from console.cli.policy_people import COMMANDS
 from console.text import plain
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ Without a file: TRIPLINE_POLICY_FILE, else the example that comes with Tripline.
 @click.group("policy", epilog=EPILOG)
 def command() -> None:
     """What each agent may do by itself, what needs an approval, and what is for people alone."""
+
+
+for one in COMMANDS:
+    command.add_command(one)
 
 
 def file_option(function: F) -> F:

@@ -169,9 +169,18 @@ AGENTS = Row(
             draw="steps",
         ),
         Chart(
-            title="Muted and expected",
-            text="Mutes and expectations that hold now. Each took two people and ends by itself; which ones is in the "
-            "console.",
+            title="Policy that is not in force",
+            text="Mistakes in the policy's files, or lines that give more than the version in force and wait for two "
+            "people. The version before decides meanwhile; `tripline policy status` names them.",
+            queries=[Query(f'max by (why) (tripline_policy_unused{{{JOB}, why!="other"}}) > 0', "{{why}}")],
+            unit="short",
+            draw="steps",
+            nothing="in force as written",
+        ),
+        Chart(
+            title="Widened by two people",
+            text="Mutes, expectations and a wider policy that hold now. Each took two people and ends by itself; which "
+            "ones is in the console.",
             queries=[Query(f'max by (kind) (tripline_widenings{{{JOB}, kind!="other"}})', "{{kind}}")],
             unit="short",
             draw="steps",

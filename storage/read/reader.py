@@ -163,6 +163,11 @@ class Reader:
         with reading(self.engine) as connection:
             return _widenings.widenings(connection, self.tenant, agent_id, now_ms, with_over=with_over)
 
+    def policy_changes(self, now_ms: int, *, with_over: bool = False) -> list[Widening]:
+        """Wider policies that people asked for, the newest first; those that wait or hold, or all."""
+        with reading(self.engine) as connection:
+            return _widenings.policy_changes(connection, self.tenant, now_ms, with_over=with_over)
+
     def verdicts(self, finding_ids: list[str]) -> dict[str, str]:
         """What people said of these findings: wrong or expected."""
         with reading(self.engine) as connection:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from governance.widening import Widening
 from storage import tables as t
@@ -37,9 +39,23 @@ def widenings(
 ) -> list[Widening]:
     """Mutes and expectations, newest first; by default those that wait or hold."""
     w = t.widening
-    where = keys_of(w.c.key, tenant, agent_id or None)
+    where = [*keys_of(w.c.key, tenant, agent_id or None), w.c.kind != "policy"]
+    return _found(connection, where, now_ms, with_over=with_over)
+
+
+def policy_changes(connection: Connection, tenant: str, now_ms: int, *, with_over: bool) -> list[Widening]:
+    """Wider policies that people asked for, newest first; by default those that wait or hold."""
+    w = t.widening
+    where = [*keys_of(w.c.key, tenant, "*policy"), w.c.kind == "policy"]
+    return _found(connection, where, now_ms, with_over=with_over)
+
+
+def _found(
+    connection: Connection, where: Sequence[ColumnElement[bool]], now_ms: int, *, with_over: bool
+) -> list[Widening]:
+    w = t.widening
     if not with_over:
-        where += [w.c.until_ms > now_ms, w.c.state.in_(("waiting", "agreed"))]
+        where = [*where, w.c.until_ms > now_ms, w.c.state.in_(("waiting", "agreed"))]
     query = select(w.c.body).where(*where).order_by(w.c.asked_ms.desc(), w.c.id).limit(MOST)
     found = [read(body) for (body,) in connection.execute(query)]
     return [one for one in found if with_over or one.state_at(now_ms) in ("waiting", "agreed")]

@@ -47,6 +47,7 @@ from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
 from streams.levers import Levers
 from streams.policies import PolicyInForce
+from streams.policy_change import POLICY_KEY
 from streams.records import Entry, Stage
 from streams.routing import ACTIONS, CRM, INPUT_TOPICS, topics_of
 from streams.standalone import leasing
@@ -110,6 +111,7 @@ class Runtime:
         self.make_projector = make_projector
         self.projector: Projection | None = None
         self.policies = PolicyInForce(settings, self._record_policy)
+        self.policies.keep_in(partial(self.decide, POLICY_KEY), self.now_ms, is_shared=False)
         self._subscribers = Subscribers()
         self._lock = threading.Lock()
         self._writer = Writer(self._open, self._committed, self._opened)
@@ -152,6 +154,7 @@ class Runtime:
             self._ticker.start()
         if self._levers is not None:
             self._levers.start()
+        self.policies.settle()
         self._record_policy().result(30)
         self.policies.start()
 
@@ -364,7 +367,7 @@ class Runtime:
             projection_lag=self._projection_lag(),
             degraded_reasons=list(troubles),
             troubles=list(troubles.values()),
-            warnings=[self.policies.trouble] if self.policies.trouble else [],
+            warnings=self.policies.warnings,
             offsets={topic: lane.next_offset for topic, lane in lanes.items()},
             counts=dict(core.counts) if core is not None else {},
             control_counts=Counter(row.state for row in rows if not is_stop_all(row.key)),

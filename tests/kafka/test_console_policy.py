@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from events.codec import decode
+from events.times import DAY_MS
 from events.types import AdmissionEvent, Trigger
+from streams import policy_change
+from streams.policy_change import POLICY_KEY, Wider
 from tests.kafka.deciding import Offices, a_check, asked, settings_with
 from tests.standalone.test_policy import POLICY
 
@@ -36,6 +39,34 @@ def test_a_console_obeys_the_policy_and_follows_its_file(offices: Offices, tmp_p
     office.policies.look()
     assert asked(office, check).policy == denied.policy
     assert "stays in force" in office.status().warnings[0]
+
+
+def test_what_two_people_agree_to_is_in_force_at_every_console_until_its_end(offices: Offices, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY)
+    text = f'\n[people.lea]\n[policy]\nfile = "{path}"\npoll_secs = 3600\n'
+    offices.settings = settings_with(offices.settings.kafka, offices.settings.store.url, text=text)
+    first, second = offices.open(), offices.open()
+    check = a_check(
+        records=("r-1",), object="Lead", changes={"r-1": {"Fax": (1, 2)}}, authorized_by="lea",
+        trigger=Trigger("prompt"),
+    )  # fmt: skip
+    path.write_text(POLICY.replace('fields = ["Lead.Phone"]', 'fields = ["Lead.Phone", "Lead.Fax"]'))
+    first.policies.look()
+    assert asked(first, check).policy_rule == "scope"
+    found = first.policies.found
+    assert found is not None
+    wanted = Wider(policy=found, by="maya", reason="a pilot", until_ms=first.now_ms() + DAY_MS)
+    first.decide(POLICY_KEY, lambda at: policy_change.ask(at, wanted, "w1")).result(10)
+    taken = second.decide(POLICY_KEY, lambda at: policy_change.confirm(at, "w1", "jo")).result(10)
+    assert taken is not None
+    assert taken.is_taken
+    for office in (first, second):
+        office.policies.look()
+        assert asked(office, check).decision == "allow"
+    second.decide(POLICY_KEY, lambda at: policy_change.end(at, "w1", "jo", "enough")).result(10)
+    first.policies.look()
+    assert asked(first, check).policy_rule == "scope"
 
 
 def test_all_agents_at_all_gates_together_stay_below_the_ceiling_by_not_one(offices: Offices, tmp_path: Path) -> None:

@@ -114,15 +114,17 @@ def test_a_new_version_is_in_force_without_a_restart_and_one_with_mistakes_chang
 ) -> None:
     runtime = governed()
     first = ask(runtime)
-    policy.write_text(POLICY.replace("Lead.Phone", "Lead.Fax"))
+    policy.write_text(POLICY.replace('"Lead.Phone"', '"Lead.Fax"'))
     runtime.policies.look()
-    second = ask(runtime)
+    second, added = ask(runtime), ask(runtime, "Fax")
     assert (first.decision, second.decision, second.policy_rule) == ("allow", "deny", "scope")
+    assert (added.decision, added.policy_rule) == ("deny", "scope")  # what is taken away holds, what is added waits
     assert first.policy != second.policy
     policy.write_text(POLICY.replace('role = "helper"', 'role = "hepler"'))
     runtime.policies.look()
-    assert (ask(runtime, "Fax").decision, ask(runtime, "Fax").policy) == ("allow", second.policy)
-    (warning,) = runtime.status().warnings
+    assert (ask(runtime).decision, ask(runtime).policy) == ("deny", second.policy)
+    warning, waits = runtime.status().warnings
+    assert "stays in force: 1 line for two people to agree to" in waits
     assert warning == (
         f"the policy's new version has mistakes, {second.policy[:12]} stays in force: policy.toml: agents.bot.role: no "
         "role is called 'hepler'; did you mean helper?"
@@ -130,7 +132,11 @@ def test_a_new_version_is_in_force_without_a_restart_and_one_with_mistakes_chang
     assert runtime.status().degraded_reasons == []
     policy.write_text(POLICY)
     runtime.policies.look()
-    assert (ask(runtime).policy, runtime.status().warnings) == (first.policy, [])
+    assert (ask(runtime).policy, runtime.status().warnings) == (
+        second.policy,
+        [f"the policy's new version {first.policy[:12]} gives more than {second.policy[:12]}, which stays in force: 1 "
+         "line for two people to agree to"],
+    )  # fmt: skip
 
 
 def test_what_is_done_past_the_gate_is_judged_by_the_policy_of_then_live_and_in_a_replay(
@@ -149,7 +155,8 @@ def test_what_is_done_past_the_gate_is_judged_by_the_policy_of_then_live_and_in_
     replay(sorted((tmp_path / "dump").glob("*.jsonl")), parse_settings(toml, {}), tmp_path / "out")
     assert sorted((tmp_path / "out" / "findings.jsonl").read_bytes().splitlines()) == live
     topics = [json.loads(body)["data"]["evidence"]["topic"] for body in live]
-    assert sorted(topic for topic in topics if topic.startswith("policy|")) == ["policy|Account", "policy|Lead"]
+    breaches = sorted(topic for topic in topics if topic.startswith("policy|"))
+    assert breaches == ["policy|Account", "policy|Contact", "policy|Lead"]  # Contact waits for two people
 
 
 def test_a_retry_gets_its_answer_with_the_version_that_decided_also_after_a_restart(

@@ -56,6 +56,7 @@ from streams.kafka.spec import FINDINGS
 from streams.leasing import Leased, Reported
 from streams.levers import Levers
 from streams.policies import PolicyInForce
+from streams.policy_change import POLICY_KEY
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
 from streams.standalone.mailbox import HandOver, Mailbox
@@ -105,6 +106,7 @@ class OfficeRuntime:
         self.observe: Observe | None = None
         """Hears of each attempt to notify; set it before ``start``."""
         self.policies = PolicyInForce(settings)
+        self.policies.keep_in(partial(self.decide, POLICY_KEY), self.now_ms, is_shared=True)
         self._lock = threading.Lock()
         self._subscribers = Subscribers()
         self._boxes: tuple[Mailbox, ...] = ()
@@ -302,7 +304,7 @@ class OfficeRuntime:
             control_counts=counts.states,
             suspended_by=counts.suspended_by,
             stop_all=counts.stop_all,
-            warnings=[self.policies.trouble] if self.policies.trouble else [],
+            warnings=self.policies.warnings,
         )
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
@@ -317,6 +319,7 @@ class OfficeRuntime:
     # --- inside -------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
+        self.policies.begin()
         self._publisher.start()
         for following in self._following.values():
             following.start()

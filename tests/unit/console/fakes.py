@@ -10,6 +10,8 @@ from typing import Any
 from events.types import By
 from governance.control import ControlRequest, ControlRow, decide, first_row
 from governance.gate import GateDecision, Rule
+from governance.settings import parse_settings
+from streams.policies import PolicyInForce
 from streams.standalone.mailbox import HandOver, Mailbox
 from streams.standalone.types import ACCEPTED, DUPLICATE, Busy, Changes
 
@@ -42,6 +44,7 @@ class FakeRuntime:
         self.warnings: list[str] = []
 
     policy = None
+    policies = PolicyInForce(parse_settings(""))
 
     def now_ms(self) -> int:
         return NOW_MS
