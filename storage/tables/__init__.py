@@ -29,6 +29,7 @@ from storage.tables.containment import (
     unmatched_write,
 )
 from storage.tables.controls import (
+    attestation,
     control,
     control_history,
     drill,
@@ -93,6 +94,7 @@ __all__ = [
     "approval",
     "approval_history",
     "approval_record",
+    "attestation",
     "close_out",
     "consent",
     "control",

@@ -168,3 +168,14 @@ policy_force = Table(
     Column("at_ms", Ms, nullable=False),
     **CLUSTERED,
 )
+
+attestation = Table(
+    "attestation",
+    metadata,
+    key("item"),
+    Column("at_ms", Ms, primary_key=True, autoincrement=False),
+    Column("by_id", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    comment="what people stated of readiness; nothing is taken out",
+    **CLUSTERED,
+)
