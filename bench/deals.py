@@ -24,11 +24,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from events.adapters.mapping import Mapping, parse_mapping, zone_of
 from events.adapters.tables import csv_rows
-from scoring.backtest import anchor, boosting, figures, run, train
+from scoring.backtest import anchor, figures, run, train
 from scoring.backtest.clock import instant_ms, snapshots
 from scoring.backtest.features import Frame, Reader
 from scoring.backtest.log import NEVER, EventLog
@@ -43,7 +42,6 @@ CUTS = ("2016-05-01:2016-06-10", "2016-06-01:2016-07-18", "2016-07-01:2016-07-26
 COLD = (20, 40, 80, 200, 1_000)
 COLD_CUT = CUTS[1]
 HORIZON_DAYS = 14
-FULL = boosting.Settings(leaves=15, is_additive=False)
 ALERTS = (("rule", "rule_14_days"), ("p_lost", "score_same_volume"), ("early", "early_same_volume"))
 ALERT_CUT = "2016-04-01:2016-07-26"
 """Alerts need months: in a few weeks most losses begin before them or end after them."""
@@ -85,7 +83,8 @@ def cuts(bench: Bench, wanted: tuple[str, ...]) -> None:
         lost, soon = (result.report[name] for name in ("lost", "lost_within_horizon"))
         ours.append(_told(lost, soon))
         rule.append({"auc": lost["rule_14_days_auc"], "soon_auc": soon["rule_14_days_auc"]})
-        full.append(_full(bench, cut))
+        challenger = result.report["challenger"]
+        full.append(_told(*(challenger[name]["full_boosting"] for name in ("lost", "lost_within_horizon"))))
         alerts.append(result.report["alerts"])
         _line(f"{cut.replace(':', ' → ')}: tables", ours[-1], f"{secs:.0f} s of CPU, {lost['rows']:,} rows")
         _line("  full boosting", full[-1])
@@ -98,7 +97,8 @@ def cuts(bench: Bench, wanted: tuple[str, ...]) -> None:
         for name, key in ALERTS:
             row = found[key]
             lead = "/".join(f"{days:.0f}" for days in row["lead_days"])
-            told = f"precision {row['precision']:.3f}  recall {row['recall']:.3f}  lead {lead} days"
+            alive = f"of {row['alive']} alive two weeks later {row['alive_precision']:.3f}"
+            told = f"precision {row['precision']:.3f}  {alive}  recall {row['recall']:.3f}  lead {lead} days"
             print(f"alerts {cut} {name:<12} {row['alerted']:>5}  {told}")
 
 
@@ -135,24 +135,6 @@ def _cold_figures(scores: np.ndarray, labels: np.ndarray) -> Numbers:
         "brier": figures.brier(scores, labels),
         "ece": figures.calibration_error(scores, labels),
     }
-
-
-def _full(bench: Bench, cut: str) -> Numbers:
-    """Full boosting on the same features and labels, completion and weights included."""
-    cut_ms, _ = bench.moments(cut)
-    frame, is_lost, is_soon = bench.test(cut)
-    rows = train.gather(bench.log.known_at(cut_ms), bench.mapping, bench.zone, cut_ms, HORIZON_DAYS)
-    labels = train.complete_labels(rows, train.cut_features(rows))
-    ripe = rows.is_ripe_soon
-    found = []
-    for target, chosen in ((labels, ripe | True), (rows.is_lost_soon, ripe)):
-        made = boosting.booster(rows.frame.values[chosen], target[chosen], rows.weight[chosen], FULL)
-        with threadpool_limits(1):
-            found.append(made.predict_proba(frame.values)[:, 1])
-    lost, soon = (
-        figures.measure(scores, labels, frame.at_ms) for scores, labels in zip(found, (is_lost, is_soon), strict=True)
-    )
-    return _told(lost, soon)
 
 
 def _told(lost: dict[str, Any], soon: dict[str, Any]) -> Numbers:

@@ -106,7 +106,8 @@ class Upkeep(Background):
         self._runtime.decide(
             self._reader.key(JOB), lambda at: deal_upkeep.keep_look(at, tenant, looked, day, promotes=promotes)
         ).result(DECIDE_SECS)
-        _log.info("upkeep.looked_at_model", promote=looked.promote, why=looked.why, promotes=promotes)
+        gaps = {one.target: round(one.gap, 4) for one in looked.full}
+        _log.info("upkeep.looked_at_model", promote=looked.promote, why=looked.why, promotes=promotes, full_gaps=gaps)
         if promotes:
             asked = Promotion(by=deal_upkeep.BY, reason=f"weekly look: {looked.why}"[:2000], model=looked.promote)
             done = self._runtime.promote(asked).result(DECIDE_SECS)

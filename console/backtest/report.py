@@ -17,6 +17,7 @@ KINDS = {
 }
 SLIP = "p_slip = p_lost + (1 - p_lost) * logistic(base + look-ups): the tables are of being late if it isn't lost"
 NO_DATES = "the mapping names no close date ([columns] close_date): whether cases slip can't be said"
+NO_CHALLENGER = "no full boosting beside it: that takes more than {:,} closed cases"
 UNPROVEN = "the model is unproven: so few closed cases say little, whatever the figures below are"
 
 
@@ -75,6 +76,8 @@ def _notes(read: Read, model: Model, result: Result, last_ms: int, zone: ZoneInf
         notes.append(f"only {model.closed:,} cases had closed: {UNPROVEN}")
     if model.soon_kind != model.kind:
         notes.append("too few losses within the horizon to learn from: that target has the hand scorecard")
+    if result.report["challenger"] is None:
+        notes.append(NO_CHALLENGER.format(BLEND_TO))
     if model.late is None:
         notes.append(f"no slip: {model.why_no_dates}" if model.why_no_dates else NO_DATES)
     elif model.late_kind != model.kind:

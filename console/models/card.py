@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from markupsafe import Markup
@@ -9,7 +10,7 @@ from markupsafe import Markup
 from console.backtest import plots
 from console.templating import environment_of
 from console.text import plain
-from scoring.training.card import Card, Compared, Figures
+from scoring.training.card import Card, Compared, Figures, Rival
 
 _FOLDERS = (Path(__file__).parent, Path(plots.__file__).parent)
 KIND_WORDS = {
@@ -18,6 +19,12 @@ KIND_WORDS = {
     "boosted": "additive tables, from boosting and a smooth model",
     "scorecard": "the hand scorecard",
 }
+
+
+FULL_WORDS = (
+    "Learned from the same deals, with interactions, and judged on the same rows. It never scores: its reasons would "
+    "not be exact. The gap is what the tables give away for theirs; below 0 they are better."
+)
 
 
 def markdown(card: Card) -> str:
@@ -38,6 +45,7 @@ def markdown(card: Card) -> str:
         "",
         *_table(held.targets),
         "",
+        *_full(card),
         *_groups(card),
         "## What it can't",
         "",
@@ -55,11 +63,13 @@ def page(card: Card) -> str:
     """The card as a page, with a reliability diagram for each target."""
     environment = environment_of(*_FOLDERS, longest=600)
     environment.filters["figure"] = figure
+    environment.filters["gap"] = gap_of
     return environment.get_template("card.html").render(
         card=card,
         held=card.held_out,
         facts=facts(card),
         verdict=verdict(card),
+        full_words=FULL_WORDS,
         words=KIND_WORDS.get(card.kind, card.kind),
         pictures=[(one.target, diagram(one)) for one in card.held_out.targets],
     )
@@ -104,6 +114,48 @@ def _table(targets: list[Compared]) -> list[str]:
         rows.append(f"| {one.target} | {_cells(one.model)} | {one.gain:+.3f} ± {one.gain_se:.3f} |")
         rows.append(f"| – scorecard | {_cells(one.scorecard)} | |")
     return rows
+
+
+def _full(card: Card) -> list[str]:
+    """Full boosting's figures, and what the tables give away for reasons that are exact."""
+    held = card.held_out
+    if not held.full:
+        return []
+    rows = [
+        f"| {one.target} | {_cells(one.figures)} | {gap_of(one.auc_gap, 4)} | {one.gap:+.4f} ± {one.gap_se:.4f} |"
+        for one in held.full
+    ]
+    groups = [
+        f"| {one.of}: {plain(one.name, 60).replace('|', '/')} | {_cells(one.figures)} | | |" for one in held.full_groups
+    ]
+    return [
+        "## Beside full boosting",
+        "",
+        f"{FULL_WORDS}",
+        "",
+        "| | rows (deals) | base rate | AUC | Brier | ECE | log-loss | AUC gap | log-loss gap |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *rows,
+        *groups,
+        "",
+    ]
+
+
+def rivals(full: Sequence[Rival]) -> str:
+    """What full boosting reached, in a sentence; empty without it."""
+    if not full:
+        return ""
+    told = "; ".join(
+        f"{one.target} AUC {figure(one.figures.auc)} ({gap_of(one.auc_gap)}), ECE {figure(of.calibration_error)}"
+        for one in full
+        for of in (one.figures,)
+    )
+    return f"Full boosting beside the model learned anew, never used as its reasons are not exact: {told}."
+
+
+def gap_of(value: float | None, digits: int = 3) -> str:
+    """A difference with its sign."""
+    return "–" if value is None else f"{value:+.{digits}f}"
 
 
 def _groups(card: Card) -> list[str]:

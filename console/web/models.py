@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from console.api.models import ModelList, ModelShown, listed
 from console.api.queries import read
-from console.models.card import KIND_WORDS, facts, figure, verdict
+from console.models.card import KIND_WORDS, facts, figure, rivals, verdict
 from console.services import services_of
 from console.text import plain
 from console.web.frame import frame_of
@@ -21,7 +21,7 @@ from console.web.render import page
 from events.times import parse_ms
 from scoring.model import SCORECARD
 from scoring.tables import PROVEN_DEALS
-from scoring.training.card import Compared, Figures, Health
+from scoring.training.card import Compared, Figures, Health, Rival
 
 _Request = Request[Any, Any, Any]
 SHORT = 12
@@ -31,7 +31,7 @@ _TARGETS = {"lost": "Lost in the end", "lost in 14 days": "Lost within 14 days",
 
 
 class Row(Struct, frozen=True):
-    """One target's figures, of the model and of the scorecard."""
+    """One target's figures, of the model, of the scorecard, and of full boosting (empty: too few closed deals)."""
 
     name: str
     rows: str
@@ -39,6 +39,8 @@ class Row(Struct, frozen=True):
     scorecard: list[str]
     gain: str
     picture: Markup
+    full: list[str]
+    full_gap: str
 
 
 class Use(Struct, frozen=True):
@@ -57,6 +59,7 @@ class HealthView(Struct, frozen=True):
 
     lead: str
     alerts: list[str]
+    full: str
     weeks: list[tuple[str, str, str, str, str]]
     drift: list[tuple[str, str]]
 
@@ -150,7 +153,10 @@ def _learned(active: ModelShown, others: list[tuple[str, str, str, str]], uses: 
         lead=f"{words[:1].upper()}{words[1:]}. On held-out labels: {verdict(card)}.",
         why=f"From {card.held_out.since[:10]} on: {plain(card.held_out.why, 600)}.",
         facts=[(name, plain(value, 300)) for name, value in facts(card)],
-        rows=[_row(one) for one in card.held_out.targets],
+        rows=[
+            _row(one, next((full for full in card.held_out.full if full.target == one.target), None))
+            for one in card.held_out.targets
+        ],
         groups=[(f"{one.of}: {plain(one.name, 80)}", _figures(one.figures)) for one in card.held_out.groups],
         limits=[plain(limit, 400) for limit in card.limits],
         others=others,
@@ -161,6 +167,7 @@ def _learned(active: ModelShown, others: list[tuple[str, str, str, str]], uses: 
 def _health(found: Health) -> HealthView:
     return HealthView(
         lead=f"{found.since[:10]} to {found.until[:10]}: {found.verdict}; {plain(found.why, 600)}.",
+        full=rivals(found.full),
         alerts=[plain(alert, 600) for alert in found.alerts],
         weeks=[
             (week.at[:10], f"{week.model.rows:,}", figure(week.model.brier), figure(week.model.log_loss),
@@ -178,7 +185,7 @@ def _by_hand() -> str:
     )
 
 
-def _row(one: Compared) -> Row:
+def _row(one: Compared, full: Rival | None) -> Row:
     return Row(
         name=_TARGETS.get(one.target, one.target),
         rows=f"{one.model.rows:,} ({one.model.deals:,})",
@@ -186,6 +193,8 @@ def _row(one: Compared) -> Row:
         scorecard=_figures(one.scorecard),
         gain=f"{one.gain:+.3f} ± {one.gain_se:.3f}",
         picture=reliability(one) if one.reliability else Markup(),
+        full=[] if full is None else _figures(full.figures),
+        full_gap="" if full is None else f"{full.gap:+.3f} ± {full.gap_se:.3f}",
     )
 
 

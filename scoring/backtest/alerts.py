@@ -15,6 +15,8 @@ from scoring.backtest.log import NEVER, EventLog, Floats, Ints
 
 SILENT_DAYS = 14.0
 SOON_SHARE = 0.25
+ALIVE_DAYS = 14
+"""An alert about a deal that ends sooner comes too late to help: those that live on are judged beside all."""
 THRESHOLDS = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
@@ -28,6 +30,7 @@ def first_over(case: Ints, at_ms: Ints, scores: Floats, threshold: float) -> tup
 def judged(log: EventLog, seen: Ints, alerted: Ints, when: Ints) -> dict[str, Any]:
     """Precision, recall and lead of first alerts among ``seen`` cases whose outcome the log tells.
 
+    ``alive``: alerted cases that were still open two weeks after the alert, and the share of them that was lost.
     ``lead_days``: quartiles of the days from the alert to the loss; ``leads``: counts by whole weeks, 0 to 11+.
     """
     has_end = log.ended_ms != NEVER
@@ -35,11 +38,14 @@ def judged(log: EventLog, seen: Ints, alerted: Ints, when: Ints) -> dict[str, An
     is_told = has_end[alerted]
     alerted, when = alerted[is_told], when[is_told]
     is_right = log.is_lost[alerted]
+    is_alive = log.ended_ms[alerted] - when >= ALIVE_DAYS * DAY_MS
     lead = (log.ended_ms[alerted] - when)[is_right] / DAY_MS
     return {
         "alerted": len(alerted),
         "alerted_unresolved": int((~is_told).sum()),
         "precision": float(is_right.mean()) if len(alerted) else None,
+        "alive": int(is_alive.sum()),
+        "alive_precision": float(is_right[is_alive].mean()) if is_alive.any() else None,
         "recall": float(is_right.sum() / lost_cases) if lost_cases else None,
         "lead_days": [float(each) for each in np.quantile(lead, (0.25, 0.5, 0.75))] if len(lead) else None,
         "leads": np.bincount(np.minimum(lead // 7, 11).astype(int), minlength=12).tolist() if len(lead) else None,

@@ -11,6 +11,8 @@ from scoring.backtest.log import Bools, Floats, Ints
 CALIBRATION_BINS = 10
 OPEN_DEALS, TOP, DRAWS, SNAPSHOT_DRAWS = 80, 5, 400, 100
 SEED = 20260101
+FLOOR = 1e-6
+"""The least probability that a log-loss is worked out with."""
 
 
 def auc(scores: Floats, labels: Bools) -> float | None:
@@ -36,6 +38,19 @@ def average_precision(scores: Floats, labels: Bools) -> float | None:
 def brier(scores: Floats, labels: Bools) -> float:
     """Mean squared error of the probabilities."""
     return float(np.mean((scores - labels) ** 2))
+
+
+def losses(said: Floats, labels: Bools) -> Floats:
+    """The log-loss of each row, in nats."""
+    held = np.clip(said, FLOOR, 1.0 - FLOOR)
+    return np.where(labels, -np.log(held), -np.log1p(-held))
+
+
+def standard_error(gains: Floats, case: Ints) -> float:
+    """Of the mean of some gains, with the cases that the rows are of as clusters."""
+    _, where = np.unique(case, return_inverse=True)
+    by_case = np.bincount(where, gains - gains.mean())
+    return float(np.sqrt(np.sum(by_case**2)) / len(gains))
 
 
 def reliability(scores: Floats, labels: Bools) -> list[dict[str, float]]:

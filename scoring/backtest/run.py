@@ -10,12 +10,12 @@ import numpy as np
 
 from events.adapters.mapping import Mapping
 from events.times import DAY_MS
-from scoring.backtest import alerts, clock, closing, figures
+from scoring.backtest import alerts, clock, closing, figures, rival
 from scoring.backtest.errors import BacktestError
 from scoring.backtest.features import Frame, Reader
 from scoring.backtest.log import NEVER, Bools, EventLog, Floats, Ints
 from scoring.backtest.tables import Tables, chance
-from scoring.backtest.train import Model, train
+from scoring.backtest.train import Learned, Model, learn
 
 MAX_BEYOND_DAYS = 366
 BLOCK_ROWS = 20_000
@@ -80,10 +80,12 @@ def run(log: EventLog, mapping: Mapping, zone: ZoneInfo, asked: Question) -> Res
             f"no case is open at any of the {len(snapshots)} {asked.every} snapshots from {days} (08:00, {zone.key}): "
             "choose other dates, or --snapshots daily where cases live for less than a week"
         )
-    model = train(log, mapping, zone, asked.cut_ms, asked.horizon_days)
+    found = learn(log, mapping, zone, asked.cut_ms, asked.horizon_days)
+    model = found.model
     reader = Reader(log, model.risk, zone, model.late is not None)
     predictions = predict(reader, model, case, at_ms, asked.reasons)
     report = measure(log, predictions, asked.horizon_days)
+    report["challenger"] = challenge(log, reader, found, predictions, asked.horizon_days)
     report["weights"] = weights(reader, model, case, at_ms)
     report["alerts"] = _alerts(log, reader, model, predictions, asked, until_ms, zone)
     return Result(model, predictions, snapshots, report)
@@ -178,6 +180,37 @@ def slipped(log: EventLog, case: Ints, at_ms: Ints) -> tuple[Ints, Bools]:
     ended_ms = log.ended_ms[case[rows]]
     is_won = (ended_ms != NEVER) & ~log.is_lost[case[rows]]
     return rows, ~(is_won & (ended_ms < close_ms[rows]))
+
+
+def challenge(
+    log: EventLog, reader: Reader, found: Learned, said: Predictions, horizon_days: int
+) -> dict[str, Any] | None:
+    """Full boosting beside the model on the rows whose end is known; None where the model is not additive."""
+    full = rival.learn(found)
+    rows = rival.ended(log, said.case)
+    if full is None or not len(rows):
+        return None
+    late_rows, is_late = slipped(log, said.case, said.at_ms)
+    frames = [reader.rows(said.case[block], said.at_ms[block]) for block in _blocks(len(said.case))]
+    state = np.concatenate([frame.state for frame in frames])
+    theirs = [rival.say(full, frame) for frame in frames]
+    lost = np.concatenate([one.lost for one in theirs])
+    _, is_lost, is_soon = labels(log, said.case, said.at_ms, horizon_days)
+
+    def beside(full_says: Floats, tables_say: Floats, label: Bools, at: Ints) -> dict[str, Any]:
+        return rival.beside(full_says[at], tables_say[at], label, said.case[at], said.at_ms[at])
+
+    told: dict[str, Any] = {"lost": beside(lost, said.p_lost, is_lost[rows], rows)}
+    told["by_state"] = rival.by_state(
+        lost[rows], said.p_lost[rows], is_lost[rows], said.case[rows], said.at_ms[rows], state[rows], found.model.states
+    )
+    if full.soon is not None:
+        soon = np.concatenate([one.soon for one in theirs if one.soon is not None])
+        told["lost_within_horizon"] = beside(soon, said.p_soon, is_soon[rows], rows)
+    if full.late is not None and said.p_slip is not None and len(late_rows):
+        late = np.concatenate([one.late for one in theirs if one.late is not None])
+        told["slip"] = beside(lost + (1 - lost) * late, said.p_slip, is_late, late_rows)
+    return told
 
 
 def _figures(scores: Floats, label: Bools, at_ms: Ints, silence: Floats) -> dict[str, Any]:

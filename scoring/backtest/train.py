@@ -88,6 +88,15 @@ class Known(NamedTuple):
     is_ripe_late: Bools
 
 
+class Learned(NamedTuple):
+    """A model with what it learned from. ``labels``: of each row how its case ends, completed; None unless it is
+    additive."""
+
+    model: Model
+    rows: Known
+    labels: Floats | None
+
+
 class Labelled(Protocol):
     """What completing labels needs; see ``Known``."""
 
@@ -118,15 +127,20 @@ class Labelled(Protocol):
 
 def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Model:
     """The model of what lay before ``cut_ms``. Raises BacktestError when there is nothing to learn from."""
+    return learn(log, mapping, zone, cut_ms, horizon_days).model
+
+
+def learn(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_days: int) -> Learned:
+    """``train``, with the rows that it learned from."""
     known = log.known_at(cut_ms)
     won_cases, lost_cases = _closed(known, cut_ms, zone)
     rows = gather(known, mapping, zone, cut_ms, horizon_days)
     kind = kind_for(won_cases + lost_cases)
-    lost, kind = _lost(rows, kind, won_cases + lost_cases)
+    lost, kind, labels = _lost(rows, kind, won_cases + lost_cases)
     soon, soon_kind = _soon(rows, kind, won_cases + lost_cases)
     late, late_kind = _late(rows, kind, won_cases + lost_cases, lost) if rows.has_dates else (None, None)
     open_cases = len(known.cases) - won_cases - lost_cases
-    return Model(
+    model = Model(
         kind,
         _centred(lost, rows),
         _centred(soon, rows),
@@ -141,6 +155,7 @@ def train(log: EventLog, mapping: Mapping, zone: ZoneInfo, cut_ms: int, horizon_
         late_kind,
         rows.why_no_dates,
     )
+    return Learned(model, rows, labels)
 
 
 def kind_for(closed: int) -> Kind:
@@ -231,14 +246,15 @@ def cut_features(rows: Known) -> list[tables.Bins]:
     return tables.cut(rows.frame, rows.by_state, len(rows.states), most=MOST, most_by_state=MOST_BY_STATE, least=LEAST)
 
 
-def _lost(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
+def _lost(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind, Floats | None]:
     ended = np.flatnonzero(rows.is_ended)
     if kind == "hand" or too_few(rows.is_lost[ended]):
-        return fit_hand(rows, ended, rows.is_lost), "hand"
+        return fit_hand(rows, ended, rows.is_lost), "hand", None
     bins = cut_features(rows)
     if kind == "additive":
-        return fit_lost(rows, bins, fit_additive), kind
-    return blend(fit_hand(rows, ended, rows.is_lost), fit_lost(rows, bins, fit_smooth), closed), kind
+        labels = complete_labels(rows, bins)
+        return fit_additive(rows.frame, labels, rows.weight, bins), kind, labels
+    return blend(fit_hand(rows, ended, rows.is_lost), fit_lost(rows, bins, fit_smooth), closed), kind, None
 
 
 def _soon(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
@@ -253,10 +269,7 @@ def _soon(rows: Known, kind: Kind, closed: int) -> tuple[Tables, Kind]:
 
 
 def _late(rows: Known, kind: Kind, closed: int, lost: Tables) -> tuple[Tables, Kind]:
-    """Late among those that aren't lost: a row counts as far as its case isn't, by its end or by its risk at the cut.
-    Only rows whose close date is over have a label; those known sooner would be the quick ends."""
-    stays = 1.0 - completed(rows, lost)
-    chosen = np.flatnonzero(rows.is_ripe_late & (stays > 0))
+    stays, chosen = late_rows(rows, lost)
     prior = anchor.hand_late(rows.frame.names)
     by_hand = _fit_prior(prior, rows, chosen, rows.is_late, stays[chosen])
     if kind == "hand" or too_few(rows.is_late[chosen]):
@@ -265,6 +278,13 @@ def _late(rows: Known, kind: Kind, closed: int, lost: Tables) -> tuple[Tables, K
     if kind == "additive":
         return fit_additive(*asked), kind
     return blend(by_hand, fit_smooth(*asked), closed), kind
+
+
+def late_rows(rows: Known, lost: Tables) -> tuple[Floats, Ints]:
+    """How far each row counts for "late if it isn't lost": as far as its case isn't, by its end or by its risk at the
+    cut; and the rows that count. Only where the close date is over is a label known; others would be the quick ends."""
+    stays = 1.0 - completed(rows, lost)
+    return stays, np.flatnonzero(rows.is_ripe_late & (stays > 0))
 
 
 def _fit_prior(prior: Tables, rows: Known, chosen: Ints, target: Floats, counts: Floats) -> Tables:

@@ -44,12 +44,27 @@ class Group(Struct, frozen=True, kw_only=True):
     figures: Figures
 
 
+class Rival(Struct, frozen=True, kw_only=True):
+    """Full boosting on the same rows, learned from the same deals; it never scores, as its reasons are not exact.
+
+    ``auc_gap``, ``gap``: AUC and log-loss (nats a row) that the tables give away; ``gap_se``: the latter's standard
+    error, with deals as clusters. Below 0 the tables are better.
+    """
+
+    target: str
+    figures: Figures
+    auc_gap: float | None
+    gap: float
+    gap_se: float
+
+
 class HeldOut(Struct, frozen=True, kw_only=True):
     """What a model of the same kind, that learned only from before ``since``, would have said from there on.
 
     ``closed_deals``: deals open at a snapshot there whose end is known. ``verdict``: against the scorecard, by
     log-loss on "lost in 14 days" and "lost": worse when they lose together, or one by more than its standard error;
-    better when one gains more than that; "not matured" when neither can be told.
+    better when one gains more than that; "not matured" when neither can be told. ``full``, ``full_groups``: full
+    boosting beside it; empty with too few closed deals.
     """
 
     since: str
@@ -59,6 +74,8 @@ class HeldOut(Struct, frozen=True, kw_only=True):
     why: str
     targets: list[Compared]
     groups: list[Group]
+    full: list[Rival] = []
+    full_groups: list[Group] = []
 
 
 class Card(Struct, frozen=True, kw_only=True):
@@ -98,7 +115,8 @@ class Drift(Struct, frozen=True, kw_only=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """How a model did from ``since`` to ``until``, by labels that have matured. ``alerts``: what needs somebody."""
+    """How a model did from ``since`` to ``until``, by labels that have matured. ``alerts``: what needs somebody.
+    ``full``: of a weekly look, full boosting beside the model learned anew, on that model's held-out deals."""
 
     model: str
     since: str
@@ -110,6 +128,7 @@ class Health(Struct, frozen=True, kw_only=True):
     weeks: list[Week]
     drift: list[Drift]
     alerts: list[str]
+    full: list[Rival] = []
 
 
 class ModelFile(Struct, frozen=True, kw_only=True):
@@ -123,9 +142,11 @@ class ModelFile(Struct, frozen=True, kw_only=True):
 
 class Looked(Struct, frozen=True, kw_only=True):
     """What a weekly look found. ``health``: of the model that scores, None for the scorecard. ``candidates`` are kept;
-    ``promote``: the hash of the one that should score (or "scorecard"), "" for no change; ``why``: in words."""
+    ``promote``: the hash of the one that should score (or "scorecard"), "" for no change; ``why``: in words. ``full``:
+    full boosting beside the model learned anew."""
 
     health: Health | None
     candidates: list[ModelFile]
     promote: str
     why: str
+    full: list[Rival] = []

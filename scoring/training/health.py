@@ -7,13 +7,14 @@ from msgspec.structs import replace
 
 from events.times import DAY_MS, format_ms
 from events.types import FeatureTable, ModelTables
+from scoring.backtest.figures import losses, standard_error
 from scoring.backtest.log import Floats, Ints
 from scoring.backtest.tables import Tables, chance
 from scoring.model import check, hash_of
 from scoring.training.card import FORMAT, Compared, Drift, Health, ModelFile, Week
 from scoring.training.fit import MOST_POINTS, bins_of, platt, tables_of
 from scoring.training.learn import judge, verdict_of
-from scoring.training.measure import chances, compare, figures_of, losses, spread, stability, standard_error
+from scoring.training.measure import chances, compare, figures_of, spread, stability
 from scoring.training.rows import History, Known
 
 MOVED = 0.25

@@ -13,6 +13,7 @@ from scoring.training.card import FORMAT, Card, Compared, HeldOut, ModelFile, Ve
 from scoring.training.errors import TrainingError
 from scoring.training.fit import export, fit
 from scoring.training.measure import LEAST_DEALS, compare, groups, spread
+from scoring.training.rival import beside
 from scoring.training.rows import History, Known
 
 HELD_OUT = 0.3
@@ -48,6 +49,8 @@ def hold_out(history: History, known: Known, hand: ModelTables) -> HeldOut:
     except TrainingError as problem:
         return _immature(cut_ms, before.closed, 0, f"before {_day(cut_ms)} there was nothing to learn from: {problem}")
     held = judge(model, hand, history, known, cut_ms, before.closed)
+    full = beside(model, before, known, history, cut_ms)
+    held = replace(held, full=full.targets, full_groups=full.groups)
     span_days = (history.until_ms - int(history.at_ms.min())) // DAY_MS
     if held.verdict == "better" and span_days < LEAST_SPAN_DAYS:
         why = f"the log spans {span_days} days, {LEAST_SPAN_DAYS} are needed: it has only seen young deals; {held.why}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from events.types import ModelTables
 from scoring.backtest import figures
+from scoring.backtest.figures import losses, standard_error
 from scoring.backtest.log import Bools, Floats
 from scoring.backtest.tables import Bins, chance
 from scoring.training.card import Compared, Figures, Group
@@ -18,7 +19,6 @@ from scoring.training.rows import History, Known
 LEAST_DEALS = 20
 """Closed deals, of both outcomes, that a figure about a group needs; fewer say nothing."""
 MOST_GROUPS = 12
-_FLOOR = 1e-6
 
 
 class Chances(NamedTuple):
@@ -63,9 +63,14 @@ def compare(model: ModelTables, hand: ModelTables, known: Known, from_ms: int) -
 
 
 def groups(model: ModelTables, known: Known, history: History, from_ms: int) -> list[Group]:
+    """Figures of a model for lost by segment, owner and stage; see ``grouped``."""
+    return grouped(chances(model, known).lost, known, history, from_ms)
+
+
+def grouped(p_lost: Floats, known: Known, history: History, from_ms: int) -> list[Group]:
     """Figures for lost by segment, owner and stage, where enough deals have ended; the largest groups."""
     chosen = np.flatnonzero(known.is_ended & (known.frame.at_ms >= from_ms))
-    said, labels, case = chances(model, known).lost[chosen], known.is_lost[chosen] > 0, known.frame.case[chosen]
+    said, labels, case = p_lost[chosen], known.is_lost[chosen] > 0, known.frame.case[chosen]
     found = []
     for of, names in (("segment", history.segment), ("owner", history.owner), ("stage", history.stage)):
         row_names = np.asarray([names[row] for row in known.rows[chosen]], dtype=object)
@@ -90,19 +95,6 @@ def figures_of(said: Floats, labels: Bools, case: Any) -> Figures:
         calibration_error=figures.calibration_error(said, labels),
         log_loss=float(losses(said, labels).mean()),
     )
-
-
-def losses(said: Floats, labels: Bools) -> Floats:
-    """The log-loss of each row, in nats."""
-    held = np.clip(said, _FLOOR, 1.0 - _FLOOR)
-    return np.where(labels, -np.log(held), -np.log1p(-held))
-
-
-def standard_error(gains: Floats, case: Any) -> float:
-    """Of the mean of some gains, with the deals that their rows are of as clusters."""
-    _, where = np.unique(case, return_inverse=True)
-    by_deal = np.bincount(where, gains - gains.mean())
-    return float(np.sqrt(np.sum(by_deal**2)) / len(gains))
 
 
 def spread(model: ModelTables, known: Known, since_ms: int = 0) -> dict[str, list[float]]:

@@ -9,6 +9,7 @@ as any promotion. A model that has become worse than the scorecard gives way to 
 from __future__ import annotations
 
 import numpy as np
+from msgspec.structs import replace
 
 from events.times import DAY_MS, parse_ms
 from events.types import ModelTables
@@ -31,10 +32,17 @@ def look(active: ModelFile | None, hand: ModelTables, history: History, since_ms
         challenger = learn(history, hand)
     except TrainingError as problem:
         return Looked(health=None, candidates=[], promote="", why=f"nothing can be learned yet: {problem}")
+    full = challenger.card.held_out.full
+    return replace(_judged(active, hand, history, since_ms, challenger), full=full)
+
+
+def _judged(
+    active: ModelFile | None, hand: ModelTables, history: History, since_ms: int, challenger: ModelFile
+) -> Looked:
     if active is None:
         return _instead_of_the_scorecard(challenger)
     since_ms = max(since_ms, parse_ms(active.card.made_until))
-    found = health(active, hand, history, since_ms)
+    found = replace(health(active, hand, history, since_ms), full=challenger.card.held_out.full)
     better = recalibrated(active, hand, history, since_ms)
     verdict, why = duel(active, hand, history)
     if verdict == "better" and challenger.card.held_out.verdict == "better":

@@ -82,7 +82,11 @@ def test_the_report_s_tables_are_enough_to_compute_a_prediction_s_reasons_again(
     assert model["base"] == first["base"]
 
 
-def test_the_page_needs_nothing_from_elsewhere_and_shows_what_was_asked_for(tmp_path: Path) -> None:
+def test_the_page_needs_nothing_from_elsewhere_and_shows_what_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "HAND_BELOW", 0)
+    monkeypatch.setattr(train, "BLEND_TO", 0)  # so that full boosting stands beside it
     assert backtest(tmp_path, events(150)).exit_code == 0
     page = (tmp_path / "out" / "report.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
@@ -90,6 +94,8 @@ def test_the_page_needs_nothing_from_elsewhere_and_shows_what_was_asked_for(tmp_
     for title in ("Reliability of lost", "Lift of lost", "First-alert lead times", "Curve of silence"):
         assert f'aria-label="{title}' in page
     assert "Top five of 80" in page
+    assert "<h2>Beside full boosting</h2>" in page
+    assert "precision of those" in page
 
 
 def test_the_same_log_gives_the_same_bytes_and_xes_the_same_as_csv(tmp_path: Path) -> None:

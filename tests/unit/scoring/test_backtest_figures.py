@@ -74,6 +74,26 @@ def test_first_alerts_precision_recall_and_lead() -> None:
     assert found["leads"][2] == 1
 
 
+def test_alerts_about_deals_that_live_on_for_two_weeks_are_judged_on_their_own() -> None:
+    """On day 20 two lost cases are left; one ends ten days later, the other twenty. The won one ends after 13."""
+    alerted, when = np.array([0, 1, 3]), np.array([20, 7, 20]) * DAY_MS
+    found = alerts.judged(log(), np.arange(4), alerted, when)
+    assert (found["precision"], found["alive"], found["alive_precision"]) == (2 / 3, 1, 1.0)
+    longer = alerts.judged(log(), np.arange(4), alerted, np.array([20, 6, 26]) * DAY_MS)
+    assert (longer["alive"], longer["alive_precision"]) == (2, 0.5)
+    none = alerts.judged(log(), np.arange(4), alerted[:1], when[:1])
+    assert (none["precision"], none["alive"], none["alive_precision"]) == (1.0, 0, None)
+
+
+def test_losses_and_their_error_by_hand() -> None:
+    said, labels = np.array([0.5, 0.75, 0.0]), np.array([True, False, True])
+    assert figures.losses(said, labels)[:2].tolist() == pytest.approx([np.log(2), np.log(4)])
+    assert np.isfinite(figures.losses(said, labels)).all()
+    gains = np.array([1.0, 1.0, -1.0, -1.0])
+    assert figures.standard_error(gains, np.arange(4)) == pytest.approx(0.5)
+    assert figures.standard_error(gains, np.array([0, 0, 1, 1])) == pytest.approx(2**0.5 / 2), "rows of one case agree"
+
+
 def test_the_threshold_of_a_volume_alerts_that_many_cases_and_asks_no_outcome() -> None:
     case, scores = np.array([0, 0, 1, 2, 3]), np.array([0.1, 0.7, 0.6, 0.5, 0.2])
     threshold = alerts.same_volume(case, scores, 2)

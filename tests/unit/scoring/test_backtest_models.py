@@ -188,6 +188,13 @@ def test_a_log_cut_at_a_snapshot_gives_the_same_bits_up_to_there(kind: str, monk
     cut = run(cut_log, mapping(), ZONE, question())
     expected = bits(whole, log_until(), at_ms)
     assert whole.model.kind == kind
+    beside = whole.report["challenger"]
+    assert (beside is not None) == (kind == "additive"), "full boosting of few cases is no rival"
+    if beside is not None:
+        assert beside["lost"]["tables"]["auc"] == whole.report["lost"]["auc"]
+        assert beside["lost"]["gap"]["auc"] == beside["lost"]["full_boosting"]["auc"] - whole.report["lost"]["auc"]
+        assert beside["lost_within_horizon"]["rows"] == beside["lost"]["rows"] == whole.report["lost"]["rows"]
+        assert {one["state"] for one in beside["by_state"]} <= set(whole.model.states)
     assert len({at for _, at in expected}) == 3
     assert bits(cut, cut_log, at_ms) == expected
 

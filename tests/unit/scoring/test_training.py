@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from console.models.card import markdown, page
+from console.models.card import rivals as rivals_in_words
 from events.times import format_ms, parse_ms
 from events.types import ModelTables
 from governance.settings import Deals
-from scoring.backtest import train
+from scoring.backtest import rival, train
 from scoring.model import hash_of, learned
 from scoring.scorecard import Scorecard
 from scoring.stages import Process
 from scoring.state import Status, copy
 from scoring.training import fit as fits
 from scoring.training import learn as learning
-from scoring.training.card import Compared, Figures, ModelFile
+from scoring.training import rival as rivals
+from scoring.training import weekly
+from scoring.training.card import Compared, Figures, ModelFile, Rival
 from scoring.training.errors import TrainingError
 from scoring.training.fit import Learned, bins_of, export, fit, platt, tables_of
 from scoring.training.grid import grid
@@ -210,6 +214,40 @@ def test_a_boosted_model_is_exact_as_tables(monkeypatch: pytest.MonkeyPatch, who
     assert np.abs(again - found.lost.scores(known.frame)).max() <= rounding
 
 
+def test_full_boosting_stands_beside_a_model_on_the_same_rows(
+    monkeypatch: pytest.MonkeyPatch, whole: History, file: ModelFile
+) -> None:
+    cut_ms = since_of(file)
+    before, known = whole.known_at(cut_ms), whole.known_at(whole.until_ms)
+    assert rivals.beside(file.tables, before, known, whole, cut_ms) == ([], []), "so few deals are too few for it"
+    monkeypatch.setattr(rivals, "kind_for", lambda closed: "additive")
+    monkeypatch.setattr(train, "BOOSTING", train.BOOSTING._replace(rounds=10))
+    monkeypatch.setattr(train, "PASSES", 1)
+    found = rivals.beside(file.tables, before, known, whole, cut_ms)
+    ours = {one.target: one.model for one in compare(file.tables, HAND, known, cut_ms)}
+    assert {"lost", "lost in 14 days"} <= {one.target for one in found.targets} <= set(ours)
+    for one in found.targets:
+        mine = ours[one.target]
+        assert (one.figures.rows, one.figures.base_rate) == (mine.rows, mine.base_rate)
+        assert one.gap == pytest.approx(mine.log_loss - one.figures.log_loss)
+        assert one.auc_gap == pytest.approx(one.figures.auc - mine.auc)  # type: ignore[operator]
+    held = replace(file.card.held_out, full=found.targets, full_groups=found.groups)
+    card = replace(file.card, held_out=held)
+    assert "## Beside full boosting" in markdown(card)
+    assert "<h2>Beside full boosting</h2>" in page(card)
+    assert rivals_in_words(found.targets).startswith("Full boosting beside the model learned anew, never used")
+
+
+def test_full_boosting_learns_what_two_features_say_together() -> None:
+    """Lost when exactly one of two things is so: no table of one feature can tell."""
+    values = np.random.default_rng(5).integers(0, 2, (600, 2)).astype(float)
+    labels = (values[:, 0] != values[:, 1]).astype(float)
+    said = rival.chance(rival.fit(values, labels, np.ones(600)), values)
+    assert said is not None
+    assert np.abs(said - labels).max() < 0.1
+    assert rival.fit(values[:30], np.ones(30), np.ones(30)) is None
+
+
 def test_platt_without_rows_changes_nothing_and_with_rows_moves_towards_them(whole: History) -> None:
     prior = tables_of(HAND, bins_of(HAND), "lost")
     known = whole.known_at(whole.until_ms)
@@ -339,9 +377,17 @@ def test_a_model_that_says_too_much_gets_a_recalibration_that_helps_later_rows(w
 
 
 def test_the_weekly_look_changes_the_model_only_for_one_that_matured_labels_speak_for(
-    whole: History, model: ModelTables
+    monkeypatch: pytest.MonkeyPatch, whole: History, model: ModelTables
 ) -> None:
+    full = [Rival(target="lost", figures=compared("lost", 0, 0).model, auc_gap=0.01, gap=0.002, gap_se=0.003)]
+
+    def learn_beside_full(history: History, hand: ModelTables) -> ModelFile:
+        made = learn(history, hand)
+        return replace(made, card=replace(made.card, held_out=replace(made.card.held_out, full=full)))
+
+    monkeypatch.setattr(weekly, "learn", learn_beside_full)
     first = look(None, HAND, whole)
+    assert first.full == full
     assert first.promote == first.candidates[0].hash == hash_of(model)
     assert first.health is None
     assert duel(first.candidates[0], HAND, whole)[0] == "not matured"
@@ -349,6 +395,7 @@ def test_the_weekly_look_changes_the_model_only_for_one_that_matured_labels_spea
     backwards = learned_before(whole, early, -1)
     again = look(backwards, HAND, whole)
     assert again.health is not None
+    assert again.health.full == again.full == full
     assert (again.health.verdict, again.promote) == ("worse", again.candidates[0].hash), "a challenger beats it"
     cut = int(np.unique(whole.at_ms)[3])
     assert look(None, HAND, history([one for one in ENTRIES if one[1] < cut], cut)).why.startswith("nothing can be")
