@@ -21,6 +21,7 @@ from console.api import (
     containment,
     control,
     dead_letters,
+    delegation,
     drills,
     events,
     ext_authz,
@@ -157,7 +158,7 @@ def wall_ms() -> int:
 def _api_routes() -> list[Any]:
     modules = (
         events, gate, ext_authz, leases, drills, control, approvals, queries, containment, alerts, forecast, quality,
-        models, dead_letters, pipeline, budget, widenings, policy, health, stream, login,
+        models, dead_letters, pipeline, budget, widenings, policy, delegation, health, stream, login,
     )  # fmt: skip
     return [route for module in modules for route in module.ROUTES]
 

@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from msgspec import Struct, field
 
 from console.auth import AuthStore, Identifier
+from console.board import Boards
 from console.observe import Observer
 from console.ports import Runtime
 from console.proxy.question import Drafts
@@ -40,6 +41,7 @@ class Services(Struct, frozen=True, kw_only=True):
     cookie: str
     is_open: bool
     drafts: Drafts = field(default_factory=Drafts)
+    boards: Boards = field(default_factory=Boards)
 
     def now_ms(self) -> int:
         """The log's time now."""

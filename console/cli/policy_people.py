@@ -1,4 +1,4 @@
-"""``tripline policy status|ask|agree|end``: which version of the policy is in force, and what takes two people."""
+"""``tripline policy status|ask|agree|end|board|state``: the version in force, what takes two people, who may what."""
 
 from __future__ import annotations
 
@@ -87,6 +87,58 @@ def end(change_id: str, reason: str, url: str, user: str, as_json: bool) -> None
     _say(person_server(url, user).post(f"/v1/policy/changes/{segment(change_id)}/end", {"reason": reason}), as_json)
 
 
+@click.command(epilog="\b\nExample:\n  tripline policy board")
+@server_options
+def board(url: str, token: str, as_json: bool) -> None:
+    """Who may do what, what was seen of it in 30 days, readiness, and lines that the policy could have instead."""
+    told = Server(url, token).get("/v1/delegation")
+    if as_json:
+        print_json(told)
+        return
+    kinds = [cell["kind"] for cell in told["agents"][0]["cells"]] if told["agents"] else []
+    print_table(
+        ("agent", "level", *kinds),
+        [(row["agent_id"], row["level"], *map(_cell, row["cells"])) for row in told["agents"]],
+        "No policy is set.",
+        right=("level",),
+    )
+    click.echo(f"\nReady for level {told['level']}:")
+    print_table(
+        ("", "item", "state", "what is known", "stated by"),
+        [
+            (one["number"], one["name"], one["state"], one["evidence"], f"{one['by']} {moment(one['at'])}".strip())
+            for one in ({**item, "at": item["at"] or ""} for item in told["items"])
+        ],
+        "",
+    )
+    for one in told["proposals"]:
+        click.echo(f"\n# {'wider: takes two people' if one['is_wider'] else 'narrower'}: {plain(one['why'], 500)}")
+        click.echo("\n".join(plain(line, 2_000) for line in one["lines"].split("\n")))
+
+
+@click.command(
+    "state",
+    epilog='\b\nExample:\n  tripline policy state legal --note "reviewed, contract 2026-11, OPS-41" --user maya',
+)
+@click.argument("item", type=click.Choice(["rollback", "trust", "legal", "process"]))
+@click.option("--note", required=True, help="What was done, and where it can be looked up.")
+@person_options
+def state_item(item: str, note: str, url: str, user: str, as_json: bool) -> None:
+    """State an item of readiness that can't be measured, under your name; it counts for 90 days."""
+    told = person_server(url, user).post(f"/v1/readiness/{item}", {"note": note})
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(f"{item}: stated by {plain(told['by'], 60)}, counts until {moment(told['until'])}.")
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    seen = cell["seen"]
+    did = max(seen["done"], seen["allowed"])
+    words = {"autonomous": "by itself", "approval": "approval", "human_only": "people only", "none": "–"}
+    return words[cell["may"]] + (f" ({did:,})" if did else "")
+
+
 def _in_force(told: dict[str, Any]) -> str:
     if not told["version"]:
         return "No policy is set."
@@ -108,4 +160,4 @@ def _say(told: dict[str, Any], as_json: bool) -> None:
     click.echo(plain(told["message"], 300))
 
 
-COMMANDS = (status, ask, agree, end)
+COMMANDS = (status, ask, agree, end, board, state_item)

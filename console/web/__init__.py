@@ -10,7 +10,7 @@ from litestar.static_files import create_static_files_router
 
 from console.errors import Refused
 from console.services import Services
-from console.web import alerts, approvals, drills, export, forms, models, outlook, pages, quality, verdicts
+from console.web import alerts, approvals, delegation, drills, export, forms, models, outlook, pages, quality, verdicts
 from console.web.render import STATIC
 
 route_handlers: list[Any] = [
@@ -22,6 +22,7 @@ route_handlers: list[Any] = [
     *outlook.ROUTES,
     *quality.ROUTES,
     *drills.ROUTES,
+    *delegation.ROUTES,
     *models.ROUTES,
     *verdicts.ROUTES,
     create_static_files_router(

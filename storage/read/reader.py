@@ -18,11 +18,13 @@ from storage.read import agents as _agents
 from storage.read import approvals as _approvals
 from storage.read import containment as _containment
 from storage.read import deals as _deals
+from storage.read import delegation as _delegation
 from storage.read import drills as _drills
 from storage.read import findings as _findings
 from storage.read import leases as _leases
 from storage.read import widenings as _widenings
 from storage.read.approvals import ApprovalCounts, ApprovalStep
+from storage.read.delegation import Observed
 from storage.read.store import open_engine, reading
 from storage.read.types import (
     ActionPage,
@@ -167,6 +169,11 @@ class Reader:
         """Wider policies that people asked for, the newest first; those that wait or hold, or all."""
         with reading(self.engine) as connection:
             return _widenings.policy_changes(connection, self.tenant, now_ms, with_over=with_over)
+
+    def delegation(self, since_ms: int) -> Observed:
+        """What agents did with what they may, since then; reads every decision."""
+        with reading(self.engine) as connection:
+            return _delegation.observed(connection, self.tenant, since_ms)
 
     def verdicts(self, finding_ids: list[str]) -> dict[str, str]:
         """What people said of these findings: wrong or expected."""

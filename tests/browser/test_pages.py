@@ -15,7 +15,7 @@ Open = Callable[..., Any]
 ACCESS = (Path(__file__).parent / "access.js").read_text()
 PAGES = (
     "/", "/agents", "/agents/enrich-bot", "/agents/lead-router", "/agents/enrich-bot/actions", "/deals", "/deals/006A1",
-    "/deals/model", "/deals/quality", "/findings", "/mutes", "/login", "/stop-all", "/agents/nobody",
+    "/deals/model", "/deals/quality", "/findings", "/mutes", "/delegation", "/login", "/stop-all", "/agents/nobody",
 )  # fmt: skip
 
 

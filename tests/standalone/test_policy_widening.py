@@ -182,3 +182,24 @@ def test_a_version_that_was_changed_in_the_store_is_not_taken(house: House) -> N
     with pytest.raises(Exception, match="was changed"):
         house.open()
     house.runtime.close()
+
+
+def test_the_board_shows_what_waits_who_may_what_and_takes_a_persons_word(house: House) -> None:
+    house.write(WIDER)
+    asked = house.ask()
+    assert house.may("Phone")
+    assert not house.may()
+    page = house.client.get("/delegation", auth=JO).text
+    assert f"/delegation/changes/{asked['id']}/confirm" in page
+    assert f"/delegation/changes/{asked['id']}/confirm" not in house.client.get("/delegation", auth=MAYA).text
+    assert "lead with lead.phone → lead with lead.fax and lead.phone" in page
+    told = house.client.get("/v1/delegation", auth=JO).json()
+    (row,) = told["agents"]
+    change = next(cell for cell in row["cells"] if cell["kind"] == "Change")
+    assert (change["may"], change["seen"]["allowed"], change["seen"]["denied"]) == ("autonomous", 1, 1)
+    assert (told["level"], told["items"][8]["state"]) == (2, "missing")
+    assert house.post("/v1/readiness/legal", JO, note="OPS-41")[0] == 200
+    assert house.post("/v1/readiness/audit", JO, note="x")[0] == 400
+    assert house.post("/v1/readiness/legal", JO, note=" ")[0] == 400
+    said = house.client.get("/v1/delegation", auth=JO).json()["items"][8]
+    assert (said["state"], said["by"], said["evidence"]) == ("met", "jo", "OPS-41")
