@@ -8,12 +8,12 @@ from msgspec import UNSET, Struct
 
 from events.catalogue import ActionKind
 from events.times import DAY_MS
-from events.types import AgentAction, Granted
+from events.types import AgentAction, Granted, Revert
 
 Wanted = Literal["none", "notify", "throttle", "hold", "suspend"]
 WANTED_RANK: dict[str, int] = {"none": 0, "notify": 1, "throttle": 2, "hold": 3, "suspend": 4}
 Mode = Literal["shadow", "warn", "enforce"]
-Phase = Literal["attempt", "outcome", "both"]
+Phase = Literal["attempt", "outcome", "both", "revert"]
 PEERS_KEPT_DAYS = 30
 """What peers did longer ago says nothing of what they do."""
 
@@ -23,7 +23,8 @@ class Action(Struct, frozen=True, gc=False):
 
     ``at_ms`` is knowledge time (when the log took it) and drives every rate and budget; ``effect_ms`` is the
     event's own time. ``phase`` is "attempt" for a gate admission, "outcome" for the report of an operation that
-    was admitted before (and counted then), "both" for a report without an admission.
+    was admitted before (and counted then), "both" for a report without an admission. "revert" is no action: a person
+    changed what the agent had written (``revert``), of which only detectors hear that judge "reverts".
     ``is_backlog``: the effect lies more than five minutes before ``at_ms``; it may warn, never suspend.
     """
 
@@ -35,6 +36,7 @@ class Action(Struct, frozen=True, gc=False):
     data: AgentAction
     is_backlog: bool = False
     phase: Phase = "both"
+    revert: Revert | None = None
 
     @property
     def records(self) -> int:
@@ -132,7 +134,7 @@ class Detector(Protocol):
 
     name: ClassVar[str]
     state_version: ClassVar[int]
-    judges: ClassVar[Literal["attempts", "outcomes", "all"]]
+    judges: ClassVar[Literal["attempts", "outcomes", "all", "reverts"]]
     is_hard: ClassVar[bool]
     max_state_bytes: ClassVar[int]
     Config: ClassVar[type[Struct]]

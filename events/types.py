@@ -319,6 +319,26 @@ class Feedback(Struct, frozen=True, kw_only=True, gc=False):
     version: int = 0
 
 
+class Revert(Struct, frozen=True, kw_only=True, gc=False):
+    """A person changed in the CRM what an agent had written there shortly before, as the CRM's feed tells.
+
+    ``kind``: undone (back to what it was), overwritten, or deleted (a record that the agent had made). ``after_secs``:
+    how long it had stood. ``written``: how many changes of records by the agent the feed told of since the record
+    before this one. ``source`` and ``change_id`` name the person's change.
+    """
+
+    agent_id: str
+    object: str
+    record_id: str
+    kind: Literal["undone", "overwritten", "deleted"]
+    by: str
+    source: str
+    change_id: str
+    fields: list[str] = []
+    after_secs: int = 0
+    written: int = 0
+
+
 class Release(Struct, frozen=True, kw_only=True, gc=False):
     """A person released an agent; it is active once everything before this record is judged."""
 
@@ -604,6 +624,12 @@ class FeedbackEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.sy
     data: Feedback
 
 
+class RevertEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.revert.v1"):
+    """tripline.system.revert.v1"""
+
+    data: Revert
+
+
 class ReleaseEvent(Event, frozen=True, kw_only=True, gc=False, tag="tripline.system.release.v1"):
     """tripline.system.release.v1"""
 
@@ -671,6 +697,7 @@ SystemEvent = (
     | PeersEvent
     | MuteEvent
     | FeedbackEvent
+    | RevertEvent
     | ReleaseEvent
     | AdmissionEvent
     | ScoreEvent

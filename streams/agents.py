@@ -16,7 +16,6 @@ from events.types import (
     DEFAULT_TENANT,
     ActionEvent,
     AdmissionEvent,
-    AgentAction,
     ControlEvent,
     Failing,
     FailingEvent,
@@ -31,11 +30,13 @@ from events.types import (
     Profile,
     ProfileEvent,
     ReleaseEvent,
+    RevertEvent,
     TickEvent,
     tenant_of,
 )
 from streams import common_cause, granting
 from streams.agent_body import AgentBody, Blob, Glance, SharedBlob
+from streams.as_actions import action_of_admission, action_of_revert
 from streams.common_cause import LOOK_BACK_MS, CommonCause, Count, count_failing
 from streams.common_cause import Heard as HeardCount
 from streams.compiled import Judge
@@ -86,6 +87,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         self.peers = PeerGroups(partition, self.detectors, shared, roles or {})
         self.versions = Versions(self.detectors, versions or {})
         self.judged = 0
+        self._of_reverts = [index for index, each in enumerate(self.detectors) if each.judges == "reverts"]
         self._default_tenant: dict[str, Keyed[AgentBody]] = {}
         self._last_acted: dict[str, int] = {}
         self._judge_rows = None if Judge is None else Judge(self, AgentBody, BACKLOG_MS)
@@ -175,16 +177,18 @@ class AgentsStage(KeyedStage[AgentBody]):
         """An admission, or the report of an admitted operation: to the detectors that judge that phase."""
         keyed.body.last_ms = action.at_ms
         self.judged += 1
-        for observe, state, index in keyed.body.calls:
-            if not self._judges(index, action.phase):
-                continue
-            try:
-                evidence = observe(action, state)
-            except Exception as problem:
-                self._disable(offset, action, keyed, index, problem, out)
-            else:
-                if evidence is not None:
-                    self._say(offset, action, keyed, index, evidence, out)
+        for index in [index for _, _, index in keyed.body.calls if self._judges(index, action.phase)]:
+            self._ask(offset, action, keyed, index, out)
+
+    def _ask(self, offset: int, action: Action, keyed: Keyed[AgentBody], index: int, out: list[Output]) -> None:
+        """One detector, which is not off for this agent."""
+        try:
+            evidence = self.detectors[index].observe(action, keyed.body.states[index])
+        except Exception as problem:
+            self._disable(offset, action, keyed, index, problem, out)
+        else:
+            if evidence is not None:
+                self._say(offset, action, keyed, index, evidence, out)
 
     def _judges(self, index: int, phase: Phase) -> bool:
         wants = self.detectors[index].judges
@@ -321,9 +325,9 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     def _tell_detectors(self, happened: Literal["stopped", "released"], body: AgentBody, at_ms: int) -> None:
         """Tell the detectors that want to know (``detectors.base.Controlled``)."""
-        for _, state, index in body.calls:
-            hook = getattr(self.detectors[index], happened, None)
-            if hook is not None:
+        for detector, state in zip(self.detectors, body.states, strict=True):
+            hook = getattr(detector, happened, None)
+            if hook is not None and detector.name not in body.disabled:
                 hook(state, at_ms)
 
     def _disable(
@@ -370,7 +374,7 @@ class AgentsStage(KeyedStage[AgentBody]):
 
     def key_of(self, event: Any) -> str | None:
         """The agent of an admission, a control decision or a release; a CRM change has nothing to judge yet."""
-        if isinstance(event, AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent):
+        if isinstance(event, AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent | RevertEvent):
             return make_key(tenant_of(event), event.data.agent_id)
         return None
 
@@ -379,6 +383,10 @@ class AgentsStage(KeyedStage[AgentBody]):
         body = keyed.body
         if isinstance(event, AdmissionEvent):
             self._admission(offset, at_ms, event, keyed, out)
+            return
+        if isinstance(event, RevertEvent):
+            for index in [index for index in self._of_reverts if self.detectors[index].name not in body.disabled]:
+                self._ask(offset, action_of_revert(at_ms, event), keyed, index, out)
             return
         if isinstance(event, MuteEvent | FeedbackEvent):
             rule = rule_of(at_ms, event.data)
@@ -396,27 +404,11 @@ class AgentsStage(KeyedStage[AgentBody]):
     def _admission(
         self, offset: int, at_ms: int, event: AdmissionEvent, keyed: Keyed[AgentBody], out: list[Output]
     ) -> None:
-        said, body = event.data, keyed.body
-        data = AgentAction(
-            agent_id=said.agent_id,
-            action=said.action,
-            outcome="ok",
-            object=said.object,
-            record_ids=said.record_ids,
-            records=said.records,
-            recipient_ids=said.recipient_ids,
-            recipients=said.recipients,
-            external=said.external,
-            first_contact=said.first_contact,
-            authorized_by=said.authorized_by,
-            decision_id=said.decision_id,
-            reviewed_by=said.reviewed_by,
-        )
+        body, decision_id = keyed.body, event.data.decision_id
         if len(body.pending) >= _MAX_PENDING:
             del body.pending[next(iter(body.pending))]
-        body.pending[said.decision_id] = None
-        action = Action(at_ms, at_ms, event.source, event.id, kind_of(said.action), data, False, "attempt")
-        self._judge(offset, action, keyed, out)
+        body.pending[decision_id] = None
+        self._judge(offset, action_of_admission(at_ms, event), keyed, out)
 
     def on_system(self, offset: int, at_ms: int, event: Any, out: list[Output]) -> bool:
         """The common load and the policy's version; a version at or below the known one is a no-op."""
@@ -497,7 +489,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.calls = [
             (detector.observe, body.states[index], index)
             for index, detector in enumerate(self.detectors)
-            if detector.name not in body.disabled
+            if detector.name not in body.disabled and detector.judges != "reverts"
         ]
 
     def dump_body(self, body: AgentBody) -> bytes:

@@ -22,6 +22,7 @@ from events.types import (
     MuteEvent,
     Release,
     ReleaseEvent,
+    RevertEvent,
 )
 from governance.control import (
     TRIPS_MS,
@@ -42,6 +43,9 @@ from storage import projections
 from storage.link import Link
 from streams.envelopes import envelope
 from streams.sinks.notices import FAULTS
+
+ForAgent = ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent | RevertEvent
+"""What is put into an agent's input partition."""
 
 
 class Authority(ABC):
@@ -70,7 +74,7 @@ class Authority(ABC):
         """Remember a row that was written."""
 
     @abstractmethod
-    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> int | None:
+    def say(self, key: str, event: ForAgent) -> int | None:
         """Put an event into the agent's input partition; its offset where that is known already."""
 
     @abstractmethod

@@ -14,6 +14,7 @@ from events.types import (
     MarkerEvent,
     MuteEvent,
     ReleaseEvent,
+    RevertEvent,
     ScoreEvent,
 )
 
@@ -35,6 +36,7 @@ _BY_KIND: dict[type[Event], tuple[str, ...]] = {
     ControlEvent: _ACTIONS,
     MuteEvent: _ACTIONS,
     FeedbackEvent: _ACTIONS,
+    RevertEvent: _ACTIONS,
     ScoreEvent: _PORTFOLIO,
     MarkerEvent: _PORTFOLIO,
 }

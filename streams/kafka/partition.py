@@ -17,10 +17,13 @@ from events.types import (
     FeedbackEvent,
     MuteEvent,
     ReleaseEvent,
+    RevertEvent,
 )
 from events.types import tenant_of as _tenant_of
 from streams.envelopes import make_key
 from streams.routing import ACTIONS
+
+_OF_AGENTS = ActionEvent | AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent | RevertEvent
 
 
 def record_key(topic: str, event: Event) -> str:
@@ -33,7 +36,7 @@ def record_key(topic: str, event: Event) -> str:
 
 def _name(topic: str, event: Event) -> str | None:
     if topic == ACTIONS:
-        if isinstance(event, ActionEvent | AdmissionEvent | ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent):
+        if isinstance(event, _OF_AGENTS):
             return event.data.agent_id
         if isinstance(event, ChangeEvent) and event.data.actor is not UNSET:
             return event.data.actor.id

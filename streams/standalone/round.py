@@ -11,14 +11,14 @@ from typing import Any
 
 from events import codec
 from events.times import format_ms
-from events.types import ActivityEvent, ControlEvent, Event, FeedbackEvent, LogEvent, MuteEvent, ReleaseEvent
+from events.types import ActivityEvent, Event, LogEvent
 from governance.control import ControlRow
 from storage import approvals, log, projections
 from storage import gate as gate_store
 from storage.projections import Letter
-from streams import approving, containing
+from streams import approving, containing, reverting
 from streams.approving import changed_in
-from streams.authority import Authority
+from streams.authority import Authority, ForAgent
 from streams.contacts import met_in
 from streams.envelopes import split_key
 from streams.records import READ_BACK, Output
@@ -151,7 +151,7 @@ class Round(Authority):
         """Remember a row that was written."""
         self.core.control[row.key] = row
 
-    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> int:
+    def say(self, key: str, event: ForAgent) -> int:
         """Put an event into the agents' input partition; its offset."""
         return self.append(ACTIONS, event)
 
@@ -212,6 +212,8 @@ class Round(Authority):
         core = self.core
         if self.told:
             containing.look(self, self.told, core.identities, core.decided.unfiled)
+            if reverting.look(self, self.told, core.identities):
+                self.judge()
         for topic in self._touched:
             lane = core.lanes[topic]
             base = lane.next_offset - len(lane.appended_raws)

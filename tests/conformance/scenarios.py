@@ -13,7 +13,7 @@ from detectors.good_runs import run_of
 from detectors.run_library import encode_library
 from detectors.unlike_good_run import Config, call_of
 from events.catalogue import kind_of
-from events.types import ActionError, AgentAction
+from events.types import ActionError, AgentAction, Revert
 
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -25,11 +25,11 @@ def act(at_ms: int, number: int, **said: object) -> Action:
     """One action; ``said`` overrides fields of the record, ``effect_ms`` and ``is_backlog`` those of the envelope."""
     effect_ms = said.pop("effect_ms", at_ms)
     is_backlog = said.pop("is_backlog", False)
-    phase = said.pop("phase", "both")
+    phase, revert = said.pop("phase", "both"), said.pop("revert", None)
     fields = {"agent_id": "a", "action": "record.update", "outcome": "ok", "object": "Opportunity", **said}
     fields.setdefault("record_ids", [f"006A{number % 40}"])
     data = AgentAction(**fields)
-    return Action(at_ms, effect_ms, "/crm", f"e-{number}", kind_of(data.action), data, is_backlog, phase)
+    return Action(at_ms, effect_ms, "/crm", f"e-{number}", kind_of(data.action), data, is_backlog, phase, revert)
 
 
 def error(code: str, text: str = "") -> dict[str, object]:
@@ -175,6 +175,21 @@ def plausible_nonsense() -> Iterator[Action]:
         yield act(at_ms, number, record_ids=[record], changes={record: {"Amount": (f"{before}.00", f"{after:.2f}")}})
 
 
+def undone_by_people() -> Iterator[Action]:
+    """Of a thousand changes five are overwritten; then three people put nearly every one of sixty right."""
+    for number in range(65):
+        is_wrong = number >= 5
+        at_ms, by = (
+            (START_MS + 9 * DAY_MS + number * HOUR_MS, number % 3) if is_wrong else (START_MS + number * DAY_MS, 9)
+        )
+        said = Revert(
+            agent_id="a", object="Opportunity", record_id=f"006A{number}", by=f"user:{by}", source="/crm",
+            change_id=f"e-{number}", kind="undone" if is_wrong else "overwritten", fields=["StageName"], after_secs=600,
+            written=1 if is_wrong else 200,
+        )  # fmt: skip
+        yield act(at_ms, number, phase="revert", revert=said)
+
+
 @cache
 def configs() -> dict[str, Any]:
     """What a detector must be given to have an opinion: a library of good runs, an agent's scope."""
@@ -198,5 +213,6 @@ CAUGHT: dict[str, Callable[[], Iterator[Action]]] = {
     "value_shift": plausible_nonsense,
     "action_mix": deleting_among_updates,
     "policy_breach": another_thing_than_was_admitted,
+    "human_revert": undone_by_people,
 }
 """What each detector must stop; a detector without an entry fails the suite."""

@@ -39,7 +39,7 @@ def run(detector: Any, actions: Iterable[Action], state: Any) -> list[Evidence]:
 @each
 def test_it_declares_what_the_engine_must_know(cls: Any) -> None:
     assert cls.name.isidentifier()
-    assert cls.judges in ("attempts", "outcomes", "all")
+    assert cls.judges in ("attempts", "outcomes", "all", "reverts")
     assert 0 < cls.max_state_bytes <= 40_960
     assert issubclass(cls.Config, Struct)
     assert len(cls.__doc__.split()) > 40, "the docstring says what it catches, what it cannot, and its parameters"

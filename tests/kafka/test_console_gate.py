@@ -15,7 +15,17 @@ from msgspec import Raw
 
 from events.codec import DEFAULT_LIMITS, decode, encode
 from events.times import format_ms
-from events.types import ActionEvent, Actor, Admission, AdmissionEvent, AgentAction, ChangeEvent, CrmChange
+from events.types import (
+    ActionEvent,
+    Actor,
+    Admission,
+    AdmissionEvent,
+    AgentAction,
+    ChangeEvent,
+    CrmChange,
+    Revert,
+    RevertEvent,
+)
 from governance.lease_types import Debit, LeaseAsk, LeaseReport
 from streams.envelopes import envelope
 from streams.kafka.admin import create
@@ -44,6 +54,12 @@ def admissions(offices: Offices, agent: str = "bot") -> list[Admission]:
     found = {event.id: event for event in events if isinstance(event, AdmissionEvent) and event.data.agent_id == agent}
     assert all(event_id == f"admission:default/{agent}:{event.data.seq}" for event_id, event in found.items())
     return sorted((event.data for event in found.values()), key=lambda data: data.seq)
+
+
+def reverts(offices: Offices) -> list[Revert]:
+    """What people undid, in the agents' partitions; the key decides which."""
+    found = [(record, decode(record.value)) for record in offices.cluster.read("agent.actions")]
+    return [event.data for record, event in found if isinstance(event, RevertEvent) and record.key == b"default/rogue"]
 
 
 def test_an_admission_is_in_the_log_when_the_answer_comes(offices: Offices):
@@ -294,13 +310,18 @@ def test_what_agents_do_past_the_gates_is_seen_in_the_crms_feed_by_whichever_con
     two.control(by_person("bot", "suspended", 0)).result(10)
     at_ms = now_ms() + 1
 
-    def change(number: int, agent: str, record: str) -> None:
-        data = CrmChange(object="Contact", record_id=record, op="update", actor=Actor("agent", agent), system="sf")
+    def change(number: int, agent: str, record: str, kind: str = "agent", email: tuple[str, str] = ("a", "b")) -> None:
+        fields = {"Email": email}
+        data = CrmChange(
+            object="Contact", record_id=record, op="update", actor=Actor(kind, agent), system="sf", changes=fields
+        )
         key = f"default/{record}"
         offices.put("crm.events", key, encode(envelope(ChangeEvent, "crm", f"c-{number}", at_ms, key, data)))
 
     for number, (agent, record) in enumerate((("bot", "r-1"), ("bot", "r-2"), ("rogue", "r-3"), ("bot", "r-2"))):
         change(number % 3, agent, record)
+
+    change(9, "jo", "r-3", "human", ("b", "a"))
 
     def seen() -> list[tuple[str, ...]]:
         return offices.store().execute("SELECT kind, record_id FROM outside_write ORDER BY record_id").fetchall()
@@ -315,6 +336,9 @@ def test_what_agents_do_past_the_gates_is_seen_in_the_crms_feed_by_whichever_con
     row: Any = offices.store().execute("SELECT at_ms FROM control WHERE key = 'default/bot'").fetchone()
     beats = "SELECT count(*) FROM gate_beat WHERE obeys_ms >= ? AND trouble = ''"
     until(lambda: offices.store().execute(beats, row).fetchone() == (2,), "both gates say that they obey", 20)
+    until(lambda: reverts(offices), "what a person undid is in the agent's input", 20)
+    ((agent_id, kind, by, written),) = {(r.agent_id, r.kind, r.by, r.written) for r in reverts(offices)}
+    assert (agent_id, kind, by, written) == ("rogue", "undone", "jo", 1)
     one.close()
     assert offices.store().execute("SELECT count(*) FROM gate_beat").fetchone() == (1,)
     kinds = {kind for (kind,) in offices.store().execute("SELECT severity FROM finding").fetchall()}

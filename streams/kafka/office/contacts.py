@@ -18,7 +18,7 @@ from governance.settings import Settings
 from storage import approvals
 from storage.gate import know_contacts
 from storage.postgres import PgLink, PgStore
-from streams import approving, containing
+from streams import approving, containing, reverting
 from streams.contacts import Met, met_in
 from streams.kafka.office.held import Held
 from streams.kafka.office.round import OfficeRound
@@ -62,15 +62,17 @@ class Contacts:
         self._watch_agents([event for record in records if (event := _told(record)) is not None])
 
     def _watch_agents(self, events: Sequence[Event]) -> None:
-        """Whether the feed is alive, and what agents did."""
+        """Whether the feed is alive, what agents did, and what people undid of it."""
         if events:
             self._decided(self._held.run(lambda link: self._look(link, events)).changes())
 
     def _look(self, link: PgLink, events: Sequence[Event]) -> OfficeRound:
         round_ = OfficeRound(link, self._settings)
         keys = {one.key for event in events if (one := seen_in(event, self._identities)) is not None}
+        keys |= reverting.keys_of(link, self._settings, events, self._identities)
         round_.begin(keys, containing.stop_alls(keys))
         containing.look(round_, events, self._identities)
+        reverting.look(round_, events, self._identities)
         round_.commit()
         return round_
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from events.codec import encode
-from events.types import MAIN_ENGINE, ControlEvent, FeedbackEvent, MuteEvent, ReleaseEvent
+from events.types import MAIN_ENGINE, ControlEvent
 from governance.control import ControlRow
 from governance.settings import Settings
 from storage import control as control_store
 from storage import publication, shared
 from storage.postgres import PgLink, Told, lock_keys, tell
 from storage.publication import Kind, Publication
-from streams.authority import Authority
+from streams.authority import Authority, ForAgent
 from streams.envelopes import split_key
 from streams.kafka.partition import partition_of
 from streams.kafka.spec import CONTROL
@@ -68,7 +68,7 @@ class OfficeRound(Authority):
         """Remember a row that was written."""
         self._rows[row.key] = row
 
-    def say(self, key: str, event: ControlEvent | ReleaseEvent | MuteEvent | FeedbackEvent) -> None:
+    def say(self, key: str, event: ForAgent) -> None:
         """Publish into the agent's input partition; decisions to those who follow them as well."""
         body = encode(event)
         self.publish("decision", ACTIONS, key, event.id, body)

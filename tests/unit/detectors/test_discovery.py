@@ -27,7 +27,7 @@ def test_the_built_in_detectors_are_found_in_a_fixed_order() -> None:
 
 OFF = {"action_mix": "shadow", "unlike_good_run": "shadow", "write_without_read": "enforce"}
 """Those that must be switched on, and the mode they have then."""
-WARN = {"unexpected_change": "warn", "value_shift": "warn"}
+WARN = {"human_revert": "warn", "unexpected_change": "warn", "value_shift": "warn"}
 """In mode warn until a replay report promotes them."""
 
 
