@@ -4,14 +4,36 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+from detectors.base import Shared
 from events.codec import decode
 from events.times import DAY_MS
-from events.types import AdmissionEvent, Trigger
+from events.types import AdmissionEvent, Granted, PolicyEvent, Trigger
 from streams import policy_change
+from streams.agents import AgentsStage
 from streams.policy_change import POLICY_KEY, Wider
+from streams.records import Partition
 from tests.kafka.deciding import Offices, a_check, asked, settings_with
+from tests.kafka.working import until
 from tests.standalone.test_policy import POLICY
+
+
+def versions(offices: Offices) -> list[tuple[int, str, dict[str, Granted]]]:
+    """The versions in the log that every partition has, and what a worker's detectors know of each."""
+    shared = Shared()
+    found: dict[int, dict[int, Any]] = {}
+    for record in offices.cluster.read("agent.actions"):
+        event = decode(record.value)
+        if isinstance(event, PolicyEvent):
+            found.setdefault(event.data.version, {})[record.partition] = event
+    said = []
+    for version, copies in sorted(found.items()):
+        if len(copies) == offices.settings.kafka.partitions:
+            stage = AgentsStage(Partition("main", "agent.actions", "t", 0), [], {}, shared)
+            stage.process([(0, 1, copies[0])])
+            said.append((version, copies[0].data.hash, shared.granted or {}))
+    return said
 
 
 def test_a_console_obeys_the_policy_and_follows_its_file(offices: Offices, tmp_path: Path) -> None:
@@ -30,11 +52,16 @@ def test_a_console_obeys_the_policy_and_follows_its_file(offices: Offices, tmp_p
     records = [decode(record.value) for record in offices.cluster.read("agent.actions")]
     assert [event.data.policy for event in records if isinstance(event, AdmissionEvent)] == [allowed.policy]
     assert offices.one("SELECT policy FROM gate_decision WHERE decision_id = ?", allowed.decision_id) == allowed.policy
+    until(lambda: len(versions(offices)) == 1, "the policy is in each partition of the log", 10)
+    ((version, hash_, knows),) = versions(offices)
+    assert (version, hash_) == (1, allowed.policy)
+    assert "record.update" in knows["bot"].actions
     path.write_text(POLICY.replace("Lead.Phone", "Lead.Fax"))
     office.policies.look()
     denied = asked(office, check)
     assert (denied.decision, denied.rule, denied.policy_rule) == ("deny", "policy", "scope")
     assert denied.policy != allowed.policy
+    until(lambda: [each[:2] for each in versions(offices)][1:] == [(2, denied.policy)], "and so is the next one", 10)
     path.write_text("format = 9")
     office.policies.look()
     assert asked(office, check).policy == denied.policy

@@ -1,4 +1,6 @@
-"""What one console does for all: ends throttles and approvals, tells people. Another one takes over when it dies.
+"""What one console does for all: ends throttles and approvals, tells people, says the policy in the log.
+
+Another one takes over when it dies.
 
 The leader holds a lock of the store with a connection of its own; the lock goes with the connection.
 """
@@ -21,6 +23,7 @@ from storage.postgres import PgLink, PgStore
 from storage.postgres.link import lock_number
 from streams import approving, containing
 from streams.kafka.office.held import Held
+from streams.kafka.office.policy_log import PolicyLog
 from streams.kafka.office.round import OfficeRound
 from streams.sinks.boxes import OUTCOMES
 from streams.sinks.notifications import Notifier, Observe
@@ -50,6 +53,7 @@ class Leader(Background):
         self._lead = Held(store, **_ALIVE)
         self._work = Held(store)
         self._notifier: Notifier | None = None
+        self._policy_log = PolicyLog(settings)
         self._rounds = 0
         self.is_leading = False
 
@@ -80,9 +84,10 @@ class Leader(Background):
             return
         if not was_leading:
             self._begin()
-        round_ = self._work.run(self._expire)
-        if round_ is not None:
-            self._changed(round_.changes())
+        for task in (self._expire, self._policy_log.look):
+            round_ = self._work.run(task)
+            if round_ is not None:
+                self._changed(round_.changes())
         self._rounds += 1
         if self._rounds % _TIDY_ROUNDS == 0:
             self._work.run(self._drop_old)
