@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dashboards.metrics import Labels, Metrics
+from dashboards.proxy_metrics import ProxyMetrics
 from dashboards.registry import Registry
 from dashboards.worker_metrics import WorkerLabels, WorkerMetrics
 
@@ -36,6 +37,8 @@ def text() -> str:
         table(Metrics(Labels(detectors=("",)))),
         "## Worker\n",
         table(WorkerMetrics(WorkerLabels(topics=("",), reasons=("",), detectors=("",)))),
+        "## HTTP proxy\n",
+        table(ProxyMetrics()),
         PROCESS,
     ]
     return "\n".join(parts)

@@ -7,7 +7,9 @@ as a credential goes on, and nothing that the CRM answers may hold the stored on
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import time
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -27,10 +29,12 @@ from console.proxy.gatekeeper import MOST_AT_ONCE, Gatekeeper
 from console.proxy.outcomes import judge
 from console.proxy.question import not_parsed
 from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
+from dashboards.proxy_metrics import ProxyMetrics
+from dashboards.registry import CONTENT_TYPE, version
 from tripline_client import AsyncTripline
 
 Scope = MutableMapping[str, Any]
-HEALTH = "/-/healthy"
+HEALTH, METRICS = "/-/healthy", "/-/metrics"
 BODY_SECS, CONNECT_SECS, UPSTREAM_SECS = 10.0, 5.0, 60.0
 MOST_ANSWER_BYTES = 16 * 1024 * 1024
 _SENT_ON = frozenset({b"accept-language", b"if-match", b"if-unmodified-since"})
@@ -39,6 +43,7 @@ _TOLD = frozenset({
     b"x-hubspot-ratelimit-remaining",
 })  # fmt: skip
 _JSON = b"application/json"
+_LOST = frozenset({"no_credential", "crm_unreachable", UNKNOWN})
 _log = structlog.get_logger("tripline.proxy")
 
 
@@ -65,6 +70,7 @@ class HttpProxy:
         self._gate: AsyncTripline
         self._keeper: Gatekeeper
         self._crm: httpx.AsyncClient
+        self._metrics = ProxyMetrics(version())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or begin and end."""
@@ -74,10 +80,12 @@ class HttpProxy:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
             return
-        try:
-            answer = await self._answer(scope, receive)
-        except Refused as refused:
-            answer = answer_of(refused)
+        path = scope.get("raw_path") or b""
+        if path == METRICS.encode():
+            await _send_metrics(send, await asyncio.to_thread(self._metrics.render))
+            return
+        is_health = path == HEALTH.encode()
+        answer = Answer(200, b'{"status":"ok"}') if is_health else await self._counted(scope, receive)
         await send_answer(send, answer, [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")])
 
     async def begin(self) -> None:
@@ -111,10 +119,18 @@ class HttpProxy:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _counted(self, scope: Scope, receive: Receive) -> Answer:
+        began, seen = time.perf_counter(), _Seen()
+        try:
+            answer = await self._answer(scope, receive, seen)
+        except Refused as refused:
+            seen.answer, answer = refused.code, answer_of(refused)
+        self._metrics.requests.add(seen.answer, seen.route)
+        self._metrics.seconds.observe(time.perf_counter() - began)
+        return answer
+
+    async def _answer(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer:
         headers, path = scope["headers"], scope.get("raw_path") or b""
-        if path == HEALTH.encode():
-            return Answer(200, b'{"status":"ok"}')
         self._check_agent(headers)
         try:
             body = await read_body(receive, MOST_BODY_BYTES, BODY_SECS)
@@ -123,7 +139,10 @@ class HttpProxy:
             asked = self._parse(call)
         except NotParsed as problem:
             raise not_parsed(problem) from None
+        seen.route = "write" if asked.is_write else "read"
         done = await self._keeper.let(asked, said, lambda decision: self._send_on(asked, call, headers, body, decision))
+        is_lost = done.problem is not None and done.problem.code in _LOST
+        seen.answer = "crm_failed" if is_lost else "passed"
         answer: Answer = done.answer
         return answer
 
@@ -190,6 +209,21 @@ class HttpProxy:
         _log.error("proxy.answer_withheld", reason=why, status=status)
         failed = _failed("answer_withheld", f"the CRM's answer (status {status}) {why}; it is not shown", decision)
         return Done(answer=failed.answer, problem=problem, made=made if asked.created else ())
+
+
+class _Seen:
+    """What is counted of one request."""
+
+    __slots__ = ("answer", "route")
+
+    def __init__(self) -> None:
+        self.answer, self.route = "crm_failed", "unread"
+
+
+async def _send_metrics(send: Send, body: bytes) -> None:
+    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _is_json(told: Headers) -> bool:

@@ -276,6 +276,16 @@ GATE = Row(
             colours={"leaked": "red", "shadow": "orange", "in_flight": "blue"},
         ),
         Chart(
+            title="Credentials taken away",
+            text="Credentials of agents that were to be taken away in the CRM, by outcome: failed ones still work. The "
+            "agent's page says why.",
+            queries=[Query(new("tripline_revocations_total", "outcome"), "{{outcome}}")],
+            unit="short",
+            draw="bars",
+            nothing="none",
+            colours={"failed": "red", "done": "blue"},
+        ),
+        Chart(
             title="Waiting for a person",
             text="Approvals that wait. Unanswered they mean no, after gate.approval_minutes (30).",
             queries=[Query(f"max by (job) (tripline_approvals_waiting{{{JOB}}})", "{{job}}")],
@@ -302,6 +312,26 @@ GATE = Row(
             ],
             unit="s",
             limit=0.05,
+        ),
+        Chart(
+            title="HTTP proxies",
+            text="Requests of agents to the proxies that hold the CRM's credential, by answer. Denied as not_parsed: "
+            "nobody could tell what the request does.",
+            queries=[Query(new("tripline_proxy_requests_total", "answer"), "{{answer}}")],
+            unit="short",
+            draw="bars",
+            nothing="no proxy, or no requests",
+            colours={"passed": "green", "crm_failed": "red", "not_parsed": "orange"},
+        ),
+        Chart(
+            title="Latency of the HTTP proxies",
+            text="From a request to its answer, the gate's and the CRM's time included.",
+            queries=[
+                Query(quantile(0.99, "tripline_proxy_request_seconds"), "p99 {{job}}"),
+                Query(quantile(0.5, "tripline_proxy_request_seconds"), "p50 {{job}}"),
+            ],
+            unit="s",
+            nothing="no proxy, or no requests",
         ),
     ],
 )

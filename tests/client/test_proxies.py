@@ -198,6 +198,24 @@ def test_only_the_agents_own_token_is_let_in(proxy: httpx.Client, crm: Crm, gate
     assert crm.seen == []
 
 
+def test_what_is_answered_is_counted_by_answer_and_kind_of_route(gate: Gate, crm: Crm):
+    with a_proxy(gate, crm) as client:
+        client.get(f"{BASE}/sobjects/Lead/{LEAD}")
+        client.patch(f"{BASE}/sobjects/Lead/{LEAD}", json=RETAIL)
+        client.post(f"{BASE}/composite/graph", json={})
+        client.get(f"{BASE}/sobjects/Lead/{LEAD}", headers={"authorization": "Bearer another"})
+        told = httpx.get(str(client.base_url.join("/-/metrics"))).text
+    lines = [line for line in told.splitlines() if line.startswith("tripline_proxy_requests_total")]
+    counted = {line for line in lines if not line.endswith(" 0.0")}
+    assert counted == {
+        f'tripline_proxy_requests_total{{answer="{answer}",route="{route}"}} 1.0'
+        for answer, route in (
+            ("passed", "read"), ("passed", "write"), ("not_parsed", "unread"), ("unauthorized", "unread")
+        )
+    }  # fmt: skip
+    assert "tripline_proxy_request_seconds_count 4.0" in told
+
+
 @pytest.mark.parametrize(
     ("mood", "status", "code"),
     [

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from console.app import make_metrics
 from dashboards.metrics import Metrics
+from dashboards.proxy_metrics import ProxyMetrics
 from dashboards.worker_metrics import WorkerLabels, WorkerMetrics
 from detectors.discovery import discover
 from events.codec import BadReason
@@ -86,7 +87,7 @@ def console_metrics() -> Metrics:
 def kinds() -> dict[str, str]:
     """What each series is, by its name: counter or gauge."""
     found = dict(OF_PROMETHEUS)
-    for registry in (console_metrics(), worker_metrics()):
+    for registry in (console_metrics(), worker_metrics(), ProxyMetrics()):
         for family in registry.registry.collect():
             kind = "gauge" if family.type == "gauge" else "counter"
             found.update((sample.name, kind) for sample in family.samples)

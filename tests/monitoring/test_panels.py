@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 from dashboards.metrics import Metrics
+from dashboards.proxy_metrics import ProxyMetrics
 from dashboards.worker_metrics import WorkerMetrics
 from streams.routing import INPUT_TOPICS
 from tests.monitoring.promql import console_metrics, plain, worker_metrics
@@ -197,6 +198,8 @@ def count_console(metrics: Metrics) -> None:
     metrics.approvals_waiting.set(2)
     metrics.wrong_stops.set("repeated_errors", value=1)
     metrics.widenings.set("mute", value=1)
+    metrics.policy_unused.set("two_people", value=2)
+    metrics.revocations.add("failed")
     metrics.oldest_approval.set(time.time() - 1_000)
     metrics.model_log_loss.set_all({"model": 0.31, "scorecard": 0.29})
     metrics.model_error.set_all({"model": 0.06, "scorecard": 0.09})
@@ -211,9 +214,13 @@ class Scene:
 
     def __init__(self, folder: Path) -> None:
         self.standalone = Standalone(folder)
-        self.worker, self.console = worker_metrics(), console_metrics()
+        self.worker, self.console, self.proxy = worker_metrics(), console_metrics(), ProxyMetrics("1")
         self._served = Small(
-            {"/w": lambda: self.worker.render().decode(), "/c": lambda: self.console.render().decode()}
+            {
+                "/w": lambda: self.worker.render().decode(),
+                "/c": lambda: self.console.render().decode(),
+                "/p": lambda: self.proxy.render().decode(),
+            }
         )
         self.prometheus = Prometheus(folder, quick_prometheus(folder))
         targets(
@@ -221,6 +228,7 @@ class Scene:
             (self.standalone.address, {"job": "tripline"}),
             (self._served.address, {"job": "tripline-worker", "instance": "w", "__metrics_path__": "/w"}),
             (self._served.address, {"job": "tripline-console", "instance": "c", "__metrics_path__": "/c"}),
+            (self._served.address, {"job": "tripline-proxy", "instance": "p", "__metrics_path__": "/p"}),
         )
         self._is_over = threading.Event()
         self._rounds = threading.Thread(target=self._go_on)
@@ -250,6 +258,8 @@ class Scene:
                 self.standalone.go_wrong()
                 count_worker(self.worker)
                 count_console(self.console)
+                self.proxy.requests.add("not_parsed", "unread")
+                self.proxy.seconds.observe(0.02)
         except BaseException as problem:
             self.problem = problem
 
