@@ -7,6 +7,7 @@
 rule "silent for 14 days". Alerts are looked at daily.
 **Cold starts.** Of the cases closed before 2016-06-01, n are drawn (same seed each time), the model trains on these
 alone, and is judged on the Mondays of the second cut; means over the draws. Nothing is chosen by these figures here.
+**Wanted.** At the end each figure that was wanted, what came, and whether it holds; exit code 1 if one doesn't.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ ALERTS = (("rule", "rule_14_days"), ("p_lost", "score_same_volume"), ("early", "
 ALERT_CUT = "2016-04-01:2016-07-26"
 """Alerts need months: in a few weeks most losses begin before them or end after them."""
 Numbers = dict[str, float]
+Check = tuple[str, float, str, float]
+"""What was wanted: its name, what came, "at least" or "at most", the limit."""
+CUT_LIMITS = (("auc", "≥", 0.789), ("ece", "≤", 0.022), ("top_5", "≥", 0.96), ("soon_auc", "≥", 0.842))
+COLD_LIMITS = {
+    40: (("auc", "≥", 0.75), ("ece", "≤", 0.065)),
+    200: (("auc", "≥", 0.758), ("ece", "≤", 0.05)),
+    1_000: (("auc", "≥", 0.77), ("ece", "≤", 0.03)),
+}
+"""Besides: never below the hand scorecard."""
 
 
 class Bench:
@@ -72,8 +82,8 @@ class Bench:
         return reader.rows(case[is_ended], at_ms[is_ended]), is_lost[is_ended], is_soon[is_ended]
 
 
-def cuts(bench: Bench, wanted: tuple[str, ...]) -> None:
-    """The table of the cuts, and of their alerts."""
+def cuts(bench: Bench, wanted: tuple[str, ...]) -> list[Check]:
+    """The table of the cuts, and of their alerts; what was wanted of them."""
     ours, full, rule, alerts = [], [], [], []
     for cut in wanted:
         cut_ms, until_ms = bench.moments(cut)
@@ -100,10 +110,26 @@ def cuts(bench: Bench, wanted: tuple[str, ...]) -> None:
             alive = f"of {row['alive']} alive two weeks later {row['alive_precision']:.3f}"
             told = f"precision {row['precision']:.3f}  {alive}  recall {row['recall']:.3f}  lead {lead} days"
             print(f"alerts {cut} {name:<12} {row['alerted']:>5}  {told}")
+    means = _mean(ours)
+    found: list[Check] = [(f"mean of the cuts: {key}", means[key], sign, limit) for key, sign, limit in CUT_LIMITS]
+    early, rule_ = long.report["alerts"]["early_same_volume"], long.report["alerts"]["rule_14_days"]
+    return [
+        *found,
+        ("alerts: precision", early["precision"], "≥", 0.74),
+        ("alerts: recall, the rule's at least", early["recall"], "≥", rule_["recall"]),
+        ("alerts: median lead in days", early["lead_days"][1], "≥", 17.0),
+        (
+            "alerts alive two weeks later: precision, the rule's",
+            early["alive_precision"],
+            "≥",
+            rule_["alive_precision"],
+        ),
+    ]
 
 
-def cold(bench: Bench, draws: int) -> None:
-    """The table of cold starts, for loss in the end."""
+def cold(bench: Bench, draws: int) -> list[Check]:
+    """The table of cold starts, for loss in the end; what was wanted of them."""
+    checks: list[Check] = []
     frame, is_lost, _ = bench.test(COLD_CUT)
     cut_ms, _ = bench.moments(COLD_CUT)
     known = bench.log.known_at(cut_ms)
@@ -119,6 +145,21 @@ def cold(bench: Bench, draws: int) -> None:
                 found.setdefault(name, []).append(_cold_figures(scores, is_lost))
         for name, rows in found.items():
             _line(f"{count} closed: {name}", _mean(rows), f"AUC sd {np.std([row['auc'] for row in rows]):.3f}")
+        chosen_, hand = (
+            _mean(next(rows for name, rows in found.items() if name.startswith(of))) for of in ("chosen", "hand, not")
+        )
+        checks.append((f"{count} closed: auc, the hand scorecard's", chosen_["auc"], "≥", hand["auc"]))
+        limits = COLD_LIMITS.get(count, ())
+        checks += [(f"{count} closed: {key}", chosen_[key], sign, limit) for key, sign, limit in limits]
+    return checks
+
+
+def say_wanted(checks: list[Check]) -> bool:
+    """Print what holds and what doesn't; whether all do."""
+    good = [came >= limit if sign == "≥" else came <= limit for _, came, sign, limit in checks]
+    for (name, came, sign, limit), is_good in zip(checks, good, strict=True):
+        print(f"{'holds ' if is_good else 'MISSED'} {name:<52} {came:.4f} {sign} {limit:.4f}")
+    return all(good)
 
 
 def _cold_models(bench: Bench, known: EventLog, cut_ms: int) -> list[tuple[str, Tables]]:
@@ -169,11 +210,12 @@ def main() -> int:
     if not asked.log.exists():
         parser.error(f"{asked.log} is not there: name BPIC2017's events with --log")
     bench = Bench(asked.log)
+    checks: list[Check] = []
     if asked.only != "cold":
-        cuts(bench, tuple(asked.cut or CUTS))
+        checks += cuts(bench, tuple(asked.cut or CUTS))
     if asked.only != "cuts":
-        cold(bench, asked.draws)
-    return 0
+        checks += cold(bench, asked.draws)
+    return 0 if say_wanted(checks) else 1
 
 
 if __name__ == "__main__":

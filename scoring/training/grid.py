@@ -19,14 +19,18 @@ from scoring.tables import LOST_BASE, POINT, SLIP_BASE, TABLES, Table
 KIND = "grid"
 MOST_CUTS = 30
 FINER: dict[str, tuple[float, ...]] = {
-    "silence": (1, 3, 7, 60, 90),
-    "buyer_silence": (0.5, 1.5, 15),
-    "stage_age": (0.25, 0.5, 0.75, 2.5, 8),
-    "age": (0.25, 0.5, 0.75, 1, 1.5, 8),
+    "silence": (*range(1, 15), 16, 18, 23, 25, 28, 33, 37, 41, 52, 60, 75, 90),
+    "buyer_silence": (0.25, 0.5, 0.75, 1.25, 1.5, 1.75, 2.5, 3.5, 4.5, 5, 5.5, 7, 8, 9, 12, 15),
+    "stage_age": (
+        *(tenth / 10 for tenth in range(1, 10)), 1.1, 1.25, 1.4, 1.6, 1.75, 2.25, 2.5, 2.75, 3.5, 4, 6, 8,
+    ),
+    "age": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9, 1, 1.15, 1.3, 1.5, 1.75, 2.25, 2.5, 2.75, 3.5, 4, 6, 8),
     "pace": (-4, -1.5, -0.75),
     "pushed_days": (7, 60),
-    "longest_gap": (5, 7, 10, 21, 45),
-}
+    "longest_gap": (1, 2, 3, 4, 5, 7, 10, 18, 21, 25, 45),
+}  # fmt: skip
+"""The ages each day to two weeks, then a tenth or so apart: who is silent for 16 days is not like who is for 20. Where
+a process ends deals by a rule (after 30 days without an answer, say), wide steps hide most of it."""
 
 
 def grid(process: Process, silent_days: int) -> ModelTables:

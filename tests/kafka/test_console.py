@@ -9,18 +9,25 @@ from typing import Any
 import msgspec
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from console.cli.console import command
-from events.codec import decode
+from console.upkeep import JOB, Upkeep
+from events.codec import decode, encode
 from events.times import format_ms
 from events.types import RiskEvent
 from governance.settings import Kafka
+from scoring.training.card import Health, Looked
+from storage.read import Reader
+from storage.read.models import model_health
 from streams.kafka.admin import create
-from tests.kafka.deciding import RunningConsole, add_maya, now_ms, write_config
+from tests.kafka.deciding import Offices, RunningConsole, add_maya, now_ms, settings_with, write_config
 from tests.kafka.working import Cluster, Running, until
 from tests.unit.scoring.deals_log import change
 from tests.unit.scoring.deals_log import event as enveloped
 from tests.unit.scoring.models import model_file
+
+DUE = "UPDATE meta SET value = '0' WHERE name = ?"
 
 
 def burst(agent: str) -> list[dict[str, Any]]:
@@ -106,6 +113,53 @@ def a_promoted_model_changes_the_risk_that_workers_publish(console: RunningConso
     body = {"verdict": "useful"}
     until(lambda: console.client.post("/v1/deals/006K1/feedback", json=body).status_code == 200, "its alert is judged")
     assert console.client.get("/v1/deals/feedback").json()["counts"][0]["useful"] == 1
+
+
+def test_the_weekly_look_reads_the_topic_and_its_promotion_reaches_the_worker(
+    offices: Offices, kafka: Kafka, tmp_path: Path
+):
+    """The learning is the real one, in its own process: records of today teach nothing yet, which it says. So what it
+    would promote is given to the second look."""
+    write_config(tmp_path)
+    worker = Running(kafka, tmp_path, "worker", "--config", str(tmp_path / "tripline.toml"))
+    text = "\n[deals]\nauto_promote = true\n"
+    offices.settings = settings_with(kafka, offices.settings.store.url, text=text)
+    office = offices.open()
+    reader = Reader(office.store.read_engine())
+    stages = {"006K1": "Closed Won", "006K2": "Closed Lost", "006K3": "Negotiation"}
+    for number, (deal, stage) in enumerate(stages.items()):
+        for step, data in enumerate((change(deal, "create", stage="Proposal"), change(deal, stage=stage))):
+            offices.put("crm.events", f"default/{deal}", encode(enveloped(data, 2 * number + step, now_ms())))
+
+    def look(learn: Any = None) -> Any:
+        office.decide(JOB, lambda at: at.link.execute(DUE, ("job:" + JOB,))).result(10)
+        upkeep = Upkeep(office, offices.settings, reader, learn)
+        with capture_logs() as told:
+            assert [upkeep.look(), upkeep.look()] == [True, False], "once, and then in a week"
+        return next(one for one in told if one["event"] == "upkeep.looked_at_model")
+
+    assert Upkeep(office, offices.settings, reader).look() is False, "the first one is due on a Monday"
+    assert "2 deals have closed, each within the week in which it was opened" in look()["why"]
+    file = model_file(1, "better")
+    health = Health(
+        model="x", since="2026-03-02T08:00:00Z", until="2026-04-02T08:00:00Z", closed_deals=30, verdict="worse",
+        why="it is", targets=[], weeks=[], drift=[], alerts=["it has become worse"],
+    )  # fmt: skip
+    found = Looked(health=health, candidates=[file], promote=file.hash, why="it does better")
+    assert look(lambda settings: found)["promotes"] is True
+    kept = model_health(reader)
+    assert (kept and kept.verdict) == "worse"
+    assert offices.one("SELECT by_id FROM model_use WHERE hash = ?", file.hash) == "tripline"
+
+    def scored_by(deal: str) -> list[str]:
+        said = [decode(record.value) for record in offices.cluster.read("deal.risk")]
+        models = [(one.data.deal_id, one.data.model) for one in said if isinstance(one, RiskEvent)]
+        return [model.kind for id_, model in models if id_ == deal and model]
+
+    until(lambda: scored_by("006K3")[-1:] == ["boosted"], "the promoted model scores the open deal", 20)
+    in_log = [record.partition for record in offices.cluster.read("crm.events") if b"system.model.v1" in record.value]
+    assert sorted(in_log) == list(range(kafka.partitions)), "in each partition, once"
+    assert worker.stop() == 0
 
 
 def refused(**env: str) -> str:
