@@ -29,7 +29,7 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.runtime
 	@touch $@
 
 # Faster modules where there is a C compiler; without them all works in Python.
-COMPILED := $(wildcard events/_*.p* scoring/_*.p* streams/_*.p*)
+COMPILED := $(wildcard detectors/_*.p* events/_*.p* scoring/_*.p* streams/_*.p*)
 $(VENV)/.compiled: $(COMPILED) hatch_build.py $(VENV)/.test
 	$(BIN)/python hatch_build.py
 	@touch $@

@@ -16,7 +16,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
-MODULES = ("events._rows", "streams._judge", "scoring._card", "streams._deals")
+MODULES = ("events._rows", "streams._judge", "scoring._card", "streams._deals", "detectors._season")
 # No fused multiply-add: the floats must have the bits that Python gives them.
 FLAGS = ("-O3", "-ffp-contract=off")
 

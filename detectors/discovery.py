@@ -168,8 +168,8 @@ def parse_config(cls: type[Detector], options: Mapping[str, Any]) -> Struct:
 @cache
 def _built_in() -> tuple[type[Detector], ...]:
     package, found = import_module("detectors"), []
-    for info in sorted(iter_modules(package.__path__), key=lambda module: module.name):
-        module = import_module(f"detectors.{info.name}")
+    for name in sorted(info.name for info in iter_modules(package.__path__) if not info.name.startswith("_")):
+        module = import_module(f"detectors.{name}")
         for value in vars(module).values():
             if isinstance(value, type) and value.__module__ == module.__name__ and is_detector(value):
                 found.append(cast(type[Detector], value))

@@ -13,6 +13,7 @@ from math import ceil, sqrt
 from struct import calcsize, pack, unpack
 
 from detectors.statistics import negative_binomial_limit
+from events.compiled import load
 
 SLOTS = 24
 WINDOWS_MIN = (1, 5, 10, 15, 30, 60)
@@ -194,14 +195,7 @@ class SeasonalLimits:
         bounds = self._composite_means()
         phi_5, phi_15, phi_60 = self.dispersion
         phis = (1.3 * phi_5 + 0.1, phi_5, (phi_5 * phi_15) ** 0.5, phi_15, (phi_15 * phi_60) ** 0.5, phi_60)
-        rows = [
-            _limits_of(bounds, minutes / 60.0, phi, exponent, floor)
-            for minutes, phi, exponent, floor in zip(WINDOWS_MIN, phis, EXPONENTS, FLOORS, strict=True)
-        ]
-        final = self._with_memory(rows)
-        self.limits = [
-            (ceil(a), ceil(b), ceil(c), ceil(d), ceil(e), ceil(f)) for a, b, c, d, e, f in zip(*final, strict=True)
-        ]
+        self.limits = _quick_limits_of(bounds, phis, self.peaks, PEAK_TIMES + PEAK_TIMES_NEW / self.days)
 
     def _fit_means(self) -> None:
         counts, weights, means = self.counts, self.weights, self.means
@@ -235,31 +229,6 @@ class SeasonalLimits:
         active = sorted([means[slot] for slot in self._active_slots()])
         middle = MEDIAN_SHARE * active[len(active) // 2]
         return [MARGIN * max(means[slot - 1], means[slot], means[(slot + 1) % SLOTS], middle) for slot in range(SLOTS)]
-
-    def _with_memory(self, rows: list[list[float]]) -> list[list[float]]:
-        """The limits after remembered jobs and heavy tails (up) and, without a job, remembered peaks (down)."""
-        own = _all_windows(self.peaks)
-        longer = [1.0] * SLOTS
-        final: list[list[float]] = [[]] * len(rows)
-        slack = PEAK_TIMES + PEAK_TIMES_NEW / self.days
-        for w in range(len(rows) - 1, -1, -1):
-            row, peaks = rows[w], own[w]
-            ordinary = sorted(peaks)[-1 - _JOB_SLOTS]
-            fifth = sorted([peak / limit for peak, limit in zip(peaks, row, strict=True)])[-5]
-            start = min(_RAMP_FROM_MOST, max(_RAMP_FROM_LEAST, _TAIL * fifth))
-            wide = [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
-            shares = [_job_share(peak, ordinary) for peak in wide]
-            jobs = [
-                1.0 + share * (_job_factor(peak / limit, start) - 1.0) if share > 0.0 else 1.0
-                for peak, limit, share in zip(wide, row, shares, strict=True)
-            ]
-            longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
-            tail = max(1.0, _TAIL * fifth)
-            final[w] = [
-                max(FLOORS[w], _bounded(limit * job * tail, max(peak, ordinary), job > 1.0, slack, share))
-                for limit, job, peak, share in zip(row, longer, wide, shares, strict=True)
-            ]
-        return final
 
     # --- questions -----------------------------------------------------------------------------------------------
 
@@ -318,12 +287,53 @@ class SeasonalLimits:
         return season
 
 
+def limits_of(
+    bounds: list[float], phis: tuple[float, ...], peaks: list[array[float]], slack: float
+) -> list[tuple[int, ...]]:
+    """By slot the limits of the six windows, in actions.
+
+    Parameters: by slot the largest mean an hour that is usual; by window the dispersion; the remembered peaks of 1, 5,
+    15 and 60 minutes by slot; how many times a peak a limit may be where no job is remembered.
+    """
+    rows = [
+        _limits_of(bounds, minutes / 60.0, phi, exponent, floor)
+        for minutes, phi, exponent, floor in zip(WINDOWS_MIN, phis, EXPONENTS, FLOORS, strict=True)
+    ]
+    final = _with_memory(rows, peaks, slack)
+    return [(ceil(a), ceil(b), ceil(c), ceil(d), ceil(e), ceil(f)) for a, b, c, d, e, f in zip(*final, strict=True)]
+
+
 def _limits_of(bounds: Sequence[float], hours: float, phi: float, exponent: float, floor: int) -> list[float]:
     known: dict[float, float] = {}
     for bound in bounds:
         if bound not in known:
             known[bound] = max(negative_binomial_limit(bound * hours, phi, exponent), floor)
     return [known[bound] for bound in bounds]
+
+
+def _with_memory(rows: list[list[float]], remembered: Sequence[Sequence[float]], slack: float) -> list[list[float]]:
+    """The limits after remembered jobs and heavy tails (up) and, without a job, remembered peaks (down)."""
+    own = _all_windows(remembered)
+    longer = [1.0] * SLOTS
+    final: list[list[float]] = [[]] * len(rows)
+    for w in range(len(rows) - 1, -1, -1):
+        row, peaks = rows[w], own[w]
+        ordinary = sorted(peaks)[-1 - _JOB_SLOTS]
+        fifth = sorted([peak / limit for peak, limit in zip(peaks, row, strict=True)])[-5]
+        start = min(_RAMP_FROM_MOST, max(_RAMP_FROM_LEAST, _TAIL * fifth))
+        wide = [max(peaks[slot - 1], peaks[slot], peaks[(slot + 1) % SLOTS]) for slot in range(SLOTS)]
+        shares = [_job_share(peak, ordinary) for peak in wide]
+        jobs = [
+            1.0 + share * (_job_factor(peak / limit, start) - 1.0) if share > 0.0 else 1.0
+            for peak, limit, share in zip(wide, row, shares, strict=True)
+        ]
+        longer = [job if job > above else above for job, above in zip(jobs, longer, strict=True)]
+        tail = max(1.0, _TAIL * fifth)
+        final[w] = [
+            max(FLOORS[w], _bounded(limit * job * tail, max(peak, ordinary), job > 1.0, slack, share))
+            for limit, job, peak, share in zip(row, longer, wide, shares, strict=True)
+        ]
+    return final
 
 
 def _all_windows(peaks: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -355,3 +365,7 @@ def _job_factor(ratio: float, start: float) -> float:
     if ratio >= _RAMP_TO:
         return _JOB_HEADROOM * ratio
     return 1.0 + (ratio - start) / (_RAMP_TO - start) * (_JOB_HEADROOM * _RAMP_TO - 1.0)
+
+
+_compiled = load("detectors._season")  # it reads the constants above
+_quick_limits_of = limits_of if _compiled is None else _compiled.limits_of

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from array import array
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors import seasonal_limits
 from detectors.seasonal_limits import EXPONENTS, FLOORS, MARGIN, W1, W5, W60, Day, SeasonalLimits
 from detectors.statistics import negative_binomial_limit
 
@@ -126,3 +131,23 @@ def test_its_bytes_restore_it() -> None:
     for one in (season, again):
         one.learn(even_day(8), 2, 1, is_mature=True)
     assert again.dump() == season.dump()
+
+
+_TABLE = st.lists(st.floats(0, 5000, width=32) | st.just(0.0), min_size=24, max_size=24)
+
+
+@pytest.mark.skipif(seasonal_limits._compiled is None, reason="not compiled: make compile")
+@settings(max_examples=40)
+@given(
+    st.lists(st.floats(1e-3, 2000), min_size=24, max_size=24),
+    st.tuples(*[st.floats(0.03, 5.3)] * 6),
+    st.lists(_TABLE, min_size=4, max_size=4),
+    st.integers(1, 200),
+)
+def test_compiled_limits_are_the_same(
+    means: list[float], phis: tuple[float, ...], peaks: list[list[float]], days: int
+) -> None:
+    bounds = [MARGIN * max(means[slot - 1], means[slot], means[(slot + 1) % 24]) for slot in range(24)]
+    given_to_both = (bounds, phis, [array("f", table) for table in peaks], 2.4 + 4.0 / days)
+    assert seasonal_limits._compiled is not None
+    assert seasonal_limits._compiled.limits_of(*given_to_both) == seasonal_limits.limits_of(*given_to_both)
