@@ -6,40 +6,46 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, field
-from xxhash import xxh3_64_intdigest
+from msgspec import UNSET, Meta, Struct
 
 from detectors.base import Action, Evidence, Shared, Wanted
-from events.times import DAY_MS
-from events.types import After
+from detectors.breach_parts import (
+    ASKS_MS,
+    MOST_NAME_CHARS,
+    OPT_OUT_FIELDS,
+    Admitted,
+    BreachState,
+    Scope,
+    decision,
+    digest,
+    evidence,
+    is_as_admitted,
+    is_calm,
+    is_declared,
+    is_listed,
+    is_news,
+    keep_consent,
+    keep_field,
+    keep_told,
+    may_not_reassign,
+    opt_outs,
+    recipients,
+    records,
+    remember,
+    short,
+)
+from events.types import Granted
+
+__all__ = ["MOST_WITHOUT_A_PERSON", "BreachState", "Config", "PolicyBreach", "Scope"]
 
 MOST_WITHOUT_A_PERSON = 50
-_TOLD_MS = DAY_MS
-"""The same breach is told once in this time."""
-_ASKS_MS = 7 * DAY_MS
-"""An agent whose last admission is not older than this asks the gate."""
-_MOST_ADMITTED, _MOST_TOLD, _MOST_OPTED_OUT = 128, 64, 256
-_MOST_USES, _MOST_FIELDS, _MOST_NAME_CHARS = 64, 256, 40
-_OPT_OUT_FIELDS = frozenset(
-    {"hasoptedoutofemail", "hasoptedoutoffax", "donotcall", "donotcontact", "emailoptout", "hs_email_optout"}
-)
+_MOST_USES = 64
 _OWNER_FIELDS = frozenset({"ownerid", "owner_id", "owner", "hubspot_owner_id"})
 _CREATING = ("record.create", "record.undelete")
 
 _pack = msgspec.msgpack.Encoder()
 
 Asked = Literal["notify", "hold", "suspend"]
-
-
-class Scope(Struct, frozen=True, kw_only=True):
-    """What one agent may do by the settings; an agent that lists no actions has declared none."""
-
-    actions: Annotated[list[str], Meta(description="`noun.verb`, `noun.*` or `*`; empty: not declared.")] = []
-    objects: Annotated[list[str], Meta(description="Record types it may touch; `*` is all.")] = field(
-        default_factory=lambda: ["*"]
-    )
-    irreversible: Annotated[list[str], Meta(description="What it may do although it cannot be undone.")] = []
-    max_recipients_per_operation: Annotated[int, Meta(ge=0, description="People one operation may reach.")] = 50
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,34 +64,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agents: Annotated[dict[str, Scope], Meta(description="Scopes by agent id, before those of their tables.")] = {}
 
 
-class Admitted(Struct, array_like=True):
-    """What the gate admitted under a decision: action, hash of the object (0: none named), records, recipients."""
-
-    action: str
-    object: int
-    records: int
-    recipients: int
-
-
-class BreachState:
-    """One agent: admissions that wait for their report, who opted out, what was told, and when it asked the gate last.
-
-    ``uses`` and ``fields`` only save time: actions on objects, and fields, of which it is known that they are in order.
-    """
-
-    __slots__ = ("admitted", "agent_id", "asked_ms", "digests", "fields", "opted_out", "scope", "told", "uses")
-
-    def __init__(self, scope: Scope | None, agent_id: str = "") -> None:
-        self.scope, self.agent_id = scope, agent_id
-        self.admitted: dict[int, Admitted] = {}
-        self.opted_out: dict[int, None] = {}
-        self.told: dict[str, int] = {}
-        self.asked_ms = -_ASKS_MS
-        self.uses: dict[str, dict[Any, None]] = {}
-        self.fields: dict[tuple[Any, str], None] = {}
-        self.digests: dict[int, None] = {}
-
-
 class PolicyBreach:
     """What an agent did that the policy of its table forbids; the gate would have refused it.
 
@@ -101,10 +79,10 @@ class PolicyBreach:
 
     Cannot: judge the scope of an agent without a table, or whose table lists no actions, where there is no policy;
     know of opt-outs that the CRM holds (no event of an agent says so); see what is not reported; compare a report whose
-    admission is more than 128 admissions back. Of a policy it knows actions, types of records and what takes a person,
-    not fields, owners or budgets, and only where its versions are in the log (``Shared.granted``). An undeclared
-    irreversible action, or too many records or people in one operation, by themselves, are told by ``blast_radius`` and
-    not again here.
+    admission is more than 128 admissions back. Of a policy it knows actions, types of records, what takes a person,
+    fields where the action lists its changes, and owners where it names the record's, not segments, systems or
+    budgets; and only where its versions are in the log (``Shared.granted``). An undeclared irreversible action, or too
+    many records or people in one operation, by themselves, are told by ``blast_radius`` and not again here.
 
     Parameters: see ``Config``.
 
@@ -139,21 +117,21 @@ class PolicyBreach:
         if action.data.outcome != "ok":
             return None
         if action.phase == "attempt":
-            _remember(action, state)
+            remember(action, state)
             return None
-        admitted = _decision(action, state) if action.phase == "outcome" else None
-        if (admitted is None or _is_as_admitted(action, admitted)) and _is_calm(action, state):
+        admitted = decision(action, state) if action.phase == "outcome" else None
+        if (admitted is None or is_as_admitted(action, admitted)) and is_calm(action, state):
             return None
         return self._judge(action, state, admitted)
 
     def _judge(self, action: Action, state: BreachState, admitted: Admitted | None) -> Evidence | None:
         """The gravest breach that was not told lately; what is in order is kept, so that it need not be looked at."""
-        found = [breach for breach in self._breaches(action, state, admitted) if _is_news(state, breach, action.at_ms)]
-        _keep_consent(action, state)
+        found = [breach for breach in self._breaches(action, state, admitted) if is_news(state, breach, action.at_ms)]
+        keep_consent(action, state)
         if not found:
             return None
         worst = max(found, key=lambda breach: _RANK[breach.wanted])
-        _keep_told(state, worst, action.at_ms)
+        keep_told(state, worst, action.at_ms)
         return worst
 
     def _breaches(self, action: Action, state: BreachState, admitted: Admitted | None) -> Iterator[Evidence]:
@@ -167,63 +145,63 @@ class PolicyBreach:
 
     def _other_than_admitted(self, action: Action, state: BreachState, admitted: Admitted) -> Iterator[Evidence]:
         asked, name, of = self.config.without_decision, action.data.action, action.data.object
-        if admitted.action != name[:_MOST_NAME_CHARS]:
-            is_final = not action.kind.is_reversible and not _is_declared(name, state.scope)
+        if admitted.action != name[:MOST_NAME_CHARS]:
+            is_final = not action.kind.is_reversible and not is_declared(name, state.scope)
             text = f"The gate admitted {admitted.action}, and under that decision {name} was done"
             text += "; that cannot be undone, and the agent never declared it" if is_final else ""
             wanted: Wanted = "suspend" if is_final else asked
-            yield _evidence(action, f"decision|{name}", text, wanted, _ONE_EACH, "an operation as it was admitted")
-        elif isinstance(of, str) and admitted.object and admitted.object != _digest(of):
-            text = f"The gate admitted {name} on another kind of record than {_short(of)}"
-            yield _evidence(action, f"decision|{of}", text, asked, _ONE_EACH, "an operation as it was admitted")
-        reached = _recipients(action)
+            yield evidence(action, f"decision|{name}", text, wanted, _ONE_EACH, "an operation as it was admitted")
+        elif isinstance(of, str) and admitted.object and admitted.object != digest(of):
+            text = f"The gate admitted {name} on another kind of record than {short(of)}"
+            yield evidence(action, f"decision|{of}", text, asked, _ONE_EACH, "an operation as it was admitted")
+        reached = recipients(action)
         if reached > admitted.recipients:
             is_many = reached > MOST_WITHOUT_A_PERSON
             text = f"The gate admitted {name} to {admitted.recipients} people, and it reached {reached}"
             numbers = (reached, admitted.recipients, "people/operation")
             wanted = "suspend" if is_many else asked
-            yield _evidence(action, "decision|people", text, wanted, numbers, "no more people than were admitted")
-        touched = _records(action)
+            yield evidence(action, "decision|people", text, wanted, numbers, "no more people than were admitted")
+        touched = records(action)
         if touched > admitted.records:
             text = f"The gate admitted {name} of {admitted.records} records, and it touched {touched}"
             numbers = (touched, admitted.records, "records/operation")
-            yield _evidence(action, "decision|records", text, asked, numbers, "no more records than were admitted")
+            yield evidence(action, "decision|records", text, asked, numbers, "no more records than were admitted")
 
     def _without_decision(self, action: Action, state: BreachState) -> Iterator[Evidence]:
         scope, name = state.scope, action.data.action
         if scope is None:
             return
-        reached = _recipients(action)
+        reached = recipients(action)
         if MOST_WITHOUT_A_PERSON < reached <= scope.max_recipients_per_operation:
             text = f"One {name} reached {reached} people without a decision of the gate"
             numbers = (reached, MOST_WITHOUT_A_PERSON, "people/operation")
-            yield _evidence(action, "people", text, "hold", numbers, "50 people or fewer, or a decision of the gate")
-        is_final = not action.kind.is_reversible and _is_declared(name, scope)
-        if is_final and action.at_ms - state.asked_ms < _ASKS_MS:
+            yield evidence(action, "people", text, "hold", numbers, "50 people or fewer, or a decision of the gate")
+        is_final = not action.kind.is_reversible and is_declared(name, scope)
+        if is_final and action.at_ms - state.asked_ms < ASKS_MS:
             text = f"The agent did {name} without asking the gate, which it asks otherwise; that cannot be undone"
             wanted = self.config.without_decision
-            yield _evidence(action, f"unasked|{name}", text, wanted, _ONE_NONE, "a decision of the gate before it")
+            yield evidence(action, f"unasked|{name}", text, wanted, _ONE_NONE, "a decision of the gate before it")
 
     def _scope(self, action: Action, state: BreachState) -> Iterator[Evidence]:
         data, scope = action.data, state.scope
         name, of = data.action, data.object
         if scope is not None and scope.actions:
-            if action.phase == "both" and not action.kind.is_reversible and not _is_declared(name, scope):
+            if action.phase == "both" and not action.kind.is_reversible and not is_declared(name, scope):
                 return  # blast_radius says it
-            if not _is_listed(name, scope.actions):
-                text = f"The agent did {_short(name)}, which is not among the actions of its table"
-                clear = f"{_short(name)} in the agent's list `actions`"
-                yield _evidence(action, f"action|{name}", text, self.config.out_of_scope, _ONE_NONE, clear)
+            if not is_listed(name, scope.actions):
+                text = f"The agent did {short(name)}, which is not among the actions of its table"
+                clear = f"{short(name)} in the agent's list `actions`"
+                yield evidence(action, f"action|{name}", text, self.config.out_of_scope, _ONE_NONE, clear)
                 return
             if isinstance(of, str) and "*" not in scope.objects and of not in scope.objects:
-                text = f"The agent touched {_short(of)} ({name}), which is not among the record types of its table"
-                clear = f"{_short(of)} in the agent's list `objects`"
-                yield _evidence(action, f"object|{of}", text, self.config.out_of_scope, _ONE_NONE, clear)
+                text = f"The agent touched {short(of)} ({name}), which is not among the record types of its table"
+                clear = f"{short(of)} in the agent's list `objects`"
+                yield evidence(action, f"object|{of}", text, self.config.out_of_scope, _ONE_NONE, clear)
                 return
         breach = self._policy(action, state)
         if breach is not None:
             yield breach
-        elif not self._takes_person(name, state):
+        elif not self._looks_each_time(name, state):
             if sum(map(len, state.uses.values())) >= _MOST_USES:
                 state.uses.clear()
             state.uses.setdefault(name, {})[of] = None
@@ -235,63 +213,93 @@ class PolicyBreach:
         name, of = action.data.action, action.data.object
         mine, asked = self.shared.granted.get(state.agent_id), self.config.out_of_scope
         if mine is None:
-            text = f"The agent did {_short(name)}, and the policy names no such agent"
-            return _evidence(action, "policy|agent", text, asked, _ONE_NONE, "this agent in the policy")
+            text = f"The agent did {short(name)}, and the policy names no such agent"
+            return evidence(action, "policy|agent", text, asked, _ONE_NONE, "this agent in the policy")
         if name not in mine.actions:
-            text = f"The agent did {_short(name)}, which the policy does not grant it"
-            return _evidence(action, f"policy|{name}", text, asked, _ONE_NONE, f"{_short(name)} in its role")
+            text = f"The agent did {short(name)}, which the policy does not grant it"
+            return evidence(action, f"policy|{name}", text, asked, _ONE_NONE, f"{short(name)} in its role")
         if isinstance(of, str) and "*" not in mine.objects and of.casefold() not in mine.objects:
-            text = f"The agent touched {_short(of)} ({name}), which is in none of its scopes in the policy"
-            return _evidence(action, f"policy|{of}", text, asked, _ONE_NONE, f"{_short(of)} in one of its scopes")
+            text = f"The agent touched {short(of)} ({name}), which is in none of its scopes in the policy"
+            return evidence(action, f"policy|{of}", text, asked, _ONE_NONE, f"{short(of)} in one of its scopes")
         if action.phase == "both" and name in mine.with_person:
             text = f"The agent did {name} without a decision of the gate; by the policy a person must approve it"
             wanted = self.config.without_decision
-            return _evidence(action, f"person|{name}", text, wanted, _ONE_NONE, "an approval before it")
-        return None
+            return evidence(action, f"person|{name}", text, wanted, _ONE_NONE, "an approval before it")
+        return self._policy_of_owner(action, mine)
 
-    def _takes_person(self, name: str, state: BreachState) -> bool:
+    def _policy_of_owner(self, action: Action, mine: Granted) -> Evidence | None:
+        """A record whose owner, as the action names it, is in none of the scopes."""
+        owner = action.data.owner_id
+        if not isinstance(owner, str) or action.data.action == "owner.reassign":
+            return None
+        if all(owner.casefold() in group for group in mine.owners):
+            return None
+        text = f"The agent touched a record of {short(owner)}, whose records are in none of its scopes in the policy"
+        clear = f"{short(owner)} among the owners of one of its scopes"
+        return evidence(action, "policy|owner", text, self.config.out_of_scope, _ONE_NONE, clear)
+
+    def _policy_of_field(self, action: Action, state: BreachState, name: str) -> Evidence | None:
+        """A changed field that is in none of the scopes of the policy in the log."""
         mine = self.shared.granted.get(state.agent_id) if self.shared.granted is not None else None
-        return mine is not None and name in mine.with_person
+        if mine is None or not mine.fields:
+            return None
+        of = action.data.object.casefold() if isinstance(action.data.object, str) else ""
+        if all(f"{of}.*" in group or f"{of}.{name.casefold()}" in group for group in mine.fields):
+            return None
+        text = f"The agent changed the field {short(name)}, which is in none of its scopes in the policy"
+        clear = f"{short(name)} in one of its scopes"
+        return evidence(action, f"field|{name}", text, self.config.out_of_scope, _ONE_NONE, clear)
+
+    def _looks_each_time(self, name: str, state: BreachState) -> bool:
+        """Whether an action on an object, once found in order, may be out of order next time."""
+        mine = self.shared.granted.get(state.agent_id) if self.shared.granted is not None else None
+        return mine is not None and (name in mine.with_person or bool(mine.owners))
 
     def policy_changed(self, state: BreachState) -> None:
         """What was in order has to be looked at again."""
         state.uses.clear()
+        state.fields.clear()
+        state.digests.clear()
 
     def _fields(self, action: Action, state: BreachState) -> Iterator[Evidence]:
         """Owners changed by an update; and fields that mean nothing here are kept as such."""
         data = action.data
         if data.changes is UNSET:
             return
-        is_owner, may_not = False, _may_not_reassign(state.scope)
+        is_owner, may_not = False, may_not_reassign(state.scope)
         for fields in data.changes.values():
             for name in fields:
                 plain = name.casefold()
-                if plain in _OPT_OUT_FIELDS:
+                if plain in OPT_OUT_FIELDS:
                     continue
                 if may_not and plain in _OWNER_FIELDS:
                     is_owner = True
                 elif (data.object, name) not in state.fields:
-                    _keep_field(state, data.object, name)
+                    breach = self._policy_of_field(action, state, name) if action.kind.is_write else None
+                    if breach is not None:
+                        yield breach
+                    else:
+                        keep_field(state, data.object, name)
         makes_new = data.action in _CREATING or data.action == "owner.reassign"
         if is_owner and action.kind.is_write and not makes_new:
             text = f"The agent changed an owner by {data.action}; that is a reassignment, which it never declared"
             clear = "owner.reassign in the agent's list `irreversible`"
-            yield _evidence(action, "owner", text, self.config.out_of_scope, _ONE_NONE, clear)
+            yield evidence(action, "owner", text, self.config.out_of_scope, _ONE_NONE, clear)
 
     def _consent(self, action: Action, state: BreachState) -> Iterator[Evidence]:
         data, asked = action.data, self.config.opted_out
-        if any(after is False for _, after in _opt_outs(action)):
+        if any(after is False for _, after in opt_outs(action)):
             text = f"The agent took off a person's opt-out ({data.action})"
-            yield _evidence(action, "opt-out off", text, asked, _ONE_NONE, "opt-outs that people take off")
+            yield evidence(action, "opt-out off", text, asked, _ONE_NONE, "opt-outs that people take off")
         ids = data.recipient_ids
         if not state.opted_out or ids is UNSET or not action.is_external:
             return
-        count = sum(_digest(one) in state.opted_out for one in ids)
+        count = sum(digest(one) in state.opted_out for one in ids)
         if count:
             people = "somebody" if count == 1 else f"{count} people"
             text = f"{data.action} reached {people} who had opted out, as the agent itself wrote down"
             numbers = (count, 0, "people who opted out")
-            yield _evidence(action, "opted out", text, asked, numbers, "nobody who opted out among the recipients")
+            yield evidence(action, "opted out", text, asked, numbers, "nobody who opted out among the recipients")
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -315,141 +323,3 @@ _Bytes = tuple[list[tuple[int, Admitted]], list[int], list[tuple[str, int]], int
 _RANK: dict[str, int] = {"notify": 1, "hold": 2, "suspend": 3}
 _ONE_EACH = (1, 0, "operations other than admitted")
 _ONE_NONE = (1, 0, "operations")
-
-
-def _digest(text: str) -> int:
-    return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _MOST_NAME_CHARS else text[: _MOST_NAME_CHARS - 1] + "…"
-
-
-def _is_listed(name: str, allowed: list[str]) -> bool:
-    return name in allowed or "*" in allowed or f"{name.partition('.')[0]}.*" in allowed
-
-
-def _is_declared(name: str, scope: Scope | None) -> bool:
-    return scope is not None and (name in scope.irreversible or f"{name.partition('.')[0]}.*" in scope.irreversible)
-
-
-def _may_not_reassign(scope: Scope | None) -> bool:
-    return scope is not None and bool(scope.actions) and not _is_declared("owner.reassign", scope)
-
-
-def _records(action: Action) -> int:
-    """Different records that a write touches; naming one twice is no breach."""
-    if not action.kind.is_write:
-        return 0
-    listed, said = action.data.record_ids, action.data.records
-    return max(0 if listed is UNSET else len(set(listed)), 0 if said is UNSET else said, 1)
-
-
-def _recipients(action: Action) -> int:
-    listed, said = action.data.recipient_ids, action.data.recipients
-    if not action.is_external:
-        return 0
-    return max(0 if listed is UNSET else len(set(listed)), 0 if said is UNSET else said, 1)
-
-
-def _remember(action: Action, state: BreachState) -> None:
-    data, state.asked_ms = action.data, max(state.asked_ms, action.at_ms)
-    if not isinstance(data.decision_id, str):
-        return
-    if len(state.admitted) >= _MOST_ADMITTED:
-        del state.admitted[next(iter(state.admitted))]
-    of = _digest(data.object) if isinstance(data.object, str) else 0
-    name = data.action[:_MOST_NAME_CHARS]
-    state.admitted[_digest(data.decision_id)] = Admitted(name, of, max(action.records, 1), action.recipients)
-
-
-def _decision(action: Action, state: BreachState) -> Admitted | None:
-    """What was admitted under the decision that this report names; a decision is for one report."""
-    id_ = action.data.decision_id
-    return state.admitted.pop(_digest(id_), None) if isinstance(id_, str) else None
-
-
-def _is_as_admitted(action: Action, admitted: Admitted) -> bool:
-    data = action.data
-    return (
-        admitted.action == data.action
-        and isinstance(data.object, str)
-        and admitted.object == _digest(data.object)
-        and action.recipients <= admitted.recipients
-        and action.records <= admitted.records
-    )
-
-
-def _is_calm(action: Action, state: BreachState) -> bool:
-    """Whether all of it was found in order before: the action on the object, and its fields."""
-    data, kind = action.data, action.kind
-    if not kind.is_reversible or kind.is_external or data.external is True:
-        return False
-    if data.object not in state.uses.get(data.action, ()):
-        return False
-    if data.changes is UNSET:
-        return True
-    known = state.fields
-    for fields in data.changes.values():
-        for name in fields:
-            if (data.object, name) not in known:
-                return False
-    return True
-
-
-def _opt_outs(action: Action) -> Iterator[tuple[str, object]]:
-    """Each opt-out flag that is set or taken off, with its record; one that was so before is no change."""
-    changes = action.data.changes
-    for record, fields in {} if changes is UNSET else changes.items():
-        for name, change in fields.items():
-            if name.casefold() in _OPT_OUT_FIELDS:
-                before, after = (None, change.after) if isinstance(change, After) else change
-                if (after is True and before is not True) or (after is False and before is True):
-                    yield record, after
-
-
-def _keep_consent(action: Action, state: BreachState) -> None:
-    for record, after in _opt_outs(action):
-        digest = _digest(record)
-        state.opted_out.pop(digest, None)
-        if after is True:
-            state.opted_out[digest] = None
-            if len(state.opted_out) > _MOST_OPTED_OUT:
-                del state.opted_out[next(iter(state.opted_out))]
-
-
-def _keep_field(state: BreachState, of: object, name: str) -> None:
-    if len(state.fields) >= _MOST_FIELDS:
-        state.fields.clear()
-        state.digests.clear()
-    state.fields[(of, name)] = None
-    state.digests[_digest(f"{of}\x1f{name}")] = None
-
-
-def _is_news(state: BreachState, breach: Evidence, at_ms: int) -> bool:
-    return breach.wanted != "notify" or at_ms - state.told.get(breach.topic, -_TOLD_MS) >= _TOLD_MS
-
-
-def _keep_told(state: BreachState, breach: Evidence, at_ms: int) -> None:
-    state.told.pop(breach.topic, None)
-    state.told[breach.topic] = at_ms
-    if len(state.told) > _MOST_TOLD:
-        del state.told[next(iter(state.told))]
-
-
-def _evidence(
-    action: Action, topic: str, text: str, wanted: Wanted, numbers: tuple[int, int, str], clear: str
-) -> Evidence:
-    observed, expected, unit = numbers
-    return Evidence(
-        wanted=wanted,
-        severity="warning" if wanted == "notify" else "critical",
-        summary=text,
-        observed=observed,
-        expected=expected,
-        limit=expected + 1,
-        unit=unit,
-        would_clear=clear,
-        events=((action.source, action.event_id),),
-        topic=topic[:_MOST_NAME_CHARS],
-    )

@@ -161,11 +161,17 @@ class Tick(Struct, frozen=True, gc=False):
 
 
 class Granted(Struct, frozen=True, kw_only=True, gc=False):
-    """What the policy grants one agent: actions, kinds of records (small letters, "*" all), what takes a person."""
+    """What the policy grants one agent: actions, kinds of records (small letters, "*" all), what takes a person.
+
+    ``fields`` ("object.field" or "object.*") and ``owners``, all in small letters, are lists of which each has to have
+    what the agent touches; none where all are granted.
+    """
 
     actions: list[str] = []
     objects: list[str] = []
     with_person: list[str] = []
+    fields: list[list[str]] = []
+    owners: list[list[str]] = []
 
 
 class PolicyVersion(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):

@@ -12,14 +12,27 @@ _EXCLUDED = frozenset({"contract.create", "call.record", "discount.approve", "ow
 
 
 def granted(policy: Policy) -> dict[str, Granted]:
-    """By agent, what it may do at all. Budgets, fields and owners are left to the gate."""
+    """By agent, what it may do at all. Budgets, segments and systems are left to the gate."""
     return {agent_id: _granted(policy, grant) for agent_id, grant in sorted(policy.agents.items())}
 
 
 def _granted(policy: Policy, grant: Grant) -> Granted:
     may = set() if grant.mode == "off" else {name for name in grant.actions if _may(grant, name)}
     with_person = {name for name in may if _needs_person(policy, grant, name)}
-    return Granted(actions=sorted(may), objects=sorted(_objects(grant.inside)), with_person=sorted(with_person))
+    fields = [frozenset[str]().union(*(place.fields for place in places)) for places in grant.inside]
+    owners = [frozenset[str]().union(*(place.owners for place in places)) for places in grant.inside]
+    return Granted(
+        actions=sorted(may),
+        objects=sorted(_objects(grant.inside)),
+        with_person=sorted(with_person),
+        fields=_limited(fields),
+        owners=_limited(owners),
+    )
+
+
+def _limited(groups: list[frozenset[str]]) -> list[list[str]]:
+    """Those groups that do not grant all."""
+    return [sorted(group) for group in groups if "*" not in group]
 
 
 def _may(grant: Grant, name: str) -> bool:

@@ -191,6 +191,45 @@ def test_what_the_policy_does_not_grant_or_takes_a_person_is_told(action: Action
     assert (said.topic if said is not None else "") == topic
 
 
+LIMITED = Granted(
+    actions=["record.update", "owner.reassign"], objects=["*"], fields=[["lead.phone", "task.*"]], owners=[["user:1"]]
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "topic"),
+    [
+        ({"changes": {"r": {"Fax": (1, 2)}}}, "field|Fax"),
+        ({"changes": {"r": {"Phone": (1, 2), "Fax": (1, 2)}}}, "field|Fax"),
+        ({"changes": {"r": {"PHONE": (1, 2)}}, "owner_id": "User:1"}, ""),
+        ({"changes": {"r": {"Due": (1, 2)}}, "object": "Task"}, ""),
+        ({"owner_id": "user:2"}, "policy|owner"),
+        ({"owner_id": None}, ""),
+    ],
+)
+def test_fields_and_owners_outside_the_policys_scopes_are_told(said: dict[str, Any], topic: str) -> None:
+    detector = PolicyBreach(shared=Shared(granted={"a": LIMITED}))
+    state = detector.new_state("a")
+    fine = act(1, object="Lead", changes={"r": {"Phone": (1, 2)}}, owner_id="user:1")
+    assert detector.observe(fine, state) is None
+    for at in (2, 3):  # told once a day, and looked at each time
+        found = detector.observe(act(at, **{"object": "Lead", **said}), state)
+        assert (found.topic if found is not None else "") == (topic if at == 2 else "")
+    assert ("Lead", "Fax") not in state.fields
+
+
+def test_a_policy_that_takes_a_field_away_is_heard_although_the_field_was_in_order() -> None:
+    shared = Shared()
+    detector, change = PolicyBreach(shared=shared), act(1, object="Lead", changes={"r": {"Fax": (1, 2)}})
+    state = detector.new_state("a")
+    assert detector.observe(change, state) is None
+    shared.granted = {"a": LIMITED}
+    detector.policy_changed(state)
+    said = detector.observe(change, state)
+    assert said is not None
+    assert said.topic == "field|Fax"
+
+
 def test_an_agent_that_the_policy_does_not_name_may_do_nothing() -> None:
     detector = PolicyBreach(shared=Shared(granted=POLICY))
     said = detector.observe(act(1), detector.new_state("b"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from events.catalogue import kind_of
 from events.types import Granted
 from governance.policy import rule_on
 from governance.policy.granted import granted
@@ -40,3 +41,7 @@ def test_nothing_is_called_a_breach_that_the_policy_lets_an_agent_do_by_itself(d
             assert ask.action in mine.actions
             assert ask.object is None or "*" in mine.objects or ask.object.casefold() in mine.objects
             assert ask.action not in mine.with_person
+            touched = [f"{(ask.object or '').casefold()}.{name.casefold()}" for name in ask.fields or ()]
+            for group in mine.fields if kind_of(ask.action).is_write else ():
+                assert all(each in group or f"{each.partition('.')[0]}.*" in group for each in touched)
+            assert all(owner.casefold() in group for group in mine.owners for owner in ask.owners or ())
