@@ -94,7 +94,8 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Meta(
             max_length=64,
             description="Its versions, as its events name them in `agent_version`, the oldest first. When it first "
-            "acts as a later one than the first, it is judged as a new agent is. Append, never take away.",
+            "acts as a later one than the first, it is judged as a new agent is, at most once in four weeks. Append, "
+            "never take away.",
         ),
     ] = []
     level: Annotated[

@@ -20,11 +20,13 @@ from streams.verdict import Heard
 class AgentBody:
     """What the stage keeps of one agent: the detectors' states and where its control stands.
 
-    ``version``: which of its declared versions it is; ``expected``: those that may still come.
+    ``version``: which of its declared versions it is, ``renewed_ms``: when it began afresh as one; ``expected``: those
+    that may still come.
     """
 
     __slots__ = (
-        "calls", "disabled", "epoch", "expected", "heard", "last_ms", "lenience", "pending", "states", "version",
+        "calls", "disabled", "epoch", "expected", "heard", "last_ms", "lenience", "pending", "renewed_ms", "states",
+        "version",
     )  # fmt: skip
 
     def __init__(self, states: list[Any]) -> None:
@@ -35,7 +37,7 @@ class AgentBody:
         self.last_ms = 0
         self.pending: dict[str, None] = {}
         self.lenience: tuple[Lenience, ...] = ()
-        self.version = 0
+        self.version = self.renewed_ms = 0
         self.expected: tuple[str, ...] = ()
         self.calls: list[tuple[Callable[[Action, Any], Evidence | None], Any, int]] = []
 
@@ -52,6 +54,7 @@ class Blob(Struct, array_like=True):
     common: Memory = field(default_factory=Memory)
     lenience: tuple[Lenience, ...] = ()
     version: int = 0
+    renewed_ms: int = 0
 
 
 class Glance(Struct, array_like=True):

@@ -508,6 +508,7 @@ class AgentsStage(KeyedStage[AgentBody]):
             self.common.lately(self.stream_ms),
             body.lenience,
             body.version,
+            body.renewed_ms,
         )
         return _pack.encode(blob)
 
@@ -528,7 +529,7 @@ class AgentsStage(KeyedStage[AgentBody]):
         body.heard = Heard(kept.said)
         body.pending = dict.fromkeys(kept.pending)
         body.lenience = kept.lenience
-        body.version = kept.version
+        body.version, body.renewed_ms = kept.version, kept.renewed_ms
         self.peers.join(key, states)
         self.versions.expect(key, body)
         self._wire(body)

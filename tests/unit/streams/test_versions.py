@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import pytest
 
 from detectors.base import Shared
+from events.times import HOUR_MS
 from streams.agents import AgentsStage
 from streams.records import Entry
-from tests.unit.streams.toys import PARTITION, EveryThird, action_event, entry
+from tests.unit.streams.toys import PARTITION, START_MS, EveryThird, action_event, entry
 
 
 class Renewed(EveryThird):
@@ -43,7 +44,7 @@ def count(judged: AgentsStage) -> int:
     [
         (("1", "2"), ("1", "1", "2", "2", "2"), 103),  # its first action as 2, and two more
         (("1", "2"), ("1", "2", "1", "2", "2"), 104),  # once, however often it goes back
-        (("1", "2", "3"), ("1", "2", "1", "3", "3"), 102),
+        (("1", "2", "3"), ("1", "2", "1", "3", "3"), 104),  # the third comes within the grace of the second: no other
         (("1", "2", "3"), ("3", "2", "1", "2"), 104),  # what is older than what it is comes too late
         (("1", "2"), ("1", None, "9", "1.2"), 4),  # not declared
         (("2",), ("1", "2", "2"), 3),  # the first is the one that it has
@@ -66,6 +67,23 @@ def test_an_agent_begins_afresh_at_its_first_action_as_a_declared_version(
     cut.wake(9)
     assert count(cut) == counted
     assert cut.dump_body(cut.keys["default/bot"].body) == judged.dump_body(judged.keys["default/bot"].body)
+
+
+def test_an_agent_that_changes_its_declared_version_every_hour_is_in_grace_a_quarter_of_the_time_at_most() -> None:
+    hours = 2_000  # some twelve weeks
+    judged = fresh(*map(str, range(hours)))
+    graces = 0
+    for hour in range(hours):
+        event = action_event(hour, agent_version=str(hour))
+        before = count(judged) if hour else 0
+        judged.process([(hour, START_MS + hour * HOUR_MS, event)])
+        graces += count(judged) != before + 1
+        if hour % 500 == 0:
+            again = fresh(*map(str, range(hours)))
+            again.restore(judged.snapshot())
+            judged = again
+    assert graces == 3
+    assert 7 * graces * 24 <= hours / 4 + 7 * 24
 
 
 def test_who_has_no_version_to_come_is_judged_the_short_way() -> None:
