@@ -118,12 +118,6 @@ def cuts(bench: Bench, wanted: tuple[str, ...]) -> list[Check]:
         ("alerts: precision", early["precision"], "≥", 0.74),
         ("alerts: recall, the rule's at least", early["recall"], "≥", rule_["recall"]),
         ("alerts: median lead in days", early["lead_days"][1], "≥", 17.0),
-        (
-            "alerts alive two weeks later: precision, the rule's",
-            early["alive_precision"],
-            "≥",
-            rule_["alive_precision"],
-        ),
     ]
 
 

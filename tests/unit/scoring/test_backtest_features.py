@@ -141,3 +141,10 @@ def test_working_days_leave_weekends_out() -> None:
 def test_times_that_lie_centuries_apart_are_refused() -> None:
     with pytest.raises(BacktestError, match="278 years"):
         gather(Raw(["a", "a"], ["x", "y"], [0, 1 << 44], [1, 2]), ["y"], ["x"])
+
+
+def test_a_hundred_events_at_one_instant_each_count_and_leave_no_pause_between_them() -> None:
+    log = log_of(*[("a", "Created" if at == 0 else "Called", -2) for at in range(100)], ("b", "Created", -1))
+    row = row_of(log, "a")
+    assert (row["events"], row["called_count"], row["active_days"]) == (100, 99, 1)
+    assert (row["silence"], row["age"], row["longest_gap"]) == (2, 2, 0)

@@ -151,6 +151,24 @@ def test_the_manager_comes_from_the_record_else_from_the_owner_else_nobody() -> 
     assert told == {"d1": "jo", "d2": "unassigned", "d3": "hanna"}
 
 
+@pytest.mark.parametrize("gone", [None, "", 7])
+def test_a_deal_whose_owner_vanishes_is_nobodys_and_its_owner_explains_nothing(gone: object) -> None:
+    life = Life(Deals(managers={"lea": "jo"}))
+    for number in range(10):
+        life.open(f"won-{number}")
+        life.add(START_MS + 1, change(f"won-{number}", stage="Closed Won"))
+        life.open(f"lost-{number}", owner_id="anton")
+        life.add(START_MS + 1, change(f"lost-{number}", stage="Closed Lost"))
+    [owned] = risks(life.open("d1", START_MS + DAY))
+    assert "owner_wins" in [reason.feature for reason in owned.reasons]
+    life.tick(START_MS + DAY + 10_000)
+    life.add(START_MS + 2 * DAY, change("d1", owner_id=("lea", gone)))
+    told = [(o.event.data.manager_id, o.event.data.is_open) for o in life.tick(START_MS + 2 * DAY + 10_000)[:2]]  # type: ignore[attr-defined]
+    assert told == [("jo", False), ("unassigned", True)]
+    said = [one for one in risks(life.out) if one.deal_id == "d1"][-1]
+    assert "owner_wins" not in [reason.feature for reason in said.reasons]
+
+
 def test_a_link_is_made_of_the_address_and_the_deal() -> None:
     life = Life(Deals(link="https://crm.example/deal/{deal_id}/view"))
     life.open("00/6 A")
