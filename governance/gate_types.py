@@ -15,7 +15,7 @@ from events.strict import check_depth, check_strictly, check_utf8
 from events.types import FieldChanges, Name, Trigger
 from governance.consent import Said
 from governance.control import ControlRow
-from governance.limits import Counters
+from governance.limits import Budgets, Counters
 
 Id = Annotated[str, Meta(min_length=1, max_length=512)]
 Version = Annotated[str, Meta(max_length=256)]
@@ -146,7 +146,7 @@ class GateView(Protocol):
         """What the agent was admitted in the last 24 hours."""
 
     @property
-    def everybody(self) -> Counters | None:
+    def everybody(self) -> Budgets | None:
         """What all agents of the tenant were admitted in the last 24 hours; asked under a ceiling alone."""
 
     def row_of(self, agent_id: str) -> ControlRow | None:

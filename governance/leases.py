@@ -2,7 +2,8 @@
 
 A lease {agent, scope, epoch, end, action credits, record credits} is granted where the gate would admit the largest
 operation of its scope now, and still at the last of its credits. Its records are set aside in the agent's budgets at
-the grant, so that no budget is exceeded whatever the holder does before it is heard of again.
+the grant, so that no budget is exceeded whatever the holder does before it is heard of again. Under a policy's ceiling
+they are set aside in what all agents may do together, too.
 
 The rules:
 
@@ -71,9 +72,6 @@ def grant(
     is_write = _operations(ask)[0].is_write
     if blind and is_write:
         return Refusal(rule="blind", reason=blind)
-    if is_write and policy is not None and policy.ceiling is not None:
-        reason = "there is a ceiling for all agents together, so each write is asked for"
-        return Refusal(rule="ceiling", reason=reason)
     allows = _allows(ask, view, budgets, settings, now_ms, policy)
     action_credits, wanted = _credits(ask, view, settings)
     record_credits = _most(allows, ask.records_per_action, max(ask.records_per_action, wanted))
@@ -258,17 +256,21 @@ def _allows(
 ) -> Allows:
     asked = [(probe, operation_of(probe)) for probe in probes(ask)]
     budget = _budget(asked[0][1].is_write)
+    everybody = view.everybody if policy is not None and policy.ceiling is not None else None
+    counted = [budgets] if everybody is None else [budgets, everybody]
 
     def allows(records: int) -> Refusal | None:
         ahead = records - ask.records_per_action  # the probe brings the last of them
-        budgets.set_aside[_SUPPOSED] = SetAside(budget, ahead, now_ms + 1)
+        for each in counted:
+            each.set_aside[_SUPPOSED] = SetAside(budget, ahead, now_ms + 1)
         try:
             for probe, operation in asked:
                 decision = check(probe, view, settings, now_ms, operation, policy)
                 if decision.decision != "allow":
                     return Refusal.of(decision)
         finally:
-            del budgets.set_aside[_SUPPOSED]
+            for each in counted:
+                del each.set_aside[_SUPPOSED]
         return None
 
     return allows

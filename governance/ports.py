@@ -66,7 +66,7 @@ class AgentView:
         said: Sequence[Said] = (),
         belonging: Mapping[str, Mapping[str, str]] | None = None,
         others: Mapping[str, ControlRow] | None = None,
-        everybody: Counters | None = None,
+        everybody: Budgets | None = None,
     ) -> None:
         self.control = control
         self.stop_all = stop_all
@@ -77,7 +77,7 @@ class AgentView:
         self.said = said
         self.belonging = belonging or {}
         self.others = others or {}
-        self.everybody: Counters | None = everybody if everybody is not None else Budgets()
+        self.everybody: Budgets | None = everybody if everybody is not None else Budgets()
 
     def row_of(self, agent_id: str) -> ControlRow | None:
         """The row of another agent."""

@@ -38,6 +38,10 @@ _OF_ALL = (
     f"SELECT decision_id, {quoted(_ADMITTED)} FROM gate_decision "  # noqa: S608 - names are our own
     "WHERE key >= ? AND key < ? AND at_ms > ? AND decision_id >= ? AND decision = 'allow' ORDER BY at_ms, decision_id"
 )
+_OF_LEASE = (
+    f"SELECT decision_id, {quoted(_ADMITTED)} FROM gate_decision "  # noqa: S608 - names are our own
+    "WHERE decision_id >= ? AND decision_id < ? AND at_ms > ? AND decision = 'allow' ORDER BY at_ms, decision_id"
+)
 _ids_decoder = msgspec.json.Decoder(list[str])
 _rows_encoder = msgspec.msgpack.Encoder()
 _rows_decoder = msgspec.msgpack.Decoder(list[tuple[str | int | None, ...]])
@@ -134,6 +138,15 @@ def admitted_by_all(link: Link, tenant: str, at_ms: int, *, is_first: bool) -> I
     ``is_first``: whatever their ids; else those whose ids were made since then, which is quick.
     """
     rows = link.execute(_OF_ALL, (tenant + "/", tenant + "0", at_ms, "" if is_first else decision_prefix(at_ms)))
+    yield from _named(rows)
+
+
+def admitted_under(link: Link, lease_id: str, at_ms: int) -> Iterator[tuple[str, int, Operation]]:
+    """The same of one lease: ids of its decisions are as old as the lease, whenever they were reported."""
+    yield from _named(link.execute(_OF_LEASE, (f"{lease_id}.", f"{lease_id}/", at_ms)))
+
+
+def _named(rows: Iterable[Any]) -> Iterator[tuple[str, int, Operation]]:
     for id_, *row in rows:
         ((when, operation),) = operations([row])
         yield id_, when, operation

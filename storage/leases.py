@@ -19,6 +19,7 @@ from storage.tables import lease, lease_debit, lease_override
 _UPSERT = upsert(lease, ("is_open", "end_ms", "body"))
 _OVERRIDE = insert(lease_override)
 _HELD = "SELECT body FROM lease WHERE key = ? AND is_open AND end_ms > ?"
+_HELD_BY_ALL = "SELECT body FROM lease WHERE key > ? AND key < ? AND is_open AND end_ms > ?"
 _OWED = "SELECT min(at_ms) FROM lease_debit WHERE key = ? AND at_ms > ?"
 _SETTLED = "FROM lease_debit WHERE lease_id = ? AND outcome_ms IS NOT NULL AND at_ms <= ?"
 _decoder = msgspec.json.Decoder(Lease)
@@ -59,6 +60,11 @@ def asked_before(link: Link, key: str, request_id: str) -> tuple[Lease, str] | N
 def held(link: Link, key: str, after_ms: int) -> list[Lease]:
     """Leases of an agent that were not given back and end after a time, whether they live or not."""
     return [_decoder.decode(body) for (body,) in link.execute(_HELD, (key, after_ms))]
+
+
+def held_by_all(link: Link, tenant: str, after_ms: int) -> list[Lease]:
+    """The same of all agents of a tenant."""
+    return [_decoder.decode(body) for (body,) in link.execute(_HELD_BY_ALL, (tenant + "/", tenant + "0", after_ms))]
 
 
 def add_debits(link: Link, one: Lease, debits: Sequence[tuple[int, str, Operation]], at_ms: int) -> None:

@@ -22,7 +22,7 @@ from governance.control import effective
 from governance.gate import GateDecision, GateRequest, Rule, operation_of
 from governance.gate_types import BadRequest
 from governance.lease_types import Lease, LeaseAsk, LeaseReport, Refusal, What, content_of
-from governance.limits import SetAside
+from governance.limits import Budgets, SetAside
 from governance.operation import Operation, describe
 from governance.policy import Policy
 from governance.settings import Settings
@@ -248,8 +248,14 @@ def load_set_aside(link: Link, key: str, now_ms: int, set_aside: dict[str, SetAs
 
 
 def _set_aside(gating: Gating, lease: Lease) -> None:
-    aside = gating.gated.budgets.set_aside
-    for old in [id_ for id_, one in aside.items() if one.until_ms <= gating.now_ms - leases.FORGOTTEN_MS]:
+    everybody = gating.all_agents
+    for budgets in (gating.gated.budgets, *([everybody.budgets] if everybody is not None else [])):
+        _set_aside_in(budgets, lease, gating.now_ms)
+
+
+def _set_aside_in(budgets: Budgets, lease: Lease, now_ms: int) -> None:
+    aside = budgets.set_aside
+    for old in [id_ for id_, one in aside.items() if one.until_ms <= now_ms - leases.FORGOTTEN_MS]:
         del aside[old]
     if lease.records_left:
         aside[lease.lease_id] = leases.set_aside(lease)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from events.types import By
+from events.types import By, Trigger
 from governance.consent import Said
 from governance.control import ControlRow, first_row
 from governance.drills import bound_of, spread
@@ -26,9 +26,8 @@ from governance.leases import (
     settle,
     why_over,
 )
-from governance.limits import Budgets
-from governance.policy.model import nothing_allowed
-from governance.policy.shape import Ceiling
+from governance.limits import Budgets, SetAside
+from governance.policy import load
 from governance.settings import parse_settings
 
 NOW_MS = 1_772_442_600_000
@@ -43,6 +42,7 @@ lease_actions = 25
 lease_records = 30
 [agents.plain]
 actions = ["record.*"]
+[people.lea]
 """,
     {},
 )
@@ -52,7 +52,7 @@ class View:
     """What the gate knows."""
 
     is_control_known = True
-    everybody = None
+    everybody: Budgets | None = None
 
     def __init__(self, row: ControlRow | None = None, stop_all: ControlRow | None = None) -> None:
         self.control, self.stop_all, self.counters = row, stop_all, Budgets()
@@ -288,9 +288,55 @@ def test_the_spread_and_the_bound_of_a_drill_by_hand():
     assert bound_of([25, 3], [16.6, 16.6], [1.0, 5.0], 1) == 17 + 3 + 1
 
 
-def test_under_a_ceiling_for_all_agents_no_writes_are_lent() -> None:
-    ceiling = replace(nothing_allowed(), ceiling=Ceiling(records_per_day=9, contacts_per_day=9))
-    refused = lent(View(), policy=ceiling)
-    assert isinstance(refused, Refusal)
-    assert refused.rule == "ceiling"
-    assert isinstance(lent(View()), Lease)
+CEILING = """
+format = 1
+max_level = 1
+[bulk]
+records_in_10_min = 100
+[ceiling]
+records_per_day = 9
+contacts_per_day = 9
+[delegation.reversible]
+record = { one = "autonomous" }
+[actions."record.update"]
+reversibility = "reversible"
+blast_radius = "record"
+[scopes.leads]
+objects = ["Lead"]
+fields = ["Lead.*"]
+[budgets.small]
+records_per_10_min = 100
+records_per_day = 100
+[approvals.team]
+approvers = ["role:operator"]
+[roles.helper]
+actions = ["record.update"]
+scopes = ["leads"]
+budget = "small"
+approval = "team"
+[agents.bot]
+role = "helper"
+owner = "lea"
+"""
+
+
+def test_under_a_ceiling_for_all_agents_a_lease_is_what_all_of_them_leave() -> None:
+    policy = load("p", lambda name: CEILING).policy
+    ask = an_ask(record_credits=30, fields=["Phone"], authorized_by="lea", trigger=Trigger("prompt"))
+    view = View()
+    refused = lent(view, ask, policy=policy)
+    assert isinstance(refused, Refusal), "nobody knows what all agents did"
+    view.everybody = Budgets()
+    view.everybody.admit(operation_of(an_update("a", "b")), NOW_MS)
+    view.everybody.set_aside["l0"] = SetAside("records", 3, NOW_MS + 1)
+    first = lent(view, ask, policy=policy)
+    assert isinstance(first, Lease)
+    assert (first.action_limit, first.record_limit) == (25, 4)
+    assert view.everybody.set_aside.keys() == {"l0"}, "what was tried leaves nothing behind"
+    view.everybody.set_aside["l1"] = set_aside(first)
+    none_left = lent(view, ask, policy=policy)
+    assert isinstance(none_left, Refusal)
+    assert none_left.rule == "policy"
+    more = renew(settle(first, 4, 4), view, view.counters, SETTINGS, NOW_MS + 1, policy=policy)
+    assert isinstance(more, Lease)
+    assert more.record_limit == 4, "no credits come back while the ceiling has no room"
