@@ -7,7 +7,7 @@ import selectors
 import socket
 import threading
 
-_LOOK_SECS = 0.2
+_LOOK_SECS, _CONNECT_SECS = 0.2, 2.0
 
 
 class Proxy:
@@ -19,6 +19,8 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._other: dict[socket.socket, socket.socket] = {}
+        self._lost: list[socket.socket] = []
+        """Accepted while the network was cut: nobody hears them."""
         self._ready = selectors.DefaultSelector()  # more than the 1,024 files that select() knows
         self._ready.register(self._listener, selectors.EVENT_READ)
         self._stop = False
@@ -58,8 +60,12 @@ class Proxy:
 
     def _accept(self) -> None:
         here, _ = self._listener.accept()
+        if self.is_cut:
+            self._lost.append(here)
+            return
         try:
-            there = socket.create_connection(("127.0.0.1", self.target))
+            there = socket.create_connection(("127.0.0.1", self.target), _CONNECT_SECS)
+            there.settimeout(None)
         except OSError:  # the server is busy: the caller sees a connection that ends
             here.close()
             return
@@ -80,10 +86,12 @@ class Proxy:
     def _end_all(self) -> None:
         for each in list(self._other):
             self._end(each)
+        while self._lost:
+            self._lost.pop().close()
 
     def _end(self, one: socket.socket) -> None:
         for each in (one, self._other.get(one)):
             if each is not None and self._other.pop(each, None) is not None:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, KeyError):
                     self._ready.unregister(each)
                     each.close()

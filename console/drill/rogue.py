@@ -25,10 +25,12 @@ from tripline_client.keeping import Lease
 from tripline_client.leases import Held
 
 _PATIENCE_SECS = 60.0
-_TIMEOUT_SECS = 1.0
-_AGAIN_SECS = 5.0
-"""After this the agent tries again where it was refused, or where nobody answered."""
-_SOON_SECS = 1.0
+_LOOK_SECS = 0.1
+_TIMEOUT_SECS, _CUT_TIMEOUT_SECS = 1.0, 5.0
+"""How long a gate waits for an answer; the gate that is cut off asks in vain, and need not do that every second."""
+_AGAIN_SECS = 10.0
+"""After this the agent tries again where it was refused."""
+_SOON_SECS = 5.0
 """The same where the network was cut and there is nothing left to spend, so that the end of the cut is seen."""
 _TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Unused on loopback; shared, for one of its own would cost each gate 50 ms."""
@@ -54,8 +56,10 @@ class Gate:
         self.problem = ""
         """Why it acts no more, when that is nobody's wish."""
         self.proxy = Proxy(int(url.rpartition(":")[2])) if may_be_cut else None
-        where = self.proxy.url if self.proxy is not None else url
-        self.client = Tripline(where, agent_id=agent_id, timeout_secs=_TIMEOUT_SECS, attempts=1, tls=_TLS)
+        where, patience = url, _TIMEOUT_SECS
+        if self.proxy is not None:
+            where, patience = self.proxy.url, _CUT_TIMEOUT_SECS
+        self.client = Tripline(where, agent_id=agent_id, timeout_secs=patience, attempts=1, tls=_TLS)
         self.lease: Lease | None = None
         if credits_:
             self.lease = self.client.lease(
@@ -236,5 +240,5 @@ class Rogue:
                 raise RuntimeError(f"{self.agent_id}: {problem} within {_PATIENCE_SECS:g} s")
             if broken := [gate.problem for gate in self._gates if gate.problem]:
                 raise RuntimeError(broken[0])
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECS)
         return found
