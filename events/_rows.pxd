@@ -45,5 +45,20 @@ cdef class ActionRow:
     cdef object _event
 
 
+cdef class DealRow:
+    cdef bytes _block
+    cdef Py_ssize_t _start, _stop
+    cdef readonly str id
+    cdef readonly str source
+    cdef readonly str time
+    cdef readonly object data           # a CrmChange or CrmActivity
+    cdef readonly bint is_activity
+    cdef readonly bint is_by_agent      # a change that an agent made
+    cdef readonly int64_t time_ms
+    cdef readonly uint64_t id_hash
+    cdef readonly uint64_t content_hash
+    cdef object _event
+
+
 cpdef ActionRow row_of(event)
 cdef int usual_ms(const uint8_t* text, Py_ssize_t size, int64_t* at_ms) noexcept nogil

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Lines of agent actions read without building the event: only what the engine's calm path asks of it.
+"""Lines read without building the event: of agent actions what the engine's calm path asks, of deals the data alone.
 
-A line is taken when it is *plain*: an action with outcome ok, known fields only, each once and of the right type,
-no escape in a string. All others are left to ``events.structured``, which decides alone what is refused, so both
+A line is taken when it is *plain*: an action with outcome ok, or a change or activity whose values are no lists or
+objects; known fields only, each once and of the right type, no escape in a string. All others are left to ``events.structured``, which decides alone what is refused, so both
 ways accept and refuse the same. A row's event is decoded when somebody asks for it.
 
 The content's hash is that of the canonical form (msgpack, fields in the record's order, keys sorted) that
@@ -22,12 +22,13 @@ from msgspec.msgpack import Encoder
 from xxhash import xxh3_64_intdigest as _xxh3
 
 from events.times import parse_ms
-from events.types import ActionEvent, ActivityEvent, ChangeEvent, CrmActivity, CrmChange
+from events.types import ActionEvent, ActivityEvent, Actor, ChangeEvent, CrmActivity, CrmChange, Participant
 
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 
-from events._slots cimport offset_of, peek
+from events._slots cimport offset_of, peek, put
 
 
 cdef extern from "Python.h":
@@ -35,6 +36,7 @@ cdef extern from "Python.h":
     void* PyUnicode_DATA(PyObject* of) noexcept
     Py_ssize_t PyUnicode_GET_LENGTH(PyObject* of) noexcept
     object PyUnicode_DecodeUTF8(const char* text, Py_ssize_t size, const char* errors)
+    object PyType_GenericAlloc(void* of, Py_ssize_t items)
 
 
 cdef extern from *:
@@ -47,6 +49,7 @@ cdef extern from *:
 
 
 decode = Decoder(ActionEvent).decode
+decode_change, decode_activity = Decoder(ChangeEvent).decode, Decoder(ActivityEvent).decode
 canonical = Encoder(order="deterministic").encode
 
 SOURCE = TRIPLINE_SOURCE.decode()
@@ -101,6 +104,11 @@ cdef struct Read:
     int ids_count                   # -1 not given
     int64_t records                 # -1 not given
     bint is_external
+    int kind                        # of the event, as far as it is known
+
+
+cdef enum:
+    UNKNOWN, ACTION_LINE, CHANGE_LINE, ACTIVITY_LINE
 
 
 cdef int trigger(Line* line) noexcept nogil:
@@ -278,64 +286,6 @@ cdef int action_data(Line* line, Read* read, uint8_t* scratch, uint8_t* canonica
     return 1
 
 
-cdef int envelope(Line* line, Read* read, uint8_t* scratch, uint8_t* canonical, Py_ssize_t* size) except -1:
-    """The whole event; 0 for an attribute that is unknown, optional in a rare way, or given twice."""
-    cdef Span key, value
-    cdef uint32_t seen = 0, bit
-    if not take(line, c'{'):
-        return 0
-    while True:
-        if not text(line, &key) or not take(line, c':'):
-            return 0
-        if is_text(key, b"data", 4):
-            bit = 1
-            if not action_data(line, read, scratch, canonical, size):
-                return 0
-        else:
-            if not text(line, &value):
-                return 0
-            if is_text(key, b"id", 2):
-                bit = 2
-                read.id = value
-                if not 1 <= value.size <= 512:
-                    return 0
-            elif is_text(key, b"source", 6):
-                bit = 4
-                read.source = value
-                if not 1 <= value.size <= 1024:
-                    return 0
-            elif is_text(key, b"type", 4):
-                bit = 8
-                if not is_text(value, b"tripline.agent.action.v1", 24):
-                    return 0
-            elif is_text(key, b"time", 4):
-                bit = 16
-                read.time = value
-            elif is_text(key, b"specversion", 11):
-                bit = 32
-                if not is_text(value, b"1.0", 3):
-                    return 0
-            elif is_text(key, b"datacontenttype", 15):
-                bit = 64
-                if not is_text(value, b"application/json", 16):
-                    return 0
-            elif is_text(key, b"subject", 7):
-                bit = 128
-            elif is_text(key, b"partitionkey", 12):
-                bit = 256
-            else:
-                return 0
-        if seen & bit:
-            return 0
-        seen |= bit
-        if take(line, c'}'):
-            break
-        if not take(line, c','):
-            return 0
-    skip_space(line)
-    return line.p == line.end and seen & 63 == 63
-
-
 # --- times -----------------------------------------------------------------------------------------------------------
 
 
@@ -395,7 +345,17 @@ cdef int64_t days_since_1970(int64_t year, int64_t month, int64_t day) noexcept 
     return era * 146097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719468
 
 
+cdef inline int kind_of(Span name) noexcept nogil:
+    """Which lines are read here, by their type."""
+    if is_text(name, b"tripline.agent.action.v1", 24):
+        return ACTION_LINE
+    if is_text(name, b"tripline.crm.activity.v1", 24):
+        return ACTIVITY_LINE
+    return CHANGE_LINE if is_text(name, b"tripline.crm.change.v1", 22) else UNKNOWN
+
+
 include "_values.pxi"
+include "_deal_lines.pxi"
 
 
 # --- times of events -------------------------------------------------------------------------------------------------
@@ -526,13 +486,18 @@ cdef class Scanner:
     cdef uint8_t* _canonical
     cdef str _source
     cdef bytes _source_raw
+    cdef bint _reads_deals
+    cdef DealReader _deals
+    cdef object _deal_data
 
-    def __cinit__(self):
+    def __cinit__(self, bint with_deals=False):
         self._scratch = <uint8_t*>PyMem_Malloc(6 * MAX_LINE)
         self._canonical = <uint8_t*>PyMem_Malloc(4 * MAX_LINE)
         if self._scratch == NULL or self._canonical == NULL:
             raise MemoryError
         self._source, self._source_raw = "", b""
+        self._reads_deals, self._deals = with_deals, DealReader()
+        self._deals.spare = self._scratch + 4 * MAX_LINE
 
     def __dealloc__(self):
         PyMem_Free(self._scratch)
@@ -545,19 +510,17 @@ cdef class Scanner:
         cdef const uint8_t* end = begin + PyBytes_GET_SIZE(block)
         cdef const uint8_t* at = begin
         cdef const uint8_t* stop
-        cdef ActionRow row
         cdef list found = []
         while at < end:
             stop = <const uint8_t*>memchr(at, c'\n', end - at)
             if stop == NULL:
                 stop = end
-            row = self._line(block, begin, at, stop)
-            found.append(None if row is None else (row.time_ms, row.source, row.id, place, row))
+            found.append(self._line(block, begin, at, stop, place))
             place += 1
             at = stop + 1
         return found
 
-    cdef ActionRow _line(self, bytes block, const uint8_t* begin, const uint8_t* at, const uint8_t* stop):
+    cdef object _line(self, bytes block, const uint8_t* begin, const uint8_t* at, const uint8_t* stop, Py_ssize_t number):
         cdef Line line
         cdef Read read
         cdef Py_ssize_t size = 0
@@ -565,6 +528,8 @@ cdef class Scanner:
         cdef uint8_t high = 0
         cdef bint is_odd = False
         cdef Py_ssize_t place
+        cdef ActionRow row
+        cdef DealRow deal
         if stop > at and (stop - 1)[0] == c'\r':
             stop -= 1
         if stop - at > MAX_LINE // 2 or stop - at < 2:
@@ -574,14 +539,31 @@ cdef class Scanner:
             high |= at[place]
         if is_odd:
             return None
-        line.p, line.end = at, stop
-        if not envelope(&line, &read, self._scratch, self._canonical, &size):
-            return None
-        if not usual_time(read.time, &time_ms):
-            return None
         if high & 0x80 and not is_utf8(at, stop):
             return None
-        return self._row(block, begin, at, stop, &read, time_ms, size)
+        line.p, line.end = at, stop
+        if not self._envelope(&line, &read, &size) or not usual_time(read.time, &time_ms):
+            return None
+        if read.kind == ACTION_LINE:
+            row = self._row(block, begin, at, stop, &read, time_ms, size)
+            return time_ms, row.source, row.id, number, row
+        deal = self._deal(&read, time_ms, size)
+        deal._block, deal._start, deal._stop = block, at - begin, stop - begin
+        return time_ms, deal.source, deal.id, number, deal
+
+    cdef DealRow _deal(self, Read* read, int64_t time_ms, Py_ssize_t size):
+        cdef DealRow row = DealRow.__new__(DealRow)
+        row.data, self._deal_data = self._deal_data, None
+        row.is_activity = read.kind == ACTIVITY_LINE
+        row.is_by_agent = self._deals.is_agent and not row.is_activity
+        row.id, row.source = to_str(read.id), self._source_of(read.source)
+        row.time = self._deals.time_text
+        if row.time is None:
+            row.time = to_str(read.time)
+        row.time_ms = time_ms
+        row.content_hash = _xxh3(PyBytes_FromStringAndSize(<char*>self._canonical, size))
+        row.id_hash = _xxh3(joined(read.source, 0, read.id))
+        return row
 
     cdef ActionRow _row(self, bytes block, const uint8_t* begin, const uint8_t* at, const uint8_t* stop, Read* read,
                      int64_t time_ms, Py_ssize_t size):
@@ -611,6 +593,81 @@ cdef class Scanner:
                 key = name + PyBytes_FromStringAndSize(<const char*>read.ids[place].at, read.ids[place].size)
             row._digests[place] = _xxh3(key)
         return row
+
+    cdef int _envelope(self, Line* line, Read* read, Py_ssize_t* size) except -1:
+        """The whole event; 0 for an attribute that is unknown, optional in a rare way, or given twice."""
+        cdef Span key, value
+        cdef uint32_t seen = 0, bit
+        cdef int kind
+        read.kind, read.time.size = UNKNOWN, 0
+        if not take(line, c'{'):
+            return 0
+        while True:
+            if not text(line, &key) or not take(line, c':'):
+                return 0
+            if is_text(key, b"data", 4):
+                bit = 1
+                if not self._data(line, read, size):
+                    return 0
+            else:
+                if not text(line, &value):
+                    return 0
+                if is_text(key, b"id", 2):
+                    bit = 2
+                    read.id = value
+                    if not 1 <= value.size <= 512:
+                        return 0
+                elif is_text(key, b"source", 6):
+                    bit = 4
+                    read.source = value
+                    if not 1 <= value.size <= 1024:
+                        return 0
+                elif is_text(key, b"type", 4):
+                    bit = 8
+                    kind = kind_of(value)
+                    if kind == UNKNOWN or (read.kind != UNKNOWN and kind != read.kind):
+                        return 0
+                    read.kind = kind
+                elif is_text(key, b"time", 4):
+                    bit = 16
+                    read.time = value
+                elif is_text(key, b"specversion", 11):
+                    bit = 32
+                    if not is_text(value, b"1.0", 3):
+                        return 0
+                elif is_text(key, b"datacontenttype", 15):
+                    bit = 64
+                    if not is_text(value, b"application/json", 16):
+                        return 0
+                elif is_text(key, b"subject", 7):
+                    bit = 128
+                elif is_text(key, b"partitionkey", 12):
+                    bit = 256
+                else:
+                    return 0
+            if seen & bit:
+                return 0
+            seen |= bit
+            if take(line, c'}'):
+                break
+            if not take(line, c','):
+                return 0
+        skip_space(line)
+        return line.p == line.end and seen & 63 == 63
+
+    cdef int _data(self, Line* line, Read* read, Py_ssize_t* size) except -1:
+        """The event's data; of an action where its type stands behind it."""
+        if read.kind == UNKNOWN:
+            read.kind = ACTION_LINE
+        if read.kind == ACTION_LINE:
+            return action_data(line, read, self._scratch, self._canonical, size)
+        if not self._reads_deals:
+            return 0
+        self._deals.time, self._deals.time_text = read.time, None
+        self._deal_data = self._deals.data(
+            line, &CHANGE_SHAPE if read.kind == CHANGE_LINE else &ACTIVITY_SHAPE, self._scratch, self._canonical, size
+        )
+        return self._deal_data is not NOT_PLAIN
 
     cdef str _source_of(self, Span span):
         """The source as text; most lines have that of the line before."""

@@ -1,4 +1,4 @@
-"""Agent actions as rows: read without building the event, where the compiled reader was built."""
+"""Agent actions and deal events as rows: read without building the event, where the compiled reader was built."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from events.compiled import load
 
 
 class Row(Protocol):
-    """One plain action: its time, identity and bytes; the event itself is decoded when asked for."""
+    """One plain line: its time, identity and bytes; the event itself is decoded when asked for."""
 
     id: str
     source: str
-    agent_id: str
     time_ms: int
 
     @property
@@ -39,12 +38,15 @@ class _NoRow:
 
 _module = load("events._rows")
 ROW: Any = _NoRow if _module is None else _module.ActionRow
-"""The type of rows."""
+"""The type of actions' rows."""
+DEAL_ROW: Any = _NoRow if _module is None else _module.DealRow
+"""The type of rows of changes and activities."""
+_ROWS = frozenset((ROW, DEAL_ROW))
 
 
-def scanner() -> Scanner | None:
-    """A new reader of rows; None where it was not built."""
-    return None if _module is None else _module.Scanner()
+def scanner(*, with_deals: bool = False) -> Scanner | None:
+    """A new reader of rows, of changes and activities as well if so wanted; None where it was not built."""
+    return None if _module is None else _module.Scanner(with_deals)
 
 
 def times_reader() -> Callable[[list[Any]], list[int]] | None:
@@ -54,4 +56,4 @@ def times_reader() -> Callable[[list[Any]], list[int]] | None:
 
 def event_of(event: Any) -> Any:
     """The event of a row; an event itself."""
-    return event.event if type(event) is ROW else event
+    return event.event if type(event) in _ROWS else event

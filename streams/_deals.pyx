@@ -13,6 +13,7 @@ from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from events._rows cimport DealRow
 from events._slots cimport offset_of, peek, put
 from scoring._card cimport STATE, Card, about_of, stage_moved_to, take_activity, take_change
 from streams._judge cimport CONFLICT, DUPLICATE, admit
@@ -135,15 +136,18 @@ cdef class Judge:
         cdef int64_t next_offset = stage.next_offset, stream_ms = stage.stream_ms, free_ms = stage._free_until_ms
         cdef int64_t offset, at_ms
         cdef tuple entry
-        cdef PyObject* event
+        cdef DealRow row
+        cdef PyObject* data
+        cdef PyObject* time
+        cdef PyObject* tenant
         cdef PyObject* keyed
-        cdef bint is_activity
+        cdef bint is_activity, is_row
         try:
             for entry in entries:
                 one = entry[2]
-                event = <PyObject*>one
-                is_activity = type(one) is ActivityEvent
-                if not is_activity and type(one) is not ChangeEvent:
+                is_row = type(one) is DealRow
+                is_activity = (<DealRow>one).is_activity if is_row else type(one) is ActivityEvent
+                if not is_row and not is_activity and type(one) is not ChangeEvent:
                     stage.next_offset, stage.stream_ms = next_offset, stream_ms
                     stage.process_entry(entry, out)
                     next_offset, stream_ms, free_ms = stage.next_offset, stage.stream_ms, stage._free_until_ms
@@ -157,65 +161,75 @@ cdef class Judge:
                     at_ms = stage.advance(at_ms)
                     free_ms = stage._free_until_ms
                 stream_ms = at_ms
-                if is_activity:
-                    about = <object>peek(peek(event, ACTIVITY_DATA), ACTIVITY.deal_id)
+                if is_row:
+                    row = <DealRow>one
+                    data, time, tenant = <PyObject*>row.data, <PyObject*>row.time, UNSET_
                 else:
-                    about = about_of(peek(event, CHANGE_DATA))
+                    row = None
+                    data = peek(<PyObject*>one, ACTIVITY_DATA if is_activity else CHANGE_DATA)
+                    time, tenant = peek(<PyObject*>one, EVENT.time), peek(<PyObject*>one, EVENT.tenant)
+                about = <object>peek(data, ACTIVITY.deal_id) if is_activity else about_of(data)
                 if not about:
                     continue
-                keyed = PyDict_GetItem(known_deals, about) if peek(event, EVENT.tenant) == UNSET_ else NULL
+                keyed = PyDict_GetItem(known_deals, about) if tenant == UNSET_ else NULL
                 if keyed == NULL:
-                    made = self.keyed_of(one, about, known_deals)
+                    made = self.keyed_of(<object>tenant, about, known_deals)
                     keyed = <PyObject*>made
                 if offset < <int64_t><object>peek(keyed, KEYED.next_offset):
                     continue
                 put(keyed, KEYED.next_offset, next_offset)
                 if <object>peek(keyed, KEYED.is_dirty) is False:
                     stage.mark(<object>keyed)
-                if not self.is_duplicate(offset, at_ms, event, is_activity, keyed, out):
-                    self.apply(offset, at_ms, event, is_activity, keyed, out)
+                if not self.is_duplicate(offset, at_ms, <PyObject*>one, data, row, keyed, out):
+                    self.apply(offset, at_ms, data, time, is_activity, keyed, out)
         finally:
             stage.next_offset, stage.stream_ms = next_offset, stream_ms
 
-    cdef object keyed_of(self, event, str name, dict known_deals):
-        tenant = event.tenant
+    cdef object keyed_of(self, tenant, str name, dict known_deals):
         keyed = self.stage.keyed(f"{DEFAULT_TENANT if tenant is UNSET else tenant}/{name}")
         if tenant is UNSET:
             known_deals[name] = keyed
         return keyed
 
     cdef bint is_duplicate(
-        self, int64_t offset, int64_t at_ms, PyObject* event, bint is_activity, PyObject* keyed, list out
+        self, int64_t offset, int64_t at_ms, PyObject* event, PyObject* data, DealRow row, PyObject* keyed, list out
     ) except -1:
-        """``KeyedStage.is_duplicate``; an event with a number, or with numbers beyond 64 bits, is left to it."""
+        """``KeyedStage.is_duplicate``; an event with a number, or with numbers beyond 64 bits, is left to it.
+
+        ``event``: the event, or its ``row``, which has the hashes.
+        """
         cdef int seen
-        if peek(event, EVENT.sequence) != UNSET_:
-            return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
-        try:
-            content = _xxh3(canonical(<object>peek(event, ACTIVITY_DATA if is_activity else CHANGE_DATA)))
-        except OverflowError:
-            return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
-        identity = _xxh3(f"{<str>peek(event, EVENT.source)}\0{<str>peek(event, EVENT.id)}".encode())
-        seen = admit(peek(keyed, KEYED.recent), identity, <uint32_t><uint64_t>content)
+        cdef uint64_t identity, content
+        if row is not None:
+            identity, content = row.id_hash, row.content_hash
+        else:
+            if peek(event, EVENT.sequence) != UNSET_:
+                return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
+            try:
+                content = _xxh3(canonical(<object>data))
+            except OverflowError:
+                return self.stage.is_duplicate(offset, at_ms, <object>event, <object>keyed, out)
+            identity = _xxh3(f"{<str>peek(event, EVENT.source)}\0{<str>peek(event, EVENT.id)}".encode())
+        seen = admit(peek(keyed, KEYED.recent), identity, <uint32_t>content)
         if seen == DUPLICATE:
             self.stage.duplicates += 1
             return True
         if seen == CONFLICT:
-            self.stage.on_conflict(offset, at_ms, <object>event, <object>keyed, out)
+            self.stage.on_conflict(offset, at_ms, <object>event if row is None else row.event, <object>keyed, out)
         return False
 
     cdef int apply(
-        self, int64_t offset, int64_t at_ms, PyObject* event, bint is_activity, PyObject* keyed, list out
+        self, int64_t offset, int64_t at_ms, PyObject* data, PyObject* time, bint is_activity, PyObject* keyed,
+        list out,
     ) except -1:
         """``DealsStage.apply``."""
         cdef PyObject* deal = peek(keyed, KEYED.body)
         cdef PyObject* state = peek(deal, self.deal.state)
-        cdef PyObject* data = peek(event, ACTIVITY_DATA if is_activity else CHANGE_DATA)
         cdef int64_t fresh = -1, day = at_ms // DAY, next_ms
         if is_activity:
-            fresh = take_activity(state, data, <object>peek(event, EVENT.time), at_ms)
+            fresh = take_activity(state, data, <object>time, at_ms)
         else:
-            self.change(offset, at_ms, event, keyed, deal, state)
+            self.change(offset, at_ms, data, time, keyed, deal, state)
         put(state, STATE.judged_ms, at_ms)
         put(deal, self.deal.reasons, None)
         if <int><object>peek(state, STATE.status) != OPEN:
@@ -233,13 +247,12 @@ cdef class Judge:
         return 0
 
     cdef int change(
-        self, int64_t offset, int64_t at_ms, PyObject* event, PyObject* keyed, PyObject* deal, PyObject* state
+        self, int64_t offset, int64_t at_ms, PyObject* data, PyObject* time, PyObject* keyed, PyObject* deal,
+        PyObject* state,
     ) except -1:
         """``DealsStage._change``."""
         cdef int before = <object>peek(state, STATE.status), status
-        take_change(
-            self.card, state, peek(event, CHANGE_DATA), <object>peek(event, EVENT.time), at_ms, self.stage.terms
-        )
+        take_change(self.card, state, data, <object>time, at_ms, self.stage.terms)
         status = <object>peek(state, STATE.status)
         if status == OPEN:
             put(state, STATE.model, self.version)

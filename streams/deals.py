@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET
 from xxhash import xxh3_128_hexdigest
 
+from events.rows import event_of
 from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import (
     DEFAULT_TENANT,
@@ -119,7 +120,7 @@ class DealsStage(KeyedStage[Deal]):
             return out
         event: Any
         for entry in entries:
-            offset, at, event = entry
+            offset, at, event = entry[0], entry[1], event_of(entry[2])
             kind = type(event)
             if kind is not ActivityEvent and kind is not ChangeEvent:
                 self.process_entry(entry, out)

@@ -8,8 +8,9 @@ night costs nothing, and the outputs are the same as with every tick delivered (
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from events.rows import ROW
+from events.rows import DEAL_ROW, ROW
 from events.types import ActionEvent, ActivityEvent
 from streams.agents import QUARTER_MS
 from streams.engine import Topology
@@ -71,6 +72,7 @@ class Drive:
         step, actions, crm = self.step_ms, self.actions, self.crm
         held, offset = actions.held, actions.offset
         next_ms = (self.now_tick + 1) * step if self.now_tick >= 0 else 0
+        event: Any
         for at_ms, _, _, _, event in items:
             if at_ms >= next_ms:
                 tick = at_ms // step
@@ -91,7 +93,11 @@ class Drive:
             self._calm_until = 0
             crm.held.append((crm.offset, at_ms, event))
             crm.offset += 1
-            if kind is not ActivityEvent and ACTIONS in topics_of(event):
+            if kind is DEAL_ROW:
+                if event.is_by_agent:
+                    held.append((offset, at_ms, event.event))
+                    offset += 1
+            elif kind is not ActivityEvent and ACTIONS in topics_of(event):
                 held.append((offset, at_ms, event))
                 offset += 1
         self._has_acted = self._has_acted or offset != actions.offset

@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import msgspec
 
 from events.codec import BadEvent, Refusal, decode_lines
-from events.rows import ROW, scanner
+from events.rows import DEAL_ROW, ROW, scanner
 from events.times import BadTime, parse_ms
 from events.types import InputEvent
 
@@ -70,7 +70,7 @@ class Reader:
         self.bad = bad
         self._line = 0
         self._latest_ms = 0
-        self._scanner = scanner()
+        self._scanner = scanner(with_deals=True)
 
     def blocks(self) -> Iterator[list[Item]]:
         """The file's events in file order, some tens of thousands at a time."""
@@ -105,7 +105,7 @@ class Reader:
             yield window
 
     def _decode(self, block: bytes, held: list[Item]) -> None:
-        """Read a block: lines of plain actions as rows where that is built, all others as events."""
+        """Read a block: plain lines as rows where that is built, all others as events."""
         found = None if self._scanner is None else self._scanner.scan(block, self._line + 1)
         if found is None or None in found:
             lines = block.split(b"\n")
@@ -192,7 +192,7 @@ def _spill(path: Path, held: list[Item]) -> Path:
     with path.open("wb") as out:
         for item in held:
             event: Any = item[4]
-            out.write(event.raw if type(event) is ROW else encode(event))
+            out.write(event.raw if type(event) is ROW or type(event) is DEAL_ROW else encode(event))
             out.write(b"\n")
     return path
 

@@ -51,7 +51,7 @@ SETTINGS = parse_settings(
 @pytest.fixture
 def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything by the Python path."""
-    monkeypatch.setattr(reader, "scanner", lambda: None)
+    monkeypatch.setattr(reader, "scanner", lambda **_: None)
     monkeypatch.setattr(agents, "Judge", None)
     deals_in_python(monkeypatch)
 

@@ -132,6 +132,17 @@ def log(seed: int, count: int, gaps_ms: list[int]) -> list[Entry]:
     return entries
 
 
+def as_rows(entries: list[Entry]) -> list[Entry]:
+    """The same entries, with rows where the reader makes them."""
+    read = rows.scanner(with_deals=True)
+    assert read is not None
+    found: list[Entry] = []
+    for offset, at_ms, one in entries:
+        (item,) = read.scan(encode(one))
+        found.append((offset, at_ms, one if item is None else item[4]))
+    return found
+
+
 def run(stage: DealsStage, entries: list[Entry], cuts: list[int]) -> tuple[list[bytes], list[Any]]:
     """What a stage says and keeps, given the entries in batches cut at these places."""
     said, begin = [], 0
@@ -155,14 +166,19 @@ SETTINGS = Deals(link="https://crm/{deal_id}", silent_days=12)
 @settings(max_examples=25, deadline=None)
 def test_deals_are_judged_alike(seed: int, gaps: list[int], cuts: list[int]):
     entries = log(seed, 300, gaps)
-    fast = DealsStage(CRM, SETTINGS)
+    fast, of_rows = DealsStage(CRM, SETTINGS), DealsStage(CRM, SETTINGS)
     assert fast._judge is not None
+    read = as_rows(entries)
+    assert sum(type(entry[2]) is rows.DEAL_ROW for entry in read) > 100
     with pytest.MonkeyPatch.context() as patch:
         in_python(patch)
         plain = DealsStage(CRM, SETTINGS)
         expected = run(plain, entries, [])
+        expected_of_rows = run(DealsStage(CRM, SETTINGS), read[:50], [])
     assert type(plain.card) is Scorecard
     assert run(fast, entries, cuts) == expected
+    assert run(of_rows, read, cuts) == expected
+    assert run(DealsStage(CRM, SETTINGS), entries[:50], []) == expected_of_rows
 
 
 def test_a_state_is_carried_from_one_path_to_the_other():
