@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test test-faults lint format types imports lock wheel image-steps bench bench-engine bench-detect faults fault-engine drill clean
+.PHONY: help setup compile demo kafka dashboards test test-faults lint format types imports lock wheel image-steps bench bench-gate bench-engine bench-detect faults fault-engine drill clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ image-steps: $(VENV)/.test ## run the Dockerfile's steps in an empty folder, wit
 
 bench: $(VENV)/.test $(VENV)/.compiled ## the measured figures of docs/benchmarks.md
 	$(BIN)/python -m bench
+
+bench-gate: $(VENV)/.test $(VENV)/.compiled ## what a check at the gate costs, over HTTP and under a lease (a minute)
+	$(BIN)/python -m bench.gate
 
 .bench/.ready: requirements/peers.txt pyproject.toml
 	$(PYTHON) -m venv .bench

@@ -109,7 +109,7 @@ class Held:
         """Operations that were admitted and have no outcome."""
         self._clock = clock
         self._lock = threading.Lock()
-        self._debits: list[dict[str, Any]] = []
+        self._debits: list[tuple[int, Operation]] = []
         self._outcomes: list[bytes] = []
 
     def is_over(self, at: Moment | None = None) -> bool:
@@ -136,7 +136,7 @@ class Held:
             self.used_at = at.boot
             self.open += 1
             number = self.used
-            self._debits.append({"n": number, "operation": asked.question()})
+            self._debits.append((number, asked))
         return Decision(
             decision="allow",
             decision_id=f"{self.lease_id}.{number}",
@@ -171,7 +171,7 @@ class Held:
             body = {
                 "agent_id": self.agent_id,
                 "used": self.used - left_out,
-                "debits": debits,
+                "debits": [{"n": number, "operation": asked.question()} for number, asked in debits],
                 "outcomes": [json.loads(each) for each in outcomes],
             }
             sent = self._clock()

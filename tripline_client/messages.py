@@ -18,6 +18,8 @@ ONLY_REPORTED = frozenset({"agent_version", "deal_id", "owner_id", "reviewed_by"
 _MOST_TEXT = 500
 _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _TOO_LARGE, _UNPROCESSABLE = 400, 401, 403, 413, 422
 _OK = 200
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_DEEP = 6
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,31 @@ def operation(agent_id: str, action: str, defaults: Mapping[str, Any], details: 
             if isinstance(given[name], str):
                 raise BadRequest(f"{name}: give a list of ids, not one text")
             given[name] = [str(one) for one in given[name]]
-    try:
-        json.dumps(given)
-    except (TypeError, ValueError) as problem:
-        raise BadRequest(f"what describes {action} can't be sent: {problem}") from None
+    if not _is_plain(given, _DEEP):
+        try:
+            json.dumps(given)
+        except (TypeError, ValueError) as problem:
+            raise BadRequest(f"what describes {action} can't be sent: {problem}") from None
     return Operation(agent_id, action, given)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether JSON can surely say it; a third of what writing it to find out would cost. False: not known."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    inner: Any = value
+    if kind is dict:
+        for name in value:
+            if type(name) is not str:
+                return False
+        inner = value.values()
+    if depth == 0 or kind not in (dict, list):
+        return False
+    for each in inner:  # noqa: SIM110 - a generator would cost what this saves
+        if not (type(each) in _PLAIN or _is_plain(each, depth - 1)):
+            return False
+    return True
 
 
 def decision_of(status: int, body: bytes) -> Decision:
