@@ -97,10 +97,10 @@ def board(url: str, token: str, as_json: bool) -> None:
         return
     kinds = [cell["kind"] for cell in told["agents"][0]["cells"]] if told["agents"] else []
     print_table(
-        ("agent", "level", *kinds),
-        [(row["agent_id"], row["level"], *map(_cell, row["cells"])) for row in told["agents"]],
+        ("agent", "level", *kinds, "undone by people"),
+        [(row["agent_id"], row["level"], *map(_cell, row["cells"]), row["reverts"]) for row in told["agents"]],
         "No policy is set.",
-        right=("level",),
+        right=("level", "undone by people"),
     )
     click.echo(f"\nReady for level {told['level']}:")
     print_table(

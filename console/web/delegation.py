@@ -97,6 +97,7 @@ def _row(board: Board, at: int, frame: Frame) -> dict[str, Any]:
         "owner": plain(known.name if known is not None and known.name else row.owner, 60),
         "level": row.level,
         "mode": "" if row.mode == "active" else row.mode.replace("_", " "),
+        "reverts": f"{many(row.reverts, 'change')} undone by people" if row.reverts else "",
         "cells": [_cell(cell) for cell in row.cells if _is_used(board, cell.kind)],
     }
 
