@@ -334,6 +334,8 @@ class Hold:
 
     def _told(self, message: Message, held: Held, said: Mapping[str, Any]) -> None:
         held.taken(message)
+        if held is not self.current:  # a stop may be heard first in the answer about an older lease
+            self.heard(int(said["epoch"]))
         if message.kind == "return":
             held.is_returned = True
             return

@@ -168,6 +168,30 @@ def test_what_the_gate_says_is_over_is_over_and_the_next_lease_is_asked_for():
     assert (hold.next(), hold.problem) == (None, "no")
 
 
+def test_a_newer_epoch_heard_with_an_older_lease_ends_the_present_one():
+    hold, held = granted(Clock())
+    admitted = hold.admit(an_update())
+    assert admitted is not None
+    held.end_now("it is over")
+    back = hold.next()
+    assert back is not None
+    hold.answered(back, 200, b'{"lease_id": "l1", "over": "it was given back", "epoch": 3}')
+    fresh = hold.next()
+    assert fresh is not None
+    hold.answered(
+        fresh,
+        200,
+        b'{"lease_id": "l2", "over": "", "epoch": 3, "action_limit": 5, "record_limit": 5, "ttl_ms": 5000}',
+    )
+    assert hold.admit(an_update("r2")) is not None
+    held.tell(an_update().report("ok", None, admitted[1], {}))
+    late = hold.next()
+    assert late is not None
+    assert (late.kind, late.lease) == ("report", held)
+    hold.answered(late, 200, b'{"lease_id": "l1", "over": "it was given back", "epoch": 4}')
+    assert hold.admit(an_update("r3")) is None
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Runtime]]:
     folder = tmp_path_factory.mktemp("leased")
