@@ -63,14 +63,17 @@ def blocks_of_lines(stream: IO[bytes]) -> Iterator[bytes]:
 
 
 class Reader:
-    """Reads one log file; what could not be read is collected in ``bad``."""
+    """Reads one log file; what could not be read is collected in ``bad``.
 
-    def __init__(self, path: Path, bad: list[BadLine]) -> None:
+    ``with_deal_rows``: plain changes and activities may come as rows, too, not only actions.
+    """
+
+    def __init__(self, path: Path, bad: list[BadLine], *, with_deal_rows: bool = False) -> None:
         self.path = path
         self.bad = bad
         self._line = 0
         self._latest_ms = 0
-        self._scanner = scanner(with_deals=True)
+        self._scanner = scanner(with_deals=with_deal_rows)
 
     def blocks(self) -> Iterator[list[Item]]:
         """The file's events in file order, some tens of thousands at a time."""
@@ -149,11 +152,16 @@ class Reader:
                 held.append((next(times), other.source, other.id, place, other))
 
 
-def read(paths: Iterable[Path], bad: list[BadLine], *, external: bool = False) -> Iterator[list[Item]]:
-    """All events of the files in (time, source, id) order, in lists; raises OutOfOrder unless ``external``."""
-    readers = [Reader(path, bad) for path in paths]
+def read(
+    paths: Iterable[Path], bad: list[BadLine], *, external: bool = False, with_deal_rows: bool = False
+) -> Iterator[list[Item]]:
+    """All events of the files in (time, source, id) order, in lists; raises OutOfOrder unless ``external``.
+
+    ``with_deal_rows``: see ``Reader``.
+    """
+    readers = [Reader(path, bad, with_deal_rows=with_deal_rows) for path in paths]
     if external:
-        yield from _external(readers)
+        yield from _external(readers, with_deal_rows=with_deal_rows)
     elif len(readers) == 1:
         yield from readers[0].ordered()
     else:
@@ -170,7 +178,7 @@ def _lists(items: Iterator[Item]) -> Iterator[list[Item]]:
         yield taken
 
 
-def _external(readers: list[Reader]) -> Iterator[list[Item]]:
+def _external(readers: list[Reader], *, with_deal_rows: bool) -> Iterator[list[Item]]:
     """Sorted runs on disk, merged: any order, any size."""
     with tempfile.TemporaryDirectory(prefix="tripline-sort-") as folder:
         runs: list[Path] = []
@@ -183,7 +191,8 @@ def _external(readers: list[Reader]) -> Iterator[list[Item]]:
                     held = []
             if held:
                 runs.append(_spill(Path(folder) / f"{number}-{len(runs)}", held))
-        yield from _lists(heapq.merge(*map(_run, runs), key=_order))
+        again = (_run(path, with_deal_rows=with_deal_rows) for path in runs)
+        yield from _lists(heapq.merge(*again, key=_order))
 
 
 def _spill(path: Path, held: list[Item]) -> Path:
@@ -197,8 +206,8 @@ def _spill(path: Path, held: list[Item]) -> Path:
     return path
 
 
-def _run(path: Path) -> Iterator[Item]:
-    reader = Reader(path, [])
+def _run(path: Path, *, with_deal_rows: bool) -> Iterator[Item]:
+    reader = Reader(path, [], with_deal_rows=with_deal_rows)
     return itertools.chain.from_iterable(reader.blocks())
 
 

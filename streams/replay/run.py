@@ -185,7 +185,7 @@ def _raw(
     span = Span()
     try:
         drive = Drive(stages, engine_id, settings.engine.tick_secs * 1000, writer.take)
-        for items in without_wrong_clocks(read(paths, bad, external=external), bad):
+        for items in without_wrong_clocks(read(paths, bad, external=external, with_deal_rows=True), bad):
             if watching is not None:
                 watching.see((item[0], item[4]) for item in items)
             drive.feed(items)
