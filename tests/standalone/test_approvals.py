@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from events.times import DAY_MS
 from events.types import Actor, ChangeEvent, CrmChange, Trigger
 from governance.approvals import Answer, Approval, Approver, Edit, Verdict, Why, bound_hash
 from governance.gate import GateDecision, GateRequest
 from storage import approvals
 from storage.outbox import waiting
+from streams import policy_change
 from streams.envelopes import envelope
+from streams.policy_change import POLICY_KEY, Wider
 from streams.sinks.notices import notice_of
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
@@ -56,6 +59,19 @@ poll_secs = 3600
 
 def ask(runtime: Runtime, request: GateRequest = REQUEST, **more: Any) -> GateDecision:
     return runtime.check(replace(request, **more)).result(10)
+
+
+def agree_to_the_files(runtime: Runtime) -> None:
+    """Two people agree that the wider version which was found is in force."""
+    runtime.policies.look()
+    wider = runtime.policies.found
+    assert wider is not None
+    asked = Wider(policy=wider, by="maya", reason="as agreed", until_ms=runtime.now_ms() + DAY_MS)
+    runtime.decide(POLICY_KEY, lambda at: policy_change.ask(at, asked, "wider")).result(10)
+    decided = runtime.decide(POLICY_KEY, lambda at: policy_change.confirm(at, "wider", "jo")).result(10)
+    assert decided is not None
+    assert decided.is_taken
+    runtime.policies.refresh()
 
 
 def found(runtime: Runtime, id_: str) -> Approval:
@@ -130,7 +146,7 @@ def test_everything_is_decided_anew_at_its_use(governed: Callable[[], Runtime], 
     runtime.policies.look()
     assert ask(runtime, approval_id=id_).rule == "policy"
     policy.write_text(text)
-    runtime.policies.look()
+    agree_to_the_files(runtime)
     other = ask(runtime, record_ids=["r2"], changes={"r2": {"Phone": ("1", "2")}}, record_versions={})
     say(runtime, other.approval_id)
     assert ask(runtime, approval_id=id_).decision == "allow"
@@ -189,7 +205,7 @@ def test_an_approval_that_still_waits_holds_also_what_is_autonomous_by_now(
     runtime = governed()
     id_ = ask(runtime).approval_id
     policy.write_text(policy.read_text().replace('one = "approval"', 'one = "autonomous"'))
-    runtime.policies.look()
+    agree_to_the_files(runtime)
     waiting = ask(runtime, approval_id=id_)
     assert (waiting.decision, waiting.rule) == ("hold", "approval")
     assert ask(runtime).decision == "allow"
