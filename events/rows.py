@@ -41,7 +41,7 @@ ROW: Any = _NoRow if _module is None else _module.ActionRow
 """The type of actions' rows."""
 DEAL_ROW: Any = _NoRow if _module is None else _module.DealRow
 """The type of rows of changes and activities."""
-_ROWS = frozenset((ROW, DEAL_ROW))
+ROWS = frozenset((ROW, DEAL_ROW))
 
 
 def scanner(*, with_deals: bool = False) -> Scanner | None:
@@ -56,4 +56,4 @@ def times_reader() -> Callable[[list[Any]], list[int]] | None:
 
 def event_of(event: Any) -> Any:
     """The event of a row; an event itself."""
-    return event.event if type(event) in _ROWS else event
+    return event.event if type(event) in ROWS else event

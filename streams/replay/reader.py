@@ -18,7 +18,7 @@ from typing import IO, Any, cast
 import msgspec
 
 from events.codec import BadEvent, Refusal, decode_lines
-from events.rows import DEAL_ROW, ROW, scanner
+from events.rows import ROWS, scanner
 from events.times import BadTime, parse_ms
 from events.types import InputEvent
 
@@ -201,7 +201,7 @@ def _spill(path: Path, held: list[Item]) -> Path:
     with path.open("wb") as out:
         for item in held:
             event: Any = item[4]
-            out.write(event.raw if type(event) is ROW or type(event) is DEAL_ROW else encode(event))
+            out.write(event.raw if type(event) in ROWS else encode(event))
             out.write(b"\n")
     return path
 
