@@ -29,6 +29,7 @@ from governance.leases import (
 from governance.limits import Budgets, SetAside
 from governance.policy import load
 from governance.settings import parse_settings
+from tests.standalone.test_policy import POLICY
 
 NOW_MS = 1_772_442_600_000
 SETTINGS = parse_settings(
@@ -288,36 +289,7 @@ def test_the_spread_and_the_bound_of_a_drill_by_hand():
     assert bound_of([25, 3], [16.6, 16.6], [1.0, 5.0], 1) == 17 + 3 + 1
 
 
-CEILING = """
-format = 1
-max_level = 1
-[bulk]
-records_in_10_min = 100
-[ceiling]
-records_per_day = 9
-contacts_per_day = 9
-[delegation.reversible]
-record = { one = "autonomous" }
-[actions."record.update"]
-reversibility = "reversible"
-blast_radius = "record"
-[scopes.leads]
-objects = ["Lead"]
-fields = ["Lead.*"]
-[budgets.small]
-records_per_10_min = 100
-records_per_day = 100
-[approvals.team]
-approvers = ["role:operator"]
-[roles.helper]
-actions = ["record.update"]
-scopes = ["leads"]
-budget = "small"
-approval = "team"
-[agents.bot]
-role = "helper"
-owner = "lea"
-"""
+CEILING = POLICY.replace("[delegation", "[ceiling]\nrecords_per_day = 9\ncontacts_per_day = 9\n[delegation")
 
 
 def test_under_a_ceiling_for_all_agents_a_lease_is_what_all_of_them_leave() -> None:
