@@ -31,3 +31,27 @@ cdef extern from *:
     Py_ssize_t offset_of "tripline_offset"(object cls, object name) except -1
     PyObject* peek "tripline_get"(PyObject* of, Py_ssize_t at) noexcept
     void put "tripline_set"(PyObject* of, Py_ssize_t at, object value) noexcept
+
+
+cdef extern from *:
+    """
+    /* A Struct with the fields of another. Its kinds have no collector, no dict and no weak references (is_plain). */
+    static inline PyObject* tripline_like(PyObject* of) {
+        PyTypeObject* type = Py_TYPE(of);
+        PyObject* made = type->tp_alloc(type, 0);
+        if (made == NULL) return NULL;
+        for (Py_ssize_t at = sizeof(PyObject); at < type->tp_basicsize; at += sizeof(PyObject*)) {
+            PyObject* value = *(PyObject**)((char*)of + at);
+            Py_XINCREF(value);
+            *(PyObject**)((char*)made + at) = value;
+        }
+        return made;
+    }
+    static inline int tripline_is_plain(PyObject* of, Py_ssize_t fields) {
+        PyTypeObject* type = (PyTypeObject*)of;
+        return !PyType_HasFeature(type, Py_TPFLAGS_HAVE_GC) && type->tp_itemsize == 0
+            && type->tp_basicsize == (Py_ssize_t)(sizeof(PyObject) + fields * sizeof(PyObject*));
+    }
+    """
+    object like "tripline_like"(object of)
+    bint is_plain "tripline_is_plain"(object of, Py_ssize_t fields) noexcept

@@ -6,16 +6,17 @@ Sums are of whole numbers and figures are compared as Python compares them, so b
 same scores, bit for bit; the tests compare them. Whatever is rare is left to the Python functions.
 """
 
+cimport cython
 from cpython.dict cimport PyDict_GetItem
 from cpython.list cimport PyList_New, PyList_SET_ITEM
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, PyObject_Hash
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memmove
 
 from events._rows cimport usual_ms
-from events._slots cimport offset_of, peek, put
+from events._slots cimport is_plain, like, offset_of, peek, put
 
 from msgspec import UNSET
 
@@ -23,14 +24,15 @@ from events.times import DAY_MS
 from events.types import CrmActivity, CrmChange, Participant
 from scoring import features, scorecard
 from scoring.features import (
-    _PEOPLE_WINDOW_MS, BACKLOG_MS, COUNTED, PEOPLE, _meet, apply_activity, effect_ms, roll_meetings
+    _PEOPLE_WINDOW_MS, BACKLOG_MS, COUNTED, PEOPLE, _meet, apply_activity, effect_ms
 )
 from scoring.people import ANYBODY as _ANYBODY
 from scoring.people import EXECUTIVE as _EXECUTIVE
 from scoring.people import STANDING
+from scoring.people import best_person as _best_person
 from scoring.plan import NEVER_MS
 from scoring.scorecard import fact_values
-from scoring.state import FAR_FUTURE, MAX_COUNT, MAX_PEOPLE, MAX_TOUCHES, Age, DealState, Person, Status
+from scoring.state import FAR_FUTURE, FAR_PAST, MAX_COUNT, MAX_PEOPLE, MAX_TOUCHES, Age, DealState, Person, Status
 from scoring.tables import AGES as _AGES
 from scoring.tables import COUNTS as _COUNTS
 from scoring.tables import FACTS as _FACTS
@@ -69,7 +71,9 @@ assert (Age.MEETING, Age.CLOSE, Age.COMPETITOR) == (5, 7, 9)
 cdef int64_t DAY = DAY_MS, NEVER = NEVER_MS, BACKLOG = BACKLOG_MS, PEOPLE_WINDOW = _PEOPLE_WINDOW_MS
 cdef int64_t COUNTED_BIT = COUNTED, PEOPLE_BIT = PEOPLE, AGE_BITS = (1 << AGES) - 1, LONG_GAP = DAY_MS
 cdef int64_t EXACT = 1 << 53
-cdef Py_ssize_t TOUCHES_ROOM = MAX_TOUCHES, PEOPLE_ROOM = MAX_PEOPLE
+assert (MOST_TOUCHES, MOST_PEOPLE) == (MAX_TOUCHES, MAX_PEOPLE)
+cdef int64_t NOTHING_AHEAD = FAR_PAST
+cdef int64_t EXECUTIVE_STANDING = _EXECUTIVE, ANYBODY = _ANYBODY
 cdef int64_t WINDOWS[COUNTS]
 for _at in range(COUNTS):
     WINDOWS[_at] = scorecard._COUNT_WINDOWS_MS[_at]
@@ -85,7 +89,7 @@ cdef struct PersonAt:
     Py_ssize_t contact_id, role, executive, name
 
 cdef struct KnownAt:
-    Py_ssize_t contact_id, role, executive
+    Py_ssize_t contact_id, role, executive, name
 
 cdef ActivityAt ACTIVITY
 cdef PersonAt PARTICIPANT
@@ -118,7 +122,10 @@ ACTIVITY.scheduled_for = offset_of(CrmActivity, "scheduled_for")
 PARTICIPANT.contact_id, PARTICIPANT.role = offset_of(Participant, "contact_id"), offset_of(Participant, "role")
 PARTICIPANT.executive, PARTICIPANT.name = offset_of(Participant, "executive"), offset_of(Participant, "name")
 PERSON.contact_id, PERSON.role = offset_of(Person, "contact_id"), offset_of(Person, "role")
-PERSON.executive = offset_of(Person, "executive")
+PERSON.executive, PERSON.name = offset_of(Person, "executive"), offset_of(Person, "name")
+if not is_plain(Person, len(Person.__struct_fields__)):
+    raise TypeError("Person is not laid out as expected")
+cdef object A_PERSON = Person("")
 
 
 cdef inline int64_t int_at(PyObject* of, Py_ssize_t at) except? -9:
@@ -131,6 +138,22 @@ cdef inline int set_at(PyObject* of, Py_ssize_t at, int64_t value) except -1:
 
 cdef inline int64_t int_in(PyObject* of, Py_ssize_t at) except? -9:
     return <int64_t><object>peek(of, at)
+
+
+cdef extern from *:
+    """
+    /* Take one out of a full list and put another behind the others. */
+    static inline void tripline_push_out(PyObject* list, Py_ssize_t at, PyObject* last) {
+        PyObject** items = ((PyListObject*)list)->ob_item;
+        Py_ssize_t size = PyList_GET_SIZE(list);
+        PyObject* before = items[at];
+        for (; at < size - 1; at++) items[at] = items[at + 1];
+        Py_INCREF(last);
+        items[size - 1] = last;
+        Py_DECREF(before);
+    }
+    """
+    void push_out "tripline_push_out"(list of, Py_ssize_t at, object last) noexcept
 
 
 cdef inline bint is_text(PyObject* of, object wanted) except -1:
@@ -147,6 +170,9 @@ cdef inline bint is_text(PyObject* of, object wanted) except -1:
 cdef inline int64_t days(int64_t ms) noexcept:
     """Whole days, rounded down as Python rounds."""
     return ms // DAY if ms >= 0 else -((DAY - 1 - ms) // DAY)
+
+
+include "_figures.pxi"
 
 
 # --- tables ------------------------------------------------------------------------------------------------------------
@@ -189,29 +215,42 @@ cdef class Card:
 
     def __init__(self, card, explainer=None):
         self.card, self.explainer = card, explainer
-        self.by_stage, self.by_plan = {}, {}
+        self.by_stage, self.by_plan, self.scratch = {}, {}, Figures()
 
-    def judge(self, state, int64_t now_ms):
+    def judge(self, state not None, int64_t now_ms):
         """``Scorecard.judge``."""
-        cdef PlanTables tables = self.tables(<PyObject*>state)
-        self.judge_all(tables, <PyObject*>state, now_ms)
-        return self.scores_of(<PyObject*>state)
+        cdef PyObject* of = <PyObject*>state
+        cdef Figures it = self.scratch
+        it.take_up(of)
+        it.is_written = False
+        self.judge_all(self.tables(of), of, it, now_ms)
+        it.keep(of)
+        return self.scores_of(of, it)
 
-    def refresh(self, state, int64_t now_ms, int64_t fresh=0):
+    def refresh(self, state not None, int64_t now_ms, int64_t fresh=0):
         """``Scorecard.refresh``."""
-        return self.refresh_state(<PyObject*>state, now_ms, fresh)
+        cdef PyObject* of = <PyObject*>state
+        cdef Figures it = self.scratch
+        it.take_up(of)
+        it.is_written = False
+        moved = self.refresh_state(of, it, now_ms, fresh)
+        it.keep(of)
+        return moved
 
-    def scores(self, state):
+    def scores(self, state not None):
         """``Scorecard.scores``."""
-        return self.scores_of(<PyObject*>state)
+        self.scratch.take_up(<PyObject*>state)
+        return self.scores_of(<PyObject*>state, self.scratch)
 
-    def reasons(self, state, int64_t now_ms, facts=None):
+    def reasons(self, state not None, int64_t now_ms, facts=None):
         """``Explainer.reasons``."""
-        return self.reasons_of(<PyObject*>state, now_ms, facts)
+        self.scratch.take_up(<PyObject*>state)
+        return self.reasons_of(<PyObject*>state, self.scratch, now_ms, facts)
 
-    def facts(self, state):
+    def facts(self, state not None):
         """``Explainer.facts``."""
-        return self.facts_of(<PyObject*>state)
+        self.scratch.take_up(<PyObject*>state)
+        return self.facts_of(<PyObject*>state, self.scratch)
 
     cdef PlanTables tables(self, PyObject* state):
         """The tables for deals in this state's stage."""
@@ -230,97 +269,84 @@ cdef class Card:
             self.by_stage[stage] = made
         return <PlanTables>made
 
-    cdef int judge_all(self, PlanTables tables, PyObject* state, int64_t now_ms) except -1:
-        cdef PyObject* bins
-        cdef PyObject* due_ms
-        cdef PyObject* origins
-        cdef int64_t points = 0, next_ms = NEVER * 2, due = 0, origin
+    cdef int judge_all(self, PlanTables tables, PyObject* state, Figures it, int64_t now_ms) except -1:
+        cdef int64_t points = 0, next_ms = NEVER * 2, due = 0
         cdef int at, found = 0
-        if size_of(peek(state, STATE.bins)) != FEATURES:
-            put(state, STATE.bins, [0] * FEATURES)
-            put(state, STATE.due_ms, [0] * TIMED)
-        roll(state, now_ms)
-        bins, due_ms, origins = peek(state, STATE.bins), peek(state, STATE.due_ms), peek(state, STATE.origins)
+        it.has_bins = True
+        roll(state, it, now_ms)
         for at in range(AGES):
-            origin = int_at(origins, at)
-            found = bin_of(tables.cuts[at], tables.sizes[at], now_ms - origin)
-            due = origin + tables.cuts[at][found]
-            set_at(bins, at, found)
-            set_at(due_ms, at, due)
+            found = bin_of(tables.cuts[at], tables.sizes[at], now_ms - it.origins[at])
+            due = it.origins[at] + tables.cuts[at][found]
+            it.bins[at], it.due_ms[at] = <uint8_t>found, due
             points += tables.points[at][found]
             if due < next_ms:
                 next_ms = due
         for at in range(COUNTS):
-            found = count_of(tables, at, state, now_ms, &due)
-            set_at(bins, AGES + at, found)
-            set_at(due_ms, AGES + at, due)
+            found = count_of(tables, at, state, it, now_ms, &due)
+            it.bins[AGES + at], it.due_ms[AGES + at] = <uint8_t>found, due
             points += tables.points[AGES + at][found]
             if due < next_ms:
                 next_ms = due
         if <object>peek(state, STATE.has_new_facts) is not False:
-            judge_facts(tables, state, bins)
-        put(state, STATE.points, points + int_in(state, STATE.fact_points))
-        put(state, STATE.next_ms, next_ms)
+            judge_facts(tables, state, it)
+        it.points, it.next_ms = points + it.fact_points, next_ms
         return 0
 
-    cdef bint refresh_state(self, PyObject* state, int64_t now_ms, int64_t fresh) except -1:
+    cdef bint refresh_state(self, PyObject* state, Figures it, int64_t now_ms, int64_t fresh) except -1:
         cdef PlanTables tables = self.tables(state)
-        cdef PyObject* bins
-        cdef int64_t points, close_bin
-        cdef int at, found
+        cdef int64_t points
+        cdef int at, found, close_bin
         if fresh < 0 or <object>peek(state, STATE.has_new_facts) is not False:
-            self.judge_all(tables, state, now_ms)
+            self.judge_all(tables, state, it, now_ms)
             return True
-        bins = peek(state, STATE.bins)
-        points, close_bin = int_in(state, STATE.points), int_at(bins, CLOSE)
-        if now_ms >= int_in(state, STATE.next_ms):
-            pass_time(tables, state, now_ms)
+        if not it.has_bins:
+            raise ValueError("the state of a deal lacks its bins")
+        points, close_bin = it.points, it.bins[CLOSE]
+        if now_ms >= it.next_ms:
+            pass_time(tables, state, it, now_ms)
         if fresh:
             for at in range(AGES):
                 if fresh >> at & 1:
                     found = <int>tables.fresh[at]
-                    if int_at(bins, at) != found:
-                        move(tables, state, at, found, now_ms + tables.cuts[at][found])
+                    if it.bins[at] != found:
+                        move(tables, it, at, found, now_ms + tables.cuts[at][found])
             if fresh & COUNTED_BIT:
-                recount_touches(tables, state, now_ms)
-            if fresh & PEOPLE_BIT and int_at(bins, BUYERS) < tables.count_sizes[2]:
-                recount(tables, state, 2, now_ms)
-        return points != int_in(state, STATE.points) or close_bin != int_at(bins, CLOSE)
+                recount_touches(tables, state, it, now_ms)
+            if fresh & PEOPLE_BIT and it.bins[BUYERS] < tables.count_sizes[2]:
+                recount(tables, state, it, 2, now_ms)
+        return points != it.points or close_bin != it.bins[CLOSE]
 
-    cdef object scores_of(self, PyObject* state):
+    cdef object scores_of(self, PyObject* state, Figures it):
         cdef PlanTables tables = self.tables(state)
-        cdef int64_t points = int_in(state, STATE.points), close_bin = int_at(peek(state, STATE.bins), CLOSE)
         cdef PyObject* found = NULL
-        if -EXACT < points < EXACT:
-            key = points * 16 | close_bin
+        if -EXACT < it.points < EXACT:
+            key = it.points * 16 | it.bins[CLOSE]
             found = PyDict_GetItem(tables.scores, key)
-        return tables.plan.score(points, close_bin) if found == NULL else <object>found
+        return tables.plan.score(it.points, it.bins[CLOSE]) if found == NULL else <object>found
 
-    cdef list reasons_of(self, PyObject* state, int64_t now_ms, object facts):
+    cdef list reasons_of(self, PyObject* state, Figures it, int64_t now_ms, object facts):
         """``Explainer.reasons``: with the sentences that it remembers."""
         cdef object rows = self.rows(state)
         cdef PyObject* ages = PyTuple_GET_ITEM(rows, 0)
         cdef PyObject* counts = PyTuple_GET_ITEM(rows, 1)
         cdef PlanTables tables = self.tables(state)
-        cdef PyObject* bins = peek(state, STATE.bins)
-        cdef PyObject* origins = peek(state, STATE.origins)
         cdef PyObject* known
         cdef PyObject* one
         cdef PyObject* found[FEATURES]
         cdef double ranks[FEATURES]
         cdef int64_t figure, bin_
         cdef int at, count = 0, place
-        cdef list kept = [], told = self.facts_of(state) if facts is None else <list>facts
+        cdef list kept = [], told = self.facts_of(state, it) if facts is None else <list>facts
         for place in range(len(told)):
             one = at_of(<PyObject*>told, place)
             count = insert(found, ranks, count, one)
         for at in range(AGES):
-            bin_ = int_at(bins, at)
+            bin_ = it.bins[at]
             if not tables.matters[at][bin_]:
                 continue
-            figure = days(now_ms - int_at(origins, at))
+            figure = days(now_ms - it.origins[at])
             if at == MEETING:
-                key = bin_, (<object>at_of(origins, MEETING), <object>peek(state, STATE.cancelled_ms))
+                key = bin_, (it.origins[MEETING], <object>peek(state, STATE.cancelled_ms))
             elif at == CLOSE:
                 key = bin_, (<object>peek(state, STATE.close_date), figure)
             elif at == COMPETITOR:
@@ -330,18 +356,18 @@ cdef class Card:
             known = PyTuple_GET_ITEM(<object>PyTuple_GET_ITEM(<object>ages, at), 2)
             one = PyDict_GetItem(<object>known, key)
             if one == NULL:
-                made = self.explainer._make(<object>state, at, bin_, figure, <object>known, key)
+                made = self.made(state, it, at, bin_, figure, known, key)
                 kept.append(made)
                 one = <PyObject*>made
             count = insert(found, ranks, count, one)
         for at in range(COUNTS):
-            bin_ = int_at(bins, AGES + at)
+            bin_ = it.bins[AGES + at]
             if not tables.matters[AGES + at][bin_]:
                 continue
             known = PyTuple_GET_ITEM(<object>PyTuple_GET_ITEM(<object>counts, at), 2)
             one = PyDict_GetItem(<object>known, bin_)
             if one == NULL:
-                made = self.explainer._make(<object>state, AGES + at, bin_, bin_, <object>known, bin_)
+                made = self.made(state, it, AGES + at, bin_, bin_, known, bin_)
                 kept.append(made)
                 one = <PyObject*>made
             count = insert(found, ranks, count, one)
@@ -352,28 +378,33 @@ cdef class Card:
             PyList_SET_ITEM(reasons, place, reason)
         return reasons
 
-    cdef list facts_of(self, PyObject* state):
+    cdef list facts_of(self, PyObject* state, Figures it):
         """``Explainer.facts``."""
         cdef PlanTables tables = self.tables(state)
         cdef object rows = self.rows(state)
         cdef PyObject* facts = PyTuple_GET_ITEM(rows, 2)
-        cdef PyObject* bins = peek(state, STATE.bins)
         cdef PyObject* known
         cdef PyObject* one
         cdef int at
         cdef int64_t bin_
         cdef list found = []
         for at in range(FACTS):
-            bin_ = int_at(bins, TIMED + at)
+            bin_ = it.bins[TIMED + at]
             if tables.matters[TIMED + at][bin_]:
                 known = PyTuple_GET_ITEM(<object>PyTuple_GET_ITEM(<object>facts, at), 2)
-                key = bin_, fact_key(state, at)
+                key = bin_, fact_key(state, it, at)
                 one = PyDict_GetItem(<object>known, key)
                 found.append(
-                    self.explainer._make(<object>state, TIMED + at, bin_, bin_, <object>known, key)
-                    if one == NULL else <object>one
+                    self.made(state, it, TIMED + at, bin_, bin_, known, key) if one == NULL else <object>one
                 )
         return found
+
+    cdef object made(
+        self, PyObject* state, Figures it, int at, int64_t bin_, int64_t figure, PyObject* known, object key
+    ):
+        """A reason that was not made before."""
+        it.keep(state)
+        return self.explainer._make(<object>state, at, bin_, figure, <object>known, key)
 
     cdef object rows(self, PyObject* state):
         key = <object>peek(state, STATE.stage), <object>peek(state, STATE.has_buyer)
@@ -381,7 +412,7 @@ cdef class Card:
         return self.explainer._remember(<object>state) if found == NULL else <object>found
 
 
-cdef object fact_key(PyObject* state, int at):
+cdef object fact_key(PyObject* state, Figures it, int at):
     """What ``reasons._OWN`` gives for a fact."""
     if at == 1:
         return <object>peek(state, STATE.pushes), <object>peek(state, STATE.pushed_days)
@@ -396,7 +427,7 @@ cdef object fact_key(PyObject* state, int at):
     if at == 5:
         return <object>peek(state, STATE.regressions)
     if at == 6:
-        return days(int_in(state, STATE.longest_gap_ms))
+        return days(it.longest_gap_ms)
     if at == 7:
         return <object>peek(state, STATE.owner_points)
     if at == 8:
@@ -415,21 +446,26 @@ cdef inline int insert(PyObject** found, double* ranks, int count, PyObject* ran
     return count + 1
 
 
-cdef inline int roll(PyObject* state, int64_t now_ms) except -1:
+cdef inline int roll(PyObject* state, Figures it, int64_t now_ms) except -1:
+    """``features.roll_meetings``."""
     cdef PyObject* meetings = peek(state, STATE.meetings)
     if size_of(meetings) and int_at(meetings, 0) <= now_ms:
-        roll_meetings(<object>state, now_ms)
+        while size_of(meetings) and int_at(meetings, 0) <= now_ms:
+            del (<list>meetings)[0]
+        it.origins[MEETING] = int_at(meetings, 0) if size_of(meetings) else NOTHING_AHEAD
     return 0
 
 
-cdef int count_of(PlanTables tables, int at, PyObject* state, int64_t now_ms, int64_t* due) except -1:
+cdef int count_of(PlanTables tables, int at, PyObject* state, Figures it, int64_t now_ms, int64_t* due) except -1:
     """``scorecard._count`` of one of the counts: the bin, and when it changes."""
-    cdef list times = <list>peek(state, STATE.touches) if at < 2 else sorted(<list>peek(state, STATE.people_ms))
-    cdef PyObject* listed = <PyObject*>times
-    cdef Py_ssize_t size = size_of(listed), inside = 0
+    cdef int64_t sorted_ms[MOST_PEOPLE]
+    cdef const int64_t* times = it.touches
+    cdef int size = it.touch_count, inside = 0, found
     cdef int64_t window_ms = WINDOWS[at], start_ms = now_ms - window_ms, opened_ms
-    cdef int found
-    while inside < size and int_at(listed, size - 1 - inside) > start_ms:
+    if at == 2:
+        size, times = it.people_count, sorted_ms
+        sort(it.people_ms, sorted_ms, size)
+    while inside < size and times[size - 1 - inside] > start_ms:
         inside += 1
     if not inside:
         opened_ms = int_in(state, STATE.opened_ms)
@@ -437,11 +473,22 @@ cdef int count_of(PlanTables tables, int at, PyObject* state, int64_t now_ms, in
         return opened_ms > start_ms
     found = bin_of(tables.count_cuts[at], tables.count_sizes[at], inside)
     # The bin falls when the oldest of the times that hold it up leaves the window.
-    due[0] = int_at(listed, size - tables.count_cuts[at][found - 1]) + window_ms
+    due[0] = times[size - tables.count_cuts[at][found - 1]] + window_ms
     return found
 
 
-cdef int judge_facts(PlanTables tables, PyObject* state, PyObject* bins) except -1:
+cdef inline void sort(const int64_t* times, int64_t* into, int count) noexcept:
+    """A handful of times in ascending order."""
+    cdef int at, place
+    for at in range(count):
+        place = at
+        while place and into[place - 1] > times[at]:
+            into[place] = into[place - 1]
+            place -= 1
+        into[place] = times[at]
+
+
+cdef int judge_facts(PlanTables tables, PyObject* state, Figures it) except -1:
     """``scorecard._judge_facts``."""
     cdef double values[FACTS]
     cdef double amount = 0, first = 0, peak = 0
@@ -453,8 +500,10 @@ cdef int judge_facts(PlanTables tables, PyObject* state, PyObject* bins) except 
         is_exact(peek(state, STATE.amount_minor)) and is_exact(peek(state, STATE.peak_minor))
         and (not has_first or is_exact(peek(state, STATE.first_minor)))
     ):
+        it.keep(state)
         for at, value in enumerate(fact_values(<object>state, tables.plan)):
             values[at] = value
+        it.is_written = False
     else:
         if has_amount:
             amount, peak = <double>int_in(state, STATE.amount_minor), <double>int_in(state, STATE.peak_minor)
@@ -466,16 +515,16 @@ cdef int judge_facts(PlanTables tables, PyObject* state, PyObject* bins) except 
         values[3] = 100.0 * (1.0 - amount / peak) if has_amount else 0.0
         values[4] = 100.0 * (amount / first - 1.0) if has_first else 0.0
         values[5] = <double>int_in(state, STATE.regressions)
-        values[6] = <double>int_in(state, STATE.longest_gap_ms) / <double>DAY
+        values[6] = <double>it.longest_gap_ms / <double>DAY
         values[7] = <double>int_in(state, STATE.owner_points)
         values[8] = <double>int_in(state, STATE.segment_points)
     for at in range(FACTS):
         found = 0
         while found < tables.fact_sizes[at] and tables.fact_cuts[at][found] <= values[at]:
             found += 1
-        set_at(bins, TIMED + at, found)
+        it.bins[TIMED + at] = <uint8_t>found
         points += tables.points[TIMED + at][found]
-    put(state, STATE.fact_points, points)
+    it.fact_points = points
     put(state, STATE.has_new_facts, False)
     return 0
 
@@ -486,84 +535,66 @@ cdef inline bint is_exact(PyObject* amount) except -1:
     return -EXACT < value < EXACT
 
 
-cdef int rebin(PlanTables tables, PyObject* state, int at, int64_t now_ms) except -1:
+cdef int rebin(PlanTables tables, PyObject* state, Figures it, int at, int64_t now_ms) except -1:
     """Find the bin of one feature that time moves, when it changes next, and the points that it adds."""
-    cdef PyObject* bins = peek(state, STATE.bins)
-    cdef int64_t origin, due = 0
-    cdef int found, before = <int>int_at(bins, at)
+    cdef int64_t due = 0
+    cdef int found, before = it.bins[at]
     if at >= AGES:
-        found = count_of(tables, at - AGES, state, now_ms, &due)
+        found = count_of(tables, at - AGES, state, it, now_ms, &due)
     else:
         if at == MEETING:
-            roll(state, now_ms)
-        origin = int_at(peek(state, STATE.origins), at)
-        found = bin_of(tables.cuts[at], tables.sizes[at], now_ms - origin)
-        due = origin + tables.cuts[at][found]
-    set_at(bins, at, found)
-    set_at(peek(state, STATE.due_ms), at, due)
-    if tables.points[at][found] != tables.points[at][before]:
-        put(state, STATE.points, int_in(state, STATE.points) + tables.points[at][found] - tables.points[at][before])
+            roll(state, it, now_ms)
+        found = bin_of(tables.cuts[at], tables.sizes[at], now_ms - it.origins[at])
+        due = it.origins[at] + tables.cuts[at][found]
+    it.bins[at], it.due_ms[at] = <uint8_t>found, due
+    it.points += tables.points[at][found] - tables.points[at][before]
     return 0
 
 
-cdef inline int first_due(PyObject* due_ms, int64_t* next_ms) except -1:
+cdef inline int first_due(Figures it, int64_t* next_ms) noexcept:
     """The first place of the earliest time."""
     cdef int at, found = 0
-    cdef int64_t due
-    next_ms[0] = int_at(due_ms, 0)
+    next_ms[0] = it.due_ms[0]
     for at in range(1, TIMED):
-        due = int_at(due_ms, at)
-        if due < next_ms[0]:
-            next_ms[0], found = due, at
+        if it.due_ms[at] < next_ms[0]:
+            next_ms[0], found = it.due_ms[at], at
     return found
 
 
-cdef int pass_time(PlanTables tables, PyObject* state, int64_t now_ms) except -1:
+cdef int pass_time(PlanTables tables, PyObject* state, Figures it, int64_t now_ms) except -1:
     """``scorecard._pass_time``."""
-    cdef PyObject* due_ms = peek(state, STATE.due_ms)
     cdef int64_t next_ms = 0
-    cdef int at = first_due(due_ms, &next_ms)
+    cdef int at = first_due(it, &next_ms)
     while next_ms <= now_ms:
-        rebin(tables, state, at, now_ms)
-        at = first_due(due_ms, &next_ms)
-    put(state, STATE.next_ms, next_ms)
+        rebin(tables, state, it, at, now_ms)
+        at = first_due(it, &next_ms)
+    it.next_ms = next_ms
     return 0
 
 
-cdef inline int sooner(PyObject* state, int64_t due) except -1:
-    if due < int_in(state, STATE.next_ms):
-        put(state, STATE.next_ms, due)
+cdef int recount(PlanTables tables, PyObject* state, Figures it, int at, int64_t now_ms) except -1:
+    rebin(tables, state, it, AGES + at, now_ms)
+    it.next_ms = min(it.next_ms, it.due_ms[AGES + at])
     return 0
 
 
-cdef int recount(PlanTables tables, PyObject* state, int at, int64_t now_ms) except -1:
-    rebin(tables, state, AGES + at, now_ms)
-    return sooner(state, int_at(peek(state, STATE.due_ms), AGES + at))
-
-
-cdef int recount_touches(PlanTables tables, PyObject* state, int64_t now_ms) except -1:
+cdef int recount_touches(PlanTables tables, PyObject* state, Figures it, int64_t now_ms) except -1:
     """Count contacts anew where there may be enough for the next bin."""
-    cdef PyObject* touches = peek(state, STATE.touches)
-    cdef PyObject* bins = peek(state, STATE.bins)
-    cdef Py_ssize_t count = size_of(touches)
     cdef int64_t needed
     cdef int at, bin_
     for at in range(2):
-        bin_ = <int>int_at(bins, AGES + at)
+        bin_ = it.bins[AGES + at]
         if bin_ < tables.count_sizes[at]:
             needed = tables.count_cuts[at][bin_]
-            if needed <= count and int_at(touches, count - needed) > now_ms - WINDOWS[at]:
-                recount(tables, state, at, now_ms)
+            if needed <= it.touch_count and it.touches[it.touch_count - needed] > now_ms - WINDOWS[at]:
+                recount(tables, state, it, at, now_ms)
     return 0
 
 
-cdef int move(PlanTables tables, PyObject* state, int at, int found, int64_t due) except -1:
-    cdef PyObject* bins = peek(state, STATE.bins)
-    cdef int64_t before = int_at(bins, at)
-    put(state, STATE.points, int_in(state, STATE.points) + tables.points[at][found] - tables.points[at][before])
-    set_at(bins, at, found)
-    set_at(peek(state, STATE.due_ms), at, due)
-    return sooner(state, due)
+cdef inline void move(PlanTables tables, Figures it, int at, int found, int64_t due) noexcept:
+    it.points += tables.points[at][found] - tables.points[at][it.bins[at]]
+    it.bins[at], it.due_ms[at] = <uint8_t>found, due
+    it.next_ms = min(it.next_ms, due)
 
 
 cdef inline bint counts_now(PyObject* said, PyObject* event_time, int64_t at_ms) noexcept:
@@ -584,46 +615,45 @@ include "_changes.pxi"
 # --- contacts ----------------------------------------------------------------------------------------------------------
 
 
-cdef int64_t take_activity(PyObject* state, PyObject* data, object event_time, int64_t at_ms) except? -9:
+cdef int64_t take_activity(PyObject* state, Figures it, PyObject* data, object event_time, int64_t at_ms) except? -9:
     """``apply_activity``: a plain contact that counts from ``at_ms`` here, everything else there."""
     cdef PyObject* planned = peek(data, ACTIVITY.scheduled_for)
     cdef PyObject* direction = peek(data, ACTIVITY.direction)
-    cdef PyObject* touches = peek(state, STATE.touches)
-    cdef PyObject* origins = peek(state, STATE.origins)
-    cdef Py_ssize_t count = size_of(touches)
-    cdef int64_t gap_ms, fresh
+    cdef PyObject* mentions = peek(data, ACTIVITY.mentions)
+    cdef int count = it.touch_count
+    cdef int64_t fresh
     if (
         (planned != UNSET_ and planned != NONE) or peek(data, ACTIVITY.status) != UNSET_
         or not is_contact(peek(data, ACTIVITY.kind)) or is_text(direction, INTERNAL)
-        or PyObject_IsTrue(peek(data, ACTIVITY.mentions))
+        or (mentions != UNSET_ and PyObject_IsTrue(mentions))
         or not counts_now(peek(data, ACTIVITY.occurred_at), <PyObject*>event_time, at_ms)
-        or (count and at_ms < int_at(touches, count - 1))
+        or (count and at_ms < it.touches[count - 1])
     ):
-        return apply_activity(
-            <object>state, <object>data, effect_ms(<object>peek(data, ACTIVITY.occurred_at), event_time, at_ms), at_ms
-        )
-    at = at_ms
-    if count:
-        gap_ms = at_ms - int_at(touches, count - 1)
-        if gap_ms > int_in(state, STATE.longest_gap_ms):
-            put(state, STATE.longest_gap_ms, gap_ms)
-            if gap_ms >= LONG_GAP:
-                put(state, STATE.has_new_facts, True)
-    (<list>touches).append(at)
-    if count == TOUCHES_ROOM:
-        del (<list>touches)[0]
-    Py_INCREF(at)
-    PyList_SetItem(origins, 0, <PyObject*>at)
+        it.put_down(state)
+        when_ms = effect_ms(<object>peek(data, ACTIVITY.occurred_at), event_time, at_ms)
+        fresh = apply_activity(<object>state, <object>data, when_ms, at_ms)
+        it.take_up(state)
+        return fresh
+    it.is_touched = True
+    if count and at_ms - it.touches[count - 1] > it.longest_gap_ms:
+        it.longest_gap_ms = at_ms - it.touches[count - 1]
+        if it.longest_gap_ms >= LONG_GAP:
+            put(state, STATE.has_new_facts, True)
+    if count == MOST_TOUCHES:
+        count -= 1
+        memmove(it.touches, it.touches + 1, count * sizeof(int64_t))
+    it.touches[count] = at_ms
+    it.touch_count = count + 1
+    it.origins[0] = at_ms
     fresh = 1 | COUNTED_BIT
     if is_text(direction, INBOUND):
-        Py_INCREF(at)
-        PyList_SetItem(origins, 1, <PyObject*>at)
+        it.origins[1] = at_ms
         put(state, STATE.has_buyer, True)
         fresh |= 2
     participants = <object>peek(data, ACTIVITY.participants)
     if participants is not UNSET:
         for person in <list>participants:
-            fresh |= meet(state, <PyObject*>person, at_ms, at)
+            fresh |= meet(state, it, <PyObject*>person, at_ms)
     return fresh
 
 
@@ -631,60 +661,72 @@ cdef inline bint is_contact(PyObject* kind) except -1:
     return is_text(kind, EMAIL) or is_text(kind, CALL) or is_text(kind, MEET)
 
 
-cdef int64_t meet(PyObject* state, PyObject* person, int64_t at_ms, object at) except? -9:
+cdef int64_t meet(PyObject* state, Figures it, PyObject* person, int64_t at_ms) except? -9:
     """Somebody of the buyer took part, now: ``_meet``, or less for one who is known and no executive."""
     cdef PyObject* contact = peek(person, PARTICIPANT.contact_id)
-    cdef PyObject* executive = peek(person, PARTICIPANT.executive)
     cdef PyObject* ids = peek(state, STATE.people_ids)
-    cdef PyObject* times = peek(state, STATE.people_ms)
-    cdef Py_ssize_t place, count = size_of(ids), oldest
-    cdef int64_t before, earliest
-    if <object>executive is True or not PyUnicode_CheckExact(contact) or not 1 <= length_of(contact) <= 64:
-        return _meet(<object>state, <object>person, at)
+    cdef PyObject* met
+    cdef Py_hash_t known
+    cdef int place, count = it.people_count, oldest = 0
+    cdef int64_t before, fresh
+    if (
+        <object>peek(person, PARTICIPANT.executive) is True or not PyUnicode_CheckExact(contact)
+        or not 1 <= length_of(contact) <= 64
+    ):
+        it.put_down(state)
+        fresh = _meet(<object>state, <object>person, at_ms)
+        it.take_up(state)
+        it.is_written, it.is_touched = False, True
+        return fresh
+    known = PyObject_Hash(<object>contact)
     for place in range(count):
-        if is_text(contact, <object>at_of(ids, place)):
-            before = int_at(times, place)
-            Py_INCREF(at)
-            PyList_SetItem(times, place, <PyObject*>at)
+        if it.people[place] == known and is_text(contact, <object>at_of(ids, place)):
+            before = it.people_ms[place]
+            it.people_ms[place] = at_ms
             return PEOPLE_BIT if before <= at_ms - PEOPLE_WINDOW else 0
-    role, name = <object>peek(person, PARTICIPANT.role), <object>peek(person, PARTICIPANT.name)
-    met = Person(<object>contact, role[:40] if role else "", name[:80] if name else "", False)
-    (<list>ids).append(<object>contact)
-    (<list>times).append(at)
-    (<list>peek(state, STATE.people)).append(met)
-    if count + 1 > PEOPLE_ROOM:
-        oldest, earliest = 0, int_at(times, 0)
-        for place in range(1, count + 1):
-            if int_at(times, place) < earliest:
-                oldest, earliest = place, int_at(times, place)
-        del (<list>ids)[oldest]
-        del (<list>times)[oldest]
-        del (<list>peek(state, STATE.people))[oldest]
+    made = like(A_PERSON)
+    met = <PyObject*>made
+    put(met, PERSON.contact_id, <object>contact)
+    put(met, PERSON.role, at_most(peek(person, PARTICIPANT.role), 40))
+    put(met, PERSON.name, at_most(peek(person, PARTICIPANT.name), 80))
+    if count < MOST_PEOPLE:
+        (<list>ids).append(<object>contact)
+        (<list>peek(state, STATE.people)).append(made)
+        it.people_count = count + 1
+    else:
+        for place in range(1, count):
+            if it.people_ms[place] < it.people_ms[oldest]:
+                oldest = place
+        if at_ms < it.people_ms[oldest]:
+            return PEOPLE_BIT
+        count -= 1
+        for place in range(oldest, count):
+            it.people_ms[place], it.people[place] = it.people_ms[place + 1], it.people[place + 1]
+            it.standing[place] = it.standing[place + 1]
+        push_out(<list>ids, oldest, <object>contact)
+        push_out(<list>peek(state, STATE.people), oldest, made)
+    it.people_ms[count], it.people[count], it.standing[count] = at_ms, known, standing_of(met)
     return PEOPLE_BIT
+
+
+cdef inline object at_most(PyObject* text, Py_ssize_t most):
+    """A text that may be None or missing, cut to a length."""
+    if text == NONE or text == UNSET_:
+        return ""
+    return <object>text if length_of(text) <= most else (<str>text)[:most]
 
 
 # --- whom to talk to ---------------------------------------------------------------------------------------------------
 
-cdef int64_t EXECUTIVE_STANDING = _EXECUTIVE, ANYBODY = _ANYBODY
-
 
 def best_person(list people not None, list times not None):
     """``people.best_person``."""
-    cdef PyObject* person
-    cdef PyObject* best = NULL
-    cdef PyObject* found
-    cdef int64_t standing, best_standing = ANYBODY + 1, at_ms, best_ms = 0
-    cdef Py_ssize_t place
-    for place in range(len(people)):
-        person = at_of(<PyObject*>people, place)
-        found = PyDict_GetItem(STANDING, <object>peek(person, PERSON.role))
-        if found != NULL:
-            standing = <int64_t><object>found
-        else:
-            standing = EXECUTIVE_STANDING if <object>peek(person, PERSON.executive) is True else ANYBODY
-        if standing > best_standing:
-            continue
-        at_ms = int_at(<PyObject*>times, place)
-        if standing < best_standing or at_ms > best_ms or (at_ms == best_ms and <object>person < <object>best):
-            best, best_ms, best_standing = person, at_ms, standing
-    return <object>best
+    cdef uint8_t standing[MOST_PEOPLE]
+    cdef int64_t times_ms[MOST_PEOPLE]
+    cdef int place, count = <int>len(people)
+    if not 0 < count <= MOST_PEOPLE or len(times) != count:
+        return _best_person(people, times)
+    for place in range(count):
+        standing[place] = standing_of(at_of(<PyObject*>people, place))
+        times_ms[place] = int_at(<PyObject*>times, place)
+    return <object>best_of(<PyObject*>people, standing, times_ms, count)

@@ -12,6 +12,8 @@ CHANGE.owner_id, CHANGE.committed_at = offset_of(CrmChange, "owner_id"), offset_
 cdef int64_t NOT_YET = FAR_FUTURE
 cdef int MOST = MAX_COUNT, STUB = Status.STUB, OPEN = Status.OPEN, STAGE = 2
 cdef dict NAMES = features.NAMES, HANDLERS = features._HANDLERS
+cdef set NO_AGES = {"name", "account", "account_id", "segment", "manager_id", "amount"}
+"""Fields whose handlers leave the ages alone."""
 cdef dict object_kinds = {}
 """Whether an object is a deal, as it was written. Made anew when somebody invents names."""
 
@@ -43,7 +45,7 @@ cdef object stage_moved_to(PyObject* data):
 
 
 cdef int take_change(
-    Card card, PyObject* state, PyObject* data, object event_time, int64_t at_ms, object terms
+    Card card, PyObject* state, Figures it, PyObject* data, object event_time, int64_t at_ms, object terms
 ) except -1:
     """``apply_change`` of a record that was known before and counts now; others there."""
     changes, owner = <object>peek(data, CHANGE.changes), <object>peek(data, CHANGE.owner_id)
@@ -55,7 +57,9 @@ cdef int take_change(
         or not counts_now(peek(data, CHANGE.committed_at), <PyObject*>event_time, at_ms)
     ):
         when_ms = effect_ms(<object>peek(data, CHANGE.committed_at), event_time, at_ms)
+        it.put_down(state)
         features.apply_change(<object>state, <object>data, when_ms, terms)
+        it.take_up(state)
         return 0
     at = at_ms
     put(state, STATE.has_new_facts, True)
@@ -74,18 +78,21 @@ cdef int take_change(
         features._set_currency(<object>state, after["currency"])
     for name, value in after.items():
         if name == "stage":
-            set_stage(card, state, value, at)
-        elif name in HANDLERS:
+            set_stage(card, state, it, value, at_ms)
+        elif name in HANDLERS and name in NO_AGES:
             HANDLERS[name](<object>state, value, at, terms)
+        elif name in HANDLERS:
+            it.keep_origins(state)
+            HANDLERS[name](<object>state, value, at, terms)
+            it.read_origins(state)
     settle(card, state, data, after, terms)
     if after and (actor == UNSET_ or (<object>actor).kind == "human"):
-        origin = int_at(peek(state, STATE.origins), 0)
-        if at_ms > origin or origin == NOT_YET:
-            set_at(peek(state, STATE.origins), 0, at_ms)
+        if at_ms > it.origins[0] or it.origins[0] == NOT_YET:
+            it.origins[0] = at_ms
     return 0
 
 
-cdef int set_stage(Card card, PyObject* state, object value, object at) except -1:
+cdef int set_stage(Card card, PyObject* state, Figures it, object value, int64_t at_ms) except -1:
     """``features._set_stage``."""
     stage, cut = <object>peek(state, STATE.stage), value[:80] if type(value) is str else ""
     cdef PlanTables before
@@ -96,8 +103,8 @@ cdef int set_stage(Card card, PyObject* state, object value, object at) except -
     if before.is_known and now.is_known and now.place < before.place:
         put(state, STATE.regressions, min(<int>int_in(state, STATE.regressions) + 1, MOST))
     put(state, STATE.stage, cut)
-    Py_INCREF(at)
-    return PyList_SetItem(peek(state, STATE.origins), STAGE, <PyObject*>at)
+    it.origins[STAGE] = at_ms
+    return 0
 
 
 cdef int settle(Card card, PyObject* state, PyObject* data, dict after, object terms) except -1:

@@ -17,6 +17,8 @@ from scoring.state import DealState, Person
 _module = load("scoring._card") if rows.scanner() is not None else None
 Card: Any = None if _module is None else _module.Card
 """Judges deals and finds their reasons; None where it was not built."""
+Figures: Any = None if _module is None else _module.Figures
+"""The numbers of a deal's state, as the compiled stage of deals keeps them; None where it was not built."""
 best_person: Callable[[list[Person], list[int]], Person] = (
     people.best_person if _module is None else _module.best_person
 )

@@ -11,7 +11,7 @@ from scoring.compiled import best_person
 from scoring.money import shown
 from scoring.plan import CLOSE_PAST, Plan
 from scoring.scorecard import Scorecard
-from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState
+from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState, Person
 from scoring.tables import AGES, COUNTS
 
 _MAX_REMEMBERED = 30_000
@@ -108,7 +108,13 @@ def recommended_action(state: DealState, reasons: list[Reason]) -> str:
     """What to do about the reason that raises the risk most; who is meant is named as well as it is known."""
     if not reasons or reasons[0].contribution <= 0:
         return "Nothing needs doing."
-    make = _ACTIONS.get(reasons[0].feature)
+    feature = reasons[0].feature
+    if feature in CALLED:
+        return call_of(whom(state))
+    if feature in ASKED:
+        before, after = ASKED[feature]
+        return f"{before}{whom(state)}{after}"
+    make = _ACTIONS.get(feature)
     return make(state) if make else "Go through the deal with its owner."
 
 
@@ -120,7 +126,11 @@ def whom(state: DealState) -> str:
     people, times = state.people, state.people_ms
     if not people:
         return "the buyer"
-    best = best_person(people, times)
+    return said_of(best_person(people, times))
+
+
+def said_of(best: Person) -> str:
+    """A person as sentences name him: "Petra Vogel (economic buyer)"."""
     role = best.role.replace("_", " ") or ("executive" if best.executive else "")
     said = best.name or best.contact_id
     return f"{said} ({role})" if role else said
@@ -342,8 +352,8 @@ _OWN: dict[int, Callable[[DealState, int], Any]] = {
 """What a sentence says besides the stage, whether the buyer wrote, the bin and the figure; None where nothing."""
 
 
-def _call(state: DealState) -> str:
-    said = whom(state)
+def call_of(said: str) -> str:
+    """Call whom ``whom`` said: "Call Petra Vogel, economic buyer."."""
     return f"Call {said[:-1].replace(' (', ', ', 1)}." if said.endswith(")") else f"Call {said}."
 
 
@@ -355,27 +365,27 @@ def _date(state: DealState) -> str:
     return f"Ask {whom(state)} for a date and set it; {state.close_date} has passed."
 
 
+CALLED = frozenset({"silence", "buyer_silence", "touches_7d", "touches_14d", "longest_gap"})
+"""What a call is the answer to."""
+ASKED: dict[str, tuple[str, str]] = {
+    "meeting": ("Book a meeting with ", "."),
+    "age": ("Ask ", " whether there still is a date and a budget."),
+    "next_step": ("Agree a next step with ", " and write it down."),
+    "pushes": ("Ask ", " what moves the date, before it moves again."),
+    "pushed_days": ("Ask ", " what moves the date, before it moves again."),
+    "discount": ("Get a commitment from ", " in return for the lower price."),
+    "regressions": ("Find out with ", " what was reopened."),
+    "owner_change": ("Have the new owner introduced to ", "."),
+}
+"""Answers that say no more than whom to talk to, between these words."""
 _ACTIONS: dict[str, Callable[[DealState], str]] = {
-    "silence": _call,
-    "buyer_silence": _call,
-    "touches_7d": _call,
-    "touches_14d": _call,
-    "longest_gap": _call,
-    "meeting": lambda state: f"Book a meeting with {whom(state)}.",
     "buyers_30d": lambda state: f"Bring a second person at {state.account or 'the buyer'} into the deal.",
     "stage_age": lambda state: f"Agree with {whom(state)} what is missing to leave {state.stage or 'this stage'}.",
-    "age": lambda state: f"Ask {whom(state)} whether there still is a date and a budget.",
-    "next_step": lambda state: f"Agree a next step with {whom(state)} and write it down.",
     "close_date": _date,
     "pace": lambda state: (
         f"Check with {whom(state)} that {state.close_date} can hold." if state.close_date else _date(state)
     ),
-    "pushes": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
-    "pushed_days": lambda state: f"Ask {whom(state)} what moves the date, before it moves again.",
     "competitor": lambda state: f"Ask {whom(state)} what {state.competitor or 'the competitor'} offers.",
-    "discount": lambda state: f"Get a commitment from {whom(state)} in return for the lower price.",
-    "regressions": lambda state: f"Find out with {whom(state)} what was reopened.",
-    "owner_change": lambda state: f"Have the new owner introduced to {whom(state)}.",
     "owner_wins": lambda _: "Look at the plan for this deal together with its owner.",
     "segment_wins": lambda _: "Look at the plan for this deal together with its owner.",
     "stage": lambda _: "Check that the deal is qualified.",

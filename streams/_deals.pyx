@@ -10,15 +10,15 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.dict cimport PyDict_GetItem
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeASCII
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from events._rows cimport DealRow
-from events._slots cimport offset_of, peek, put
-from scoring._card cimport STATE, Card, about_of, stage_moved_to, take_activity, take_change
+from events._slots cimport is_plain, like, offset_of, peek, put
+from scoring._card cimport FEATURES, STATE, Card, Figures, about_of, best_of, stage_moved_to, take_activity, take_change
 from streams._judge cimport CONFLICT, DUPLICATE, admit
 
-from heapq import heappush
+from heapq import heappop, heappush
 from urllib.parse import quote
 
 from msgspec import UNSET
@@ -29,11 +29,13 @@ from xxhash import xxh3_128_hexdigest
 from events.times import DAY_MS, MINUTE_MS, format_ms
 from events.types import (
     DEFAULT_TENANT, ActivityEvent, ChangeEvent, CrmActivity, CrmChange, DealRisk, ModelInfo, Participant,
-    PortfolioScore, RiskEvent, ScoreEvent,
+    PortfolioScore, Reason, RiskEvent, ScoreEvent,
 )
 from scoring.causes import _DONE, activity_cause, change_cause, time_cause
-from scoring.plan import Scores
-from scoring.reasons import recommended_action
+from scoring.plan import NEVER_MS, Scores
+from scoring.reasons import ASKED as _ASKED
+from scoring.reasons import CALLED as _CALLED
+from scoring.reasons import call_of, recommended_action, said_of
 from scoring.state import Status
 from streams.keyed import Keyed
 from streams.records import Output
@@ -60,7 +62,7 @@ cdef struct EventAt:
     Py_ssize_t id, source, time, tenant, sequence
 
 cdef struct DealAt:
-    Py_ssize_t armed_ms, deal_id, facts, reasons, scores, state, tenant
+    Py_ssize_t armed_ms, deal_id, facts, figures, reasons, scores, state, tenant
 
 cdef struct ActivityAt:
     Py_ssize_t kind, deal_id, direction, participants, scheduled_for, mentions, status
@@ -71,6 +73,7 @@ cdef ActivityAt ACTIVITY
 cdef Py_ssize_t ACTIVITY_DATA = offset_of(ActivityEvent, "data"), CHANGE_DATA = offset_of(ChangeEvent, "data")
 cdef Py_ssize_t NAME_OF = offset_of(Participant, "name"), CONTACT_OF = offset_of(Participant, "contact_id")
 cdef int64_t DAY = DAY_MS, MINUTE = MINUTE_MS
+cdef object NEVER = NEVER_MS
 cdef int OPEN = Status.OPEN, STUB = Status.STUB
 cdef PyObject* UNSET_ = <PyObject*>UNSET
 
@@ -86,6 +89,10 @@ ACTIVITY.direction, ACTIVITY.status = offset_of(CrmActivity, "direction"), offse
 ACTIVITY.participants, ACTIVITY.mentions = offset_of(CrmActivity, "participants"), offset_of(CrmActivity, "mentions")
 ACTIVITY.scheduled_for = offset_of(CrmActivity, "scheduled_for")
 
+cdef Py_ssize_t FEATURE = offset_of(Reason, "feature"), CONTRIBUTION = offset_of(Reason, "contribution")
+cdef dict ASKED = _ASKED
+cdef frozenset CALLED = _CALLED
+
 include "_says.pxi"
 
 
@@ -93,7 +100,7 @@ cdef class Judge:
     """Judges deals for one stage. Parameters: the stage, the type of its keys' bodies, and two of its texts:
     the manager of deals without one, and how many reasons the portfolio is told."""
 
-    cdef object stage, managers, link, unassigned, currency, a_risk, a_score, risk_output, score_output
+    cdef object stage, terms, managers, link, unassigned, currency, a_risk, a_score, risk_output, score_output
     cdef bytes id_start, id_middle
     cdef list timers
     cdef set changed
@@ -106,7 +113,8 @@ cdef class Judge:
     cdef bytes minute_text
 
     def __init__(self, stage, type deal_type, str unassigned, int told_reasons):
-        self.stage, self.managers, self.currency = stage, stage.terms.managers, stage.terms.currency
+        self.stage, self.terms = stage, stage.terms
+        self.managers, self.currency = stage.terms.managers, stage.terms.currency
         self.id_start, self.id_middle = stage._id_start.encode(), stage._id_middle.encode()
         self.timers, self.changed = stage._timers, stage._changed
         envelope = {"specversion": "1.0", "id": "", "source": stage._source, "time": "", "partitionkey": ""}
@@ -117,8 +125,8 @@ cdef class Judge:
         self.link, self.unassigned, self.told_reasons = stage.link, unassigned, told_reasons
         self.deal.armed_ms, self.deal.deal_id = offset_of(deal_type, "armed_ms"), offset_of(deal_type, "deal_id")
         self.deal.facts, self.deal.reasons = offset_of(deal_type, "facts"), offset_of(deal_type, "reasons")
-        self.deal.scores, self.deal.state = offset_of(deal_type, "scores"), offset_of(deal_type, "state")
-        self.deal.tenant = offset_of(deal_type, "tenant")
+        self.deal.scores, self.deal.state = offset_of(deal_type, "scores"), offset_of(deal_type, "_state")
+        self.deal.tenant, self.deal.figures = offset_of(deal_type, "tenant"), offset_of(deal_type, "figures")
         self.last_ms, self.minute, self.last_text, self.minute_text = -1, -1, "", b""
 
     def use(self, scoring):
@@ -225,34 +233,47 @@ cdef class Judge:
         """``DealsStage.apply``."""
         cdef PyObject* deal = peek(keyed, KEYED.body)
         cdef PyObject* state = peek(deal, self.deal.state)
-        cdef int64_t fresh = -1, day = at_ms // DAY, next_ms
+        cdef Figures it = self.figures(deal)
+        cdef int64_t fresh = -1, day = at_ms // DAY
+        it.is_written = False
         if is_activity:
-            fresh = take_activity(state, data, <object>time, at_ms)
+            fresh = take_activity(state, it, data, <object>time, at_ms)
         else:
-            self.change(offset, at_ms, data, time, keyed, deal, state)
-        put(state, STATE.judged_ms, at_ms)
+            self.change(offset, at_ms, data, time, keyed, deal, state, it)
+        if not it.is_ahead:
+            it.take_up(state)
+        it.judged_ms, it.is_written = at_ms, False
         put(deal, self.deal.reasons, None)
         if <int><object>peek(state, STATE.status) != OPEN:
             return 0
         if <int64_t><object>peek(state, STATE.rates_day) != day:
             self.stage._rate(<object>deal, day)
+            self.figures(deal)
+            it.is_written = False
         if <object>peek(state, STATE.has_new_facts) is not False:
             put(deal, self.deal.facts, None)
-        if self.card.refresh_state(state, at_ms, fresh) and self.is_moved(deal, state):
+        if self.card.refresh_state(state, it, at_ms, fresh) and self.is_moved(deal, state, it):
             cause = cause_of(data) if is_activity else cause_of_change(data)
-            out.append(self.risk(offset, at_ms, keyed, deal, state, cause))
+            out.append(self.risk(offset, at_ms, keyed, deal, state, it, cause))
             put(state, STATE.is_changed, True)
             self.changed.add(<object>peek(keyed, KEYED.key))
-        self.arm(deal, state, keyed)
+        self.arm(deal, it, keyed)
         return 0
+
+    cdef Figures figures(self, PyObject* deal):
+        """The numbers of a deal's state, ahead of it from here on."""
+        cdef Figures it = <Figures>peek(deal, self.deal.figures)
+        if not it.is_ahead:
+            it.take_up(peek(deal, self.deal.state))
+        return it
 
     cdef int change(
         self, int64_t offset, int64_t at_ms, PyObject* data, PyObject* time, PyObject* keyed, PyObject* deal,
-        PyObject* state,
+        PyObject* state, Figures it,
     ) except -1:
         """``DealsStage._change``."""
         cdef int before = <object>peek(state, STATE.status), status
-        take_change(self.card, state, data, <object>time, at_ms, self.stage.terms)
+        take_change(self.card, state, it, data, <object>time, at_ms, self.terms)
         status = <object>peek(state, STATE.status)
         if status == OPEN:
             put(state, STATE.model, self.version)
@@ -264,17 +285,17 @@ cdef class Judge:
         self.changed.add(<object>peek(keyed, KEYED.key))
         return 0
 
-    cdef int arm(self, PyObject* deal, PyObject* state, PyObject* keyed) except -1:
+    cdef int arm(self, PyObject* deal, Figures it, PyObject* keyed) except -1:
         """Set the deal's timer where it is due earlier than it is set."""
-        cdef PyObject* next_ms = peek(state, STATE.next_ms)
-        if <int64_t><object>next_ms < <int64_t><object>peek(deal, self.deal.armed_ms):
-            put(deal, self.deal.armed_ms, <object>next_ms)
-            heappush(self.timers, (<object>next_ms, <object>peek(keyed, KEYED.key)))
+        if it.next_ms < <int64_t><object>peek(deal, self.deal.armed_ms):
+            next_ms = it.next_ms
+            put(deal, self.deal.armed_ms, next_ms)
+            heappush(self.timers, (next_ms, <object>peek(keyed, KEYED.key)))
         return 0
 
-    cdef bint is_moved(self, PyObject* deal, PyObject* state) except -1:
+    cdef bint is_moved(self, PyObject* deal, PyObject* state, Figures it) except -1:
         """``DealsStage._is_moved``."""
-        scores = self.card.scores_of(state)
+        scores = self.card.scores_of(state, it)
         before = <object>peek(deal, self.deal.scores)
         if scores is before or scores == before:
             return False
@@ -291,6 +312,7 @@ cdef class Judge:
         cdef PyObject* keyed
         cdef PyObject* deal
         cdef PyObject* state
+        cdef Figures it
         for key in sorted(awaited):
             keyed = PyDict_GetItem(keys, key)
             if offset < <int64_t><object>peek(keyed, KEYED.next_offset):
@@ -301,50 +323,78 @@ cdef class Judge:
             changed.discard(key)
             deal = peek(keyed, KEYED.body)
             state = peek(deal, self.deal.state)
-            if <int64_t><object>peek(state, STATE.next_ms) <= tick_ms and <int><object>peek(state, STATE.status) == OPEN:
-                self.pass_time(offset, tick_ms, keyed, deal, state, out)
+            it = self.figures(deal)
+            if it.next_ms <= tick_ms and <int><object>peek(state, STATE.status) == OPEN:
+                self.pass_time(offset, tick_ms, keyed, deal, state, it, out)
             if <object>peek(state, STATE.is_changed) is True:
-                self.tell_one(offset, tick_ms, keyed, deal, state, out)
+                self.tell_one(offset, tick_ms, keyed, deal, state, it, out)
+
+    def due(self, int64_t tick_ms):
+        """``DealsStage._due``."""
+        cdef list timers = self.timers
+        cdef dict keys = self.stage.keys
+        cdef set found = set()
+        cdef PyObject* deal
+        cdef PyObject* keyed
+        cdef Figures it
+        while timers and <int64_t>(<tuple>timers[0])[0] <= tick_ms:
+            armed_ms, key = heappop(timers)
+            keyed = PyDict_GetItem(keys, key)
+            deal = peek(keyed, KEYED.body)
+            if armed_ms != <object>peek(deal, self.deal.armed_ms):
+                continue
+            put(deal, self.deal.armed_ms, NEVER)
+            if <int><object>peek(peek(deal, self.deal.state), STATE.status) != OPEN:
+                continue
+            it = self.figures(deal)
+            if it.next_ms <= tick_ms:
+                found.add(key)
+            else:
+                self.arm(deal, it, keyed)
+        return found
 
     cdef int pass_time(
-        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, list out
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, Figures it, list out
     ) except -1:
         """``DealsStage._pass_time``."""
-        before = list(<list>peek(state, STATE.bins))
-        put(state, STATE.judged_ms, tick_ms)
+        cdef uint8_t bins[FEATURES]
+        cdef int at
+        memcpy(bins, it.bins, FEATURES)
+        it.judged_ms, it.is_written = tick_ms, False
         put(deal, self.deal.reasons, None)
-        if self.card.refresh_state(state, tick_ms, 0) and self.is_moved(deal, state):
-            reasons = self.reasons(deal, state)
-            cause = time_cause(self.python_card, <object>state, before, reasons)
-            out.append(self.risk(offset, tick_ms, keyed, deal, state, cause))
+        if self.card.refresh_state(state, it, tick_ms, 0) and self.is_moved(deal, state, it):
+            reasons = self.reasons(deal, state, it)
+            it.keep(state)
+            cause = time_cause(self.python_card, <object>state, [bins[at] for at in range(FEATURES)], reasons)
+            out.append(self.risk(offset, tick_ms, keyed, deal, state, it, cause))
             put(state, STATE.is_changed, True)
-        return self.arm(deal, state, keyed)
+        return self.arm(deal, it, keyed)
 
     cdef int tell_one(
-        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, list out
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, Figures it, list out
     ) except -1:
         """``DealsStage._tell``."""
         cdef bint is_open = <int><object>peek(state, STATE.status) == OPEN
         put(state, STATE.is_changed, False)
         manager, told = self.manager(state) or self.unassigned, <object>peek(state, STATE.told_manager)
         if told and told != manager:
-            out.append(self.score(offset, tick_ms, keyed, deal, state, told, False))
+            out.append(self.score(offset, tick_ms, keyed, deal, state, it, told, False))
         if is_open or told:
-            out.append(self.score(offset, tick_ms, keyed, deal, state, manager, is_open))
+            out.append(self.score(offset, tick_ms, keyed, deal, state, it, manager, is_open))
         put(state, STATE.told_manager, manager if is_open else "")
         return 0
 
     # --- what it says --------------------------------------------------------------------------------------------------
 
-    cdef list reasons(self, PyObject* deal, PyObject* state):
+    cdef list reasons(self, PyObject* deal, PyObject* state, Figures it):
         """``DealsStage._reasons``."""
         found = <object>peek(deal, self.deal.reasons)
         if found is None:
             facts = <object>peek(deal, self.deal.facts)
             if facts is None:
-                facts = self.card.facts_of(state)
+                facts = self.card.facts_of(state, it)
                 put(deal, self.deal.facts, facts)
-            found = self.card.reasons_of(state, <int64_t><object>peek(state, STATE.judged_ms), facts)
+            found = self.card.reasons_of(state, it, it.judged_ms, facts)
             put(deal, self.deal.reasons, found)
         return <list>found
 
@@ -353,7 +403,7 @@ cdef class Judge:
         return found or self.managers.get(<object>peek(state, STATE.owner_id), "")
 
     cdef object risk(
-        self, int64_t offset, int64_t at_ms, PyObject* keyed, PyObject* deal, PyObject* state, object cause
+        self, int64_t offset, int64_t at_ms, PyObject* keyed, PyObject* deal, PyObject* state, Figures it, object cause
     ):
         """``DealsStage._risk``."""
         cdef PyObject* scores = peek(deal, self.deal.scores)
@@ -372,7 +422,7 @@ cdef class Judge:
         put(data, RISK.p_won_by, <object>peek(scores, SCORES.p_won_by))
         put(data, RISK.band, <object>peek(scores, SCORES.band))
         put(data, RISK.base, self.base)
-        put(data, RISK.reasons, self.reasons(deal, state))
+        put(data, RISK.reasons, self.reasons(deal, state, it))
         put(data, RISK.model, self.proven if <object>peek(state, STATE.is_proven) else self.unproven)
         put(data, RISK.cause, cause)
         said = like(self.a_risk)
@@ -384,15 +434,15 @@ cdef class Judge:
         )
 
     cdef object score(
-        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, object manager,
-        bint is_here,
+        self, int64_t offset, int64_t tick_ms, PyObject* keyed, PyObject* deal, PyObject* state, Figures it,
+        object manager, bint is_here,
     ):
         """``DealsStage._score``."""
         cdef PyObject* scores = peek(deal, self.deal.scores)
         cdef PyObject* data
         cdef PyObject* event
         tenant = <object>peek(deal, self.deal.tenant)
-        reasons = self.reasons(deal, state) if is_here else []
+        reasons = self.reasons(deal, state, it) if is_here else []
         made = like(A_SCORE)
         data = <PyObject*>made
         put(data, SCORE.deal_id, <object>peek(deal, self.deal.deal_id))
@@ -412,7 +462,7 @@ cdef class Judge:
         if self.link:
             put(data, SCORE.link, self.link.replace("{deal_id}", quote(<object>peek(deal, self.deal.deal_id), safe="")))
         put(data, SCORE.reasons, reasons[: self.told_reasons])
-        put(data, SCORE.recommended_action, recommended_action(<object>state, reasons) if is_here else "")
+        put(data, SCORE.recommended_action, action_of(state, it, reasons) if is_here else "")
         said = like(self.a_score)
         event = <PyObject*>said
         put(event, OUT.partitionkey, manager)
@@ -506,3 +556,27 @@ cdef object cause_of(PyObject* data):
     if kind == "call" or kind == "meeting":
         return f"{<str>_DONE[kind]} with {<str>who}" if who else f"{<str>_DONE[kind]} took place"
     return f"{<str>_DONE[kind]} was written down"
+
+
+cdef object action_of(PyObject* state, Figures it, list reasons):
+    """``recommended_action``; here where it asks for no more than the best person to talk to."""
+    cdef PyObject* first
+    cdef PyObject* asked
+    if reasons:
+        first = <PyObject*>reasons[0]
+        feature = <object>peek(first, FEATURE)
+        if <double><object>peek(first, CONTRIBUTION) > 0:
+            if feature in CALLED:
+                return call_of(whom_of(state, it))
+            asked = PyDict_GetItem(ASKED, feature)
+            if asked != NULL:
+                before, after = <tuple>asked
+                return f"{<str>before}{<str>whom_of(state, it)}{<str>after}"
+    it.keep(state)
+    return recommended_action(<object>state, reasons)
+
+
+cdef object whom_of(PyObject* state, Figures it):
+    """``reasons.whom``."""
+    cdef PyObject* best = best_of(peek(state, STATE.people), it.standing, it.people_ms, it.people_count)
+    return "the buyer" if best == NULL else said_of(<object>best)

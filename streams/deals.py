@@ -37,6 +37,7 @@ from events.types import (
 )
 from governance.settings import Deals
 from scoring.causes import activity_cause, change_cause, time_cause
+from scoring.compiled import Figures
 from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, deal_of, effect_ms
 from scoring.model import BadModel
 from scoring.outcomes import Closed, Outcomes, owner_group, segment_group
@@ -62,17 +63,34 @@ _MODEL_CAUSE = "Another model scores deals from now on"
 
 
 class Deal:
-    """One deal's state, and what can be made again from it."""
+    """One deal's state, and what can be made again from it.
 
-    __slots__ = ("armed_ms", "deal_id", "facts", "reasons", "scores", "state", "tenant")
+    The compiled stage keeps the state's numbers in ``figures``, which may be ahead of the state (``Figures``).
+    """
+
+    __slots__ = ("_state", "armed_ms", "deal_id", "facts", "figures", "reasons", "scores", "tenant")
 
     def __init__(self, key: str, state: DealState) -> None:
         self.tenant, self.deal_id = split_key(key)
-        self.state = state
+        self._state = state
+        self.figures = None if Figures is None else Figures()
         self.scores: Scores | None = None
         self.facts: list[Ranked] | None = None
         self.reasons: list[Reason] | None = None
         self.armed_ms = NEVER_MS
+
+    @property
+    def state(self) -> DealState:
+        """The state, brought up to date: it may be changed, until the next record is judged."""
+        if self.figures is not None and self.figures.is_ahead:
+            self.figures.settle(self._state)
+        return self._state
+
+    def dump(self) -> bytes:
+        """The state as bytes."""
+        if self.figures is not None:
+            self.figures.write(self._state)
+        return dump(self._state)
 
 
 class DealsStage(KeyedStage[Deal]):
@@ -205,7 +223,7 @@ class DealsStage(KeyedStage[Deal]):
         timers = self._timers
         awaited = self._changed
         if timers and timers[0][0] <= tick_ms:
-            awaited = awaited | self._due(tick_ms)
+            awaited = awaited | (self._due(tick_ms) if self._judge is None else self._judge.due(tick_ms))
         if self._judge is not None:
             self._judge.tell(offset, tick_ms, awaited, out)
         else:
@@ -484,7 +502,7 @@ class DealsStage(KeyedStage[Deal]):
 
     def dump_body(self, body: Deal) -> bytes:
         """A deal's state as bytes."""
-        return dump(body.state)
+        return body.dump()
 
     def load_body(self, key: str, blob: bytes, version: int) -> Deal:
         """A deal's state from its bytes."""

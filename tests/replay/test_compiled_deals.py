@@ -19,7 +19,7 @@ from scoring import compiled, people, reasons
 from scoring.model import HAND, learned
 from scoring.scorecard import Scorecard
 from scoring.stages import Process
-from scoring.state import Age, DealState, Person, copy
+from scoring.state import Age, DealState, Person, copy, dump, load
 from streams import deals
 from streams.deals import DealsStage
 from streams.records import Entry
@@ -37,6 +37,7 @@ def in_python(patch: pytest.MonkeyPatch) -> None:
     """Deals by the Python path from here on."""
     patch.setattr(structured, "_times_of", structured.times_of)
     patch.setattr(deals, "DealsJudge", None)
+    patch.setattr(deals, "Figures", None)
     patch.setattr(compiled, "Card", None)
     patch.setattr(reasons, "best_person", people.best_person)
 
@@ -179,6 +180,42 @@ def test_deals_are_judged_alike(seed: int, gaps: list[int], cuts: list[int]):
     assert run(fast, entries, cuts) == expected
     assert run(of_rows, read, cuts) == expected
     assert run(DealsStage(CRM, SETTINGS), entries[:50], []) == expected_of_rows
+
+
+@given(seed=st.integers(0, 10_000), asked=st.lists(st.integers(0, 300), max_size=60))
+@settings(max_examples=8, deadline=None)
+def test_a_state_that_is_asked_for_or_kept_in_between_changes_nothing(seed: int, asked: list[int]):
+    entries = log(seed, 300, [60_000, 3_600_000, DAY_MS])
+    straight, watched = DealsStage(CRM, SETTINGS), DealsStage(CRM, SETTINGS)
+    expected = straight.process(entries)
+    said, begin = [], 0
+    for cut in [*sorted(asked), len(entries)]:
+        said += watched.process(entries[begin:cut])
+        begin = cut
+        for at, keyed in enumerate(watched.keys.values()):
+            known = copy(keyed.body.state) if at % 2 else None
+            kept = load(watched.dump_body(keyed.body))
+            assert kept == keyed.body.state if known is None else kept == known
+            assert watched.dump_body(keyed.body) == dump(keyed.body.state)
+    assert said == expected
+    states = [{key: keyed.body.state for key, keyed in stage.keys.items()} for stage in (straight, watched)]
+    assert states[0] == states[1]
+
+
+def test_outputs_are_named_alike_whatever_deals_are_called():
+    entries: list[Entry] = []
+    for number, deal in enumerate(("ä", "x" * 2_000, "a b/c", "\U0001f600")):
+        data = CrmChange(
+            object="deal", record_id=deal, op="create", changes={"stage": (None, "Demo"), "manager_id": (None, "Jö")}
+        )
+        event = ChangeEvent(specversion="1.0", id=f"{number}", source="/crm", time=format_ms(START_MS), data=data)
+        entries.append((number, START_MS, event))
+    entries.append((1 << 40, START_MS + 10_000, tick_event("x", START_MS + 10_000)))
+    fast = run(DealsStage(CRM, SETTINGS), entries, [])
+    with pytest.MonkeyPatch.context() as patch:
+        in_python(patch)
+        assert run(DealsStage(CRM, SETTINGS), entries, []) == fast
+    assert len(fast[0]) == 9
 
 
 def test_a_state_is_carried_from_one_path_to_the_other():
