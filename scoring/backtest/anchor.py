@@ -77,14 +77,17 @@ def hand_late(names: list[str]) -> Tables:
     return Tables(LATE_BASE, bins, points)
 
 
-def fit(prior: Tables, frame: Frame, target: Floats, weight: Floats) -> Tables:
+def fit(prior: Tables, frame: Frame, target: Floats, weight: Floats, *, has_steps: bool = True) -> Tables:
     """The scorecard's steps moved as far as the closed cases ask for; ``weight``: a case's rows have 1 together, or so.
 
-    Steps that no row tells apart stay as they are. Targets may lie between 0 and 1.
+    Steps that no row tells apart stay as they are; without ``has_steps`` all do, and the base alone is moved, which
+    keeps the order of any rows. Targets may lie between 0 and 1.
     """
     if not len(target) or not weight.any():
         return prior
     design, offset, places = _steps(prior, frame)
+    if not has_steps:
+        design, places = design[:, :1], []
     penalty = np.eye(design.shape[1]) * STRENGTH
     found = np.zeros(design.shape[1])
     for _ in range(_STEPS):

@@ -58,11 +58,12 @@ class Tables(NamedTuple):
         return found
 
     def scores(self, frame: Frame) -> Floats:
-        """Log-odds of each row."""
+        """Log-odds of each row, rounded to 1e-9: rows of the same points get the same score, whatever the base is and
+        in whatever order floats were added."""
         total = np.full(len(frame.case), self.base)
         for bins, points in zip(self.bins, self.points, strict=True):
             total += points[_row(bins, frame), cells(bins, frame)]
-        return total
+        return total.round(9)
 
     @property
     def entries(self) -> int:

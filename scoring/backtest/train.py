@@ -21,6 +21,9 @@ from scoring.backtest.tables import Tables, chance
 HAND_BELOW, BLEND_TO = 80, 1_000
 """Closed cases: fewer than 80, the anchored hand scorecard; up to 1,000, its mean with the smooth model; above, the
 mean of boosting and the smooth model."""
+STEPS_FROM = 30
+"""Closed cases: with fewer, only the base of the hand scorecard is fitted, so that its order stays: what a score or two
+dozen of outcomes say of a single step is chance."""
 HALF_TRUSTED = 200
 """With n closed cases, the smooth model's share of the mean is n / (n + 200)."""
 HALF_LIFE_DAYS = 90.0
@@ -292,7 +295,8 @@ def _fit_prior(prior: Tables, rows: Known, chosen: Ints, target: Floats, counts:
     are lost more often. ``counts``: how far each of the chosen rows counts."""
     frame = rows.frame.take(chosen)
     share = len(np.unique(frame.case)) / max(len(chosen), 1)
-    return anchor.fit(prior, frame, target[chosen], share * counts)
+    has_steps = len(np.unique(rows.frame.case[rows.is_ended])) >= STEPS_FROM
+    return anchor.fit(prior, frame, target[chosen], share * counts, has_steps=has_steps)
 
 
 def blend(by_hand: Tables, learned: Tables, closed: int) -> Tables:

@@ -138,7 +138,7 @@ def test_the_mean_of_models_has_the_mean_of_their_log_odds() -> None:
     other = tables.Tables(0.25, [tables.Bins("x1", 1, [np.array([0.0])])], [np.array([[1.0, 2.0, 3.0]])])
     found = tables.mean([tables.mean([one, two], [0.5, 0.5]), other], [0.75, 0.25])
     expected = (one.scores(frame) + two.scores(frame)) * 0.375 + other.scores(frame) * 0.25
-    np.testing.assert_allclose(found.scores(frame), expected, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.scores(frame), expected, rtol=0, atol=2e-9)
     assert len(found.bins) == len(bins) + 1
 
 
@@ -155,6 +155,20 @@ def test_the_hand_scorecard_stays_as_it_is_without_cases_and_moves_with_them() -
         for label in (0.0, 1.0)
     ]
     assert said[0] < 0.2 < tables.chance(prior.scores(few)).mean() < 0.8 < said[1]
+
+
+def test_with_few_cases_the_hand_scorecard_keeps_its_order_ties_included() -> None:
+    log = log_until()
+    cut_ms = instant_ms(CUT, ZONE)
+    known = train.gather(log.known_at(cut_ms), mapping(), ZONE, cut_ms, 14)
+    prior = anchor.hand(complete(mapping(), log), known.states, known.frame.names)
+    target = np.linspace(0.05, 0.5, len(known.weight))
+    moved = anchor.fit(prior, known.frame, target, np.ones(len(target)), has_steps=False)
+    assert moved.base != pytest.approx(prior.base, abs=0.01)
+    _, before = np.unique(prior.scores(known.frame), return_inverse=True)
+    _, after = np.unique(moved.scores(known.frame), return_inverse=True)
+    assert before.max() > 5
+    np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize(
