@@ -101,12 +101,12 @@ class ValueShift:
 
     Catches: plausible nonsense at ordinary speed: blanks, another form (length, letters, digits, dates), values that
     the field rarely or never got, numbers of another size, numbers and dates that move by other steps than usual, stage
-    jumps. Each change is three symbols: form, value (a word; a number's size; a date's distance from today), and step
-    (ratio, days, from which value to which). A symbol's p is the share of the field's past changes whose symbol was
-    as rare or rarer, times ``chance_factor`` (a conformal p-value with a composite null). Two bets are placed: all on
-    the mean of k·p^(k-1) over k = .1, .3, .5, .7, for values that are all wrong, and a tenth on p <= .02, for wrong
-    ones among right ones; each never below one (CUSUM of e-values); the mean of the two is the evidence. It tells at
-    ``tell_odds`` and holds at ``hold_odds``.
+    jumps. Each change is three symbols: form, value (a word; a number's size, if that is not the old one's within a
+    factor of two; a date's distance from today), and step (ratio, days, from which value to which). A symbol's p is the
+    share of the field's past changes whose symbol was as rare or rarer, times ``chance_factor`` (a conformal p-value
+    with a composite null). Two bets are placed: all on the mean of k·p^(k-1) over k = .1, .3, .5, .7, for values that
+    are all wrong, and a tenth on p <= .02, for wrong ones among right ones; each never below one (CUSUM of e-values);
+    the mean of the two is the evidence. It tells at ``tell_odds`` and holds at ``hold_odds``.
 
     Cannot: see wrong values that look as its right ones do (a wrong name, a wrong amount of the usual size), wrong
     values in a field whose right ones are all different (free text, but for its form), or in one that it wrote fewer
@@ -127,7 +127,7 @@ class ValueShift:
     """
 
     name: ClassVar[str] = "value_shift"
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
     default_mode: ClassVar[Mode] = "warn"
@@ -242,11 +242,13 @@ class ValueShift:
         return _packer.encode((state.first_ms, fields))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> ValueState:
-        """The state from its bytes."""
-        if version != self.state_version:
+        """The state from its bytes. Version 1 had other symbols for numbers: what it learnt is learnt anew."""
+        if version not in (1, self.state_version):
             raise ValueError(f"value_shift reads state version {self.state_version}, not {version}")
         state = ValueState()
         state.first_ms, fields = msgspec.msgpack.decode(blob)
+        if version == 1:
+            return state
         for digest, tables, evidence, strange, next_told, is_held, told_ms, where in fields:
             field = state.fields[digest] = FieldState()
             for aspect, (heads, keys, counts) in enumerate(tables):

@@ -193,6 +193,16 @@ cdef int64_t size_code(double number) noexcept nogil:
     return (<int64_t>1 << 48) | (4096 + 4 * exponent + (number < 0) + 2 * (number == 0))
 
 
+cdef int64_t number_code(Value* old, Value* new) noexcept nogil:
+    """The new number's size, or that it kept the old one's."""
+    cdef double ratio
+    if old.kind == NUMBER and old.number != 0:
+        ratio = new.number / old.number
+        if 0.5 <= ratio < 2.0:
+            return (<int64_t>1 << 48) | 1
+    return size_code(new.number)
+
+
 cdef int64_t step_code(Value* old, Value* new) noexcept nogil:
     cdef double ratio
     cdef int place, passed = 0
@@ -240,7 +250,7 @@ cdef int cells_of(ActionRow row, const uint8_t* at) except -1:
             cell.field = _xxh3(key_of(row, name))
             cell.form = <int64_t>new.kind << 12 | <int64_t>(old.kind == NOTHING) << 10 | new.form
             cell.is_date = new.kind == DATE_VALUE
-            cell.value = new.day if cell.is_date else size_code(new.number) if new.kind == NUMBER else new.hash
+            cell.value = new.day if cell.is_date else number_code(&old, &new) if new.kind == NUMBER else new.hash
             cell.step = step_code(&old, &new)
             count += 1
     row.cells = count

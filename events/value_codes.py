@@ -24,6 +24,7 @@ _STEPS = (0.01, 0.1, 0.25, 0.5, 0.8, 0.95, 1.05, 1.25, 2.0, 4.0, 10.0, 100.0)
 _LONGEST_WORD = 64
 _HASH_BITS = (1 << 40) - 1
 _LARGEST = 1e308
+_KEPT_SIZE = 1 << 48 | 1
 _is_number = re.compile(rb"-?(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,3})?").fullmatch
 _is_date = re.compile(rb"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(?:T.*)?", re.DOTALL).fullmatch
 _CLASSES = bytes(
@@ -87,7 +88,15 @@ def codes_of(before: Any, after: Any, today: int) -> tuple[int, int, int]:
     if before is _UNKNOWN:
         return (new.kind << 12 | 2 << 10 | new.form), _value(new, today), 0
     old = Value(before)
-    return (new.kind << 12 | (old.kind == NOTHING) << 10 | new.form), _value(new, today), _step(old, new)
+    value = _KEPT_SIZE if _keeps_size(old, new) else _value(new, today)
+    return (new.kind << 12 | (old.kind == NOTHING) << 10 | new.form), value, _step(old, new)
+
+
+def _keeps_size(old: Value, new: Value) -> bool:
+    """A number moved by less than a factor of two: its size is the field's, not this change's. The step tells more."""
+    if old.kind != NUMBER or new.kind != NUMBER or old.number == 0:
+        return False
+    return 0.5 <= new.number / old.number < 2.0
 
 
 def _value(new: Value, today: int) -> int:

@@ -143,3 +143,20 @@ def test_its_words_name_field_and_kind(agent: Agent) -> None:
     assert "11 values of Deal Amount" in said[-1].summary
     assert said[-1].topic.startswith("Deal Amount")
     assert len(said[-1].events) == 3
+
+
+def test_numbers_that_drift_by_small_steps_stay_usual_until_one_jumps() -> None:
+    """Sizes never met before are reached in steps as usual: nobody chose them."""
+    agent, number = Agent(), 9_000.0
+    for _ in range(600):  # 9,000 to some 40,000: past 16,384, where the size of numbers changes
+        after = number * agent.rng.uniform(0.99, 1.015)
+        assert agent.change("Employees", number, after) is None
+        number = after
+    assert number > 20_000
+    assert agent.until("hold", lambda: agent.change("Employees", number, 80.0)) in range(1, 20)
+
+
+def test_what_version_1_learnt_of_fields_is_learnt_anew(agent: Agent) -> None:
+    old = agent.detector.load("a", agent.detector.dump(agent.state), 1)
+    assert (old.first_ms, old.fields) == (agent.state.first_ms, {})
+    assert agent.detector.load("a", agent.detector.dump(agent.state), 2).fields

@@ -18,6 +18,24 @@ def test_an_amount_that_loses_a_digit() -> None:
     assert step == 16 + 2  # a tenth: not below .01 and not below .1
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "value"),
+    [
+        (16_000, 17_000, 1),  # the next power of four, by a small step
+        ("-80.5", "-41", 1),
+        (100, 50, 1),
+        (100, 49, 4096 + 4 * 3),
+        (100, 200, 4096 + 4 * 4),
+        (100, -100, 4096 + 4 * 3 + 1),
+        (0, 5, 4096 + 4 * 1),
+        (None, 5, 4096 + 4 * 1),
+        (5, 0, 4096 + 2),
+    ],
+)
+def test_a_number_within_a_factor_of_two_kept_its_size(before: object, after: object, value: int) -> None:
+    assert codes_of(before, after, TODAY)[1] == 1 << 48 | value
+
+
 def test_a_field_that_becomes_blank_and_one_that_was() -> None:
     assert codes_of("Proposal", None, TODAY) == (0, 0, 1)
     assert codes_of("Proposal", "", TODAY) == (0, 0, 1)
