@@ -317,23 +317,24 @@ def organisations(arguments: argparse.Namespace) -> Iterator[tuple[int, list[Age
     """The populations asked for, one a seed."""
     for seed in arguments.seeds:
         if arguments.population == "simulator":
-            yield seed, simulated(arguments.agents, arguments.days, seed)
+            yield seed, simulated(arguments.agents, arguments.days, seed, arguments.typical)
         else:
             yield seed, populations.organisation(seed, arguments.agents, arguments.days, harshness=arguments.harshness)
 
 
-def simulated(agents: int, days: int, seed: int) -> list[Agent]:
+def simulated(agents: int, days: int, seed: int, typical: str = "median") -> list[Agent]:
     spec = population(agents, seed)
-    return [_simulated_agent(spec, one, seed, days) for one in spec.agents]
+    return [_simulated_agent(spec, one, seed, days, typical) for one in spec.agents]
 
 
-def _simulated_agent(spec: OrgSpec, one: AgentSpec, seed: int, days: int) -> Agent:
+def _simulated_agent(spec: OrgSpec, one: AgentSpec, seed: int, days: int, typical: str) -> Agent:
     hours = list(hour_times(spec, one, seed, populations.START_MS, days))
     counts = np.array([len(hour) for hour in hours])
     times = np.array([at_ms for hour in hours for at_ms in hour], dtype=np.int64)
     times.sort()
     usual = counts[counts >= 0.2 * max(np.percentile(counts[counts > 0], 90), 1)] if len(times) else counts
-    agent = Agent(one.agent_id, one.kind, times, float(np.median(usual)) if len(usual) else 0.0)
+    of_hours = np.mean if typical == "mean" else np.median
+    agent = Agent(one.agent_id, one.kind, times, float(of_hours(usual)) if len(usual) else 0.0)
     if one.jobs:
         agent.details["job_hour"] = ((one.jobs[0].start_minute - one.utc_offset_minutes) / 60) % 24
     return agent
@@ -381,6 +382,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--harshness", type=float, default=1.0)
     parser.add_argument("--only", nargs="+", help="leave others out (action_rate is always in)")
     parser.add_argument("--population", choices=("own", "simulator"), default="own")
+    parser.add_argument(
+        "--typical",
+        choices=("median", "mean"),
+        default="median",
+        help="of an active hour: the unit of spikes (simulator)",
+    )
     parser.add_argument("--events", action="store_true", help="the simulator's events themselves; no forks")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args(argv)
