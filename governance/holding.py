@@ -6,7 +6,7 @@ after the stop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -43,19 +43,27 @@ class FeedLife(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """Something that the agent set up and that may still happen: nothing here cancels it."""
+    """Something that the agent set up and that may still happen. ``reviewed_by``: who approved it, "" for nobody.
+
+    ``state``: what came of cancelling it, "" when nobody asked for that; ``result``: in words. See
+    ``storage.cancellations``.
+    """
 
     at_ms: int
     action: str
     object: str
     record_id: str
+    reviewed_by: str = ""
+    state: str = ""
+    result: str = ""
 
 
 class StopFacts(Struct, frozen=True, kw_only=True):
     """What is known of a stop that lasts.
 
     ``stop_ms``: when it was caused; ``decided_ms``: when it was decided. ``gates`` is empty where one server is the
-    gate and the authority. ``lease_actions``: what leases still allow, until ``lease_end_ms``.
+    gate and the authority. ``lease_actions``: what leases still allow, until ``lease_end_ms``. ``cancellations``: by
+    state.
     """
 
     stop_ms: int
@@ -69,6 +77,7 @@ class StopFacts(Struct, frozen=True, kw_only=True):
     lease_actions: int = 0
     lease_end_ms: int | None = None
     pending: Sequence[Pending] = ()
+    cancellations: Mapping[str, int] = {}
 
 
 class Holding(Struct, frozen=True, kw_only=True):
@@ -78,6 +87,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     all gates that answer refuse; None = not all do. ``not_answering``: gates that were not heard of in time; they let
     nothing pass, since gates decide in the store. ``seen_to_ms``: up to when a change would have been seen; None = not
     every feed told of something after the stop, so nothing is known. ``waits_for``: why it is not contained, in words.
+    ``cancellations``: what it had set up and was to be cancelled, how many by state.
     """
 
     state: State
@@ -92,6 +102,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     last_leaked_ms: int | None
     lease_actions: int
     pending: list[Pending]
+    cancellations: dict[str, int]
     waits_for: list[str]
 
 
@@ -122,6 +133,7 @@ def hold(facts: StopFacts, answer_ms: int) -> Holding:
         last_leaked_ms=facts.last_leaked_ms,
         lease_actions=facts.lease_actions,
         pending=list(facts.pending),
+        cancellations=dict(facts.cancellations),
         waits_for=waits_for,
     )
 
