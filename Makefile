@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 # pip resolves nothing here: every package is pinned with its hashes
 LOCKED := --require-hashes --no-deps
 
-.PHONY: help setup compile demo kafka dashboards test test-faults lint format types imports lock wheel image-steps bench bench-gate bench-engine bench-detect faults fault-engine drill clean
+.PHONY: help setup compile demo kafka dashboards test test-faults lint format types imports lock wheel image-steps bench bench-gate bench-engine bench-detect faults fault-engine drill mutate-leases clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -103,6 +103,9 @@ bench-detect: .bench/.ready ## detection against rolling z, EWMA, half-space tre
 drill: $(VENV)/.test ## stop rogue agents, one gate; then three with one cut off; measure what they get through (TRIPS=1000 CUT=60)
 	PYTHONPATH=. $(BIN)/python -m console drill run --trips $(TRIPS)
 	PYTHONPATH=. $(BIN)/python -m console drill run --gates 3 --credits 25 --partition --cut-secs $(CUT) --trips $(TRIPS)
+
+mutate-leases: $(VENV)/.test ## take the rules of leases away one by one: the property test must notice each (a minute)
+	$(BIN)/python -m tests.mutations.leases
 
 faults: $(VENV)/.test $(VENV)/.compiled ## kill the standalone runtime fifty times while it takes events
 	$(BIN)/python -m bench.kill --kills 50

@@ -1,13 +1,15 @@
-"""No interleaving of trips, releases, renewals, crashes, restarts and lost messages exceeds what leases promise.
+"""No interleaving of trips, releases, renewals, crashes, restarts, partitions, outages of the store and lost messages
+exceeds what leases promise.
 
 The client's real holder talks to the real decisions and the real store; clocks, network and control rows are played.
-Written down beside them is what truly happened, and when.
+Written down beside them is what truly happened, and when. Each holder has a gate of its own in front of one store; a
+gate that is cut off from the store lets nothing pass. ``tests.mutations.leases`` shows that each rule is needed.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,25 +54,46 @@ SCOPE = Scope(
     record_credits=CREDITS + 3,
 )  # fmt: skip
 KEY, HOLDERS = "default/bot", 3
-numbers = st.integers(0, HOLDERS - 1)
 lost = st.sampled_from([False, False, False, True])
 Step = tuple[Any, ...]
-steps = st.one_of(
-    st.tuples(st.just("act"), numbers, st.integers(0, 199), st.integers(1, 2), st.integers(1, 7)),
-    st.tuples(st.just("act"), numbers, st.integers(0, 199), st.integers(1, 2), st.integers(1, 7)),
-    st.tuples(st.just("finish"), numbers),
-    st.tuples(st.just("talk"), numbers),
-    st.tuples(st.just("talk"), numbers),
-    st.tuples(st.just("send"), numbers, lost),
-    st.tuples(st.just("take"), numbers, lost),
-    st.tuples(st.just("hear"), numbers),
-    st.tuples(st.just("wait"), st.sampled_from([1, 50, 400, 400, 1_300, 2_600, 2_600, 4_990, 5_100, 31_000, 599_000])),
-    st.just(("trip",)),
-    st.just(("release",)),
-    st.tuples(st.just("crash"), numbers),
-    st.just(("restart",)),
+Numbers = st.SearchStrategy[int]
+STEPS: dict[str, Callable[[Numbers], st.SearchStrategy[Step]]] = {
+    "act": lambda of: st.tuples(st.just("act"), of, st.integers(0, 199), st.integers(1, 2), st.integers(1, 7)),
+    "finish": lambda of: st.tuples(st.just("finish"), of),
+    "talk": lambda of: st.tuples(st.just("talk"), of),
+    "send": lambda of: st.tuples(st.just("send"), of, lost),
+    "take": lambda of: st.tuples(st.just("take"), of, lost),
+    "hear": lambda of: st.tuples(st.just("hear"), of),
+    "wait": lambda of: st.tuples(
+        st.just("wait"), st.sampled_from([1, 50, 400, 400, 1_300, 2_600, 2_600, 4_990, 5_001, 5_100, 31_000, 599_000])
+    ),
+    "tell": lambda of: st.tuples(st.just("tell"), of),
+    "slow": lambda of: st.tuples(st.just("slow"), of),
+    "outlive": lambda of: st.tuples(st.just("outlive"), of),
+    "trip": lambda of: st.just(("trip",)),
+    "release": lambda of: st.just(("release",)),
+    "crash": lambda of: st.tuples(st.just("crash"), of),
+    "restart": lambda of: st.just(("restart",)),
+    "cut": lambda of: st.tuples(st.just("cut"), of),
+    "mend": lambda of: st.tuples(st.just("mend"), of),
+    "outage": lambda of: st.just(("outage",)),
+    "back": lambda of: st.just(("back",)),
+}
+
+
+def stories(kinds: Iterable[str], holders: int) -> st.SearchStrategy[list[Step]]:
+    """Stories of these steps, in which so many holders take part."""
+    of = st.integers(0, holders - 1)
+    return st.lists(st.one_of([STEPS[kind](of) for kind in kinds]), min_size=60, max_size=60)
+
+
+some = st.lists(st.sampled_from(sorted(STEPS)), min_size=5, max_size=9, unique=True)
+plans = st.one_of(
+    stories([*STEPS, "act", "talk"], HOLDERS),
+    st.tuples(some, st.integers(1, HOLDERS)).flatmap(lambda drawn: stories([*drawn[0], "act"], drawn[1])),
+    stories(["act", "outlive", "tell", "talk", "trip", "release"], 2),
 )
-plans = st.lists(steps, min_size=60, max_size=60)
+"""Of all steps; of some, so that long ways through these are gone, too; and of operations that outlive their lease."""
 START_MS = 1_772_442_600_000
 
 
@@ -222,6 +245,14 @@ class Story:
         """What may be admitted since the last trip."""
         self.knows: set[int] = set()
         """Holders that have heard an answer given after the trip."""
+        self.cut_off: set[int] = set()
+        """Holders whose gate does not reach the store."""
+        self.is_down = False
+        """Whether no gate does."""
+        self.alone: dict[int, int] = {}
+        """What a holder may still admit since its gate does not reach the store."""
+        self.told: dict[str, set[str]] = {}
+        """Of which operations of a lease the gate was told the outcomes."""
 
     # --- the agent ----------------------------------------------------------------------------------------------
 
@@ -238,6 +269,8 @@ class Story:
         if admitted is not None:
             self.leased(number, admitted[0])
             holder.open.append((admitted[0], asked, admitted[1]))
+        elif number in self.alone:
+            return  # a gate without the store denies
         else:
             request = msgspec.convert(asked.question(), GateRequest)
             if Check(self.world, request).decide(self.world.settings).decision != "allow":
@@ -247,6 +280,13 @@ class Story:
         since_ms = self.world.now_ms - TEN_MINUTES_MS
         assert len({each for at_ms, each in self.written if at_ms > since_ms}) <= self.budget, "the budget"
 
+    def outlive(self, number: int) -> None:
+        """An operation goes on when its lease has ended and the next one was granted."""
+        self.act(number, 0, 1, 1)
+        self.wait(5_100)
+        self.talk(number)
+        self.talk(number)
+
     def leased(self, number: int, held: Held) -> None:
         """What must be true of each operation that a holder admits."""
         lease = lease_store.find(self.world.link, held.lease_id)
@@ -255,6 +295,9 @@ class Story:
         assert held.used <= lease.action_limit
         assert held.records <= lease.record_limit
         self.holders[number].leases.add(held)
+        if number in self.alone:
+            self.alone[number] -= 1
+            assert self.alone[number] >= 0, "who is cut off has the credits that were left, and gets no others"
         if self.bound is not None:
             assert number not in self.knows, "who has heard of the trip admits nothing"
             self.bound -= 1
@@ -265,6 +308,11 @@ class Story:
         for held, asked, decision in self.holders[number].open:
             held.tell(asked.report("ok", None, decision, {}))
         self.holders[number].open = []
+
+    def tell(self, number: int) -> None:
+        """Operations end, and that is told at once."""
+        self.finish(number)
+        self.talk(number)
 
     # --- the network --------------------------------------------------------------------------------------------
 
@@ -282,11 +330,33 @@ class Story:
         holder = self.holders[number]
         if holder.request is not None:
             message, holder.request = holder.request, None
+            if number in self.alone:
+                holder.hold.answered(message, 503, b'{"error":"not_available"}')
+                return
             reply = self.world.answer(message)
+            self.settled(message)
             if is_lost:
                 holder.hold.failed(message)
             else:
                 holder.reply = (message, self.bound is not None, *reply)
+
+    def slow(self, number: int) -> None:
+        """An exchange whose answer takes long to come."""
+        self.send(number, is_lost=False)
+        self.take(number, is_lost=False)
+        self.wait(2_600)
+        self.hear(number)
+
+    def settled(self, message: Message) -> None:
+        """Credits come back for outcomes alone: what is outstanding or not settled is never more than the credits."""
+        if message.lease is None:
+            return
+        id_ = message.lease.lease_id
+        told = self.told.setdefault(id_, set())
+        told |= {each["data"]["decision_id"] for each in message.body["outcomes"]}
+        lease = lease_store.find(self.world.link, id_)
+        assert lease is not None
+        assert lease.action_limit <= len(told) + CREDITS, "no credits again for what is not settled"
 
     def hear(self, number: int) -> None:
         """An answer comes to its holder."""
@@ -303,6 +373,43 @@ class Story:
         self.take(number, is_lost=False)
         self.hear(number)
 
+    def cut(self, number: int) -> None:
+        """A holder's gate is parted from the store; what was on its way is lost."""
+        self.cut_off.add(number)
+        self.part([number])
+
+    def mend(self, number: int) -> None:
+        """The network is whole again."""
+        self.cut_off.discard(number)
+        self.join()
+
+    def outage(self) -> None:
+        """The store is down."""
+        self.is_down = True
+        self.part(range(HOLDERS))
+
+    def back(self) -> None:
+        """The store is there again."""
+        self.is_down = False
+        self.join()
+
+    def part(self, numbers: Iterable[int]) -> None:
+        """From now on these have what they hold, and no more."""
+        for number in numbers:
+            holder = self.holders[number]
+            if number in self.alone:
+                continue
+            held = holder.hold.current
+            self.alone[number] = held.action_limit - held.used if held is not None else 0
+            for message in (holder.request, holder.reply[0] if holder.reply is not None else None):
+                if message is not None:
+                    holder.hold.failed(message)
+            holder.request = holder.reply = None
+
+    def join(self) -> None:
+        """Who reaches the store may be told of more."""
+        self.alone = {number: left for number, left in self.alone.items() if self.is_down or number in self.cut_off}
+
     # --- everything else ----------------------------------------------------------------------------------------
 
     def wait(self, ms: int) -> None:
@@ -311,8 +418,8 @@ class Story:
 
     def trip(self) -> None:
         """The agent is stopped; from now on only what leases still hold may be admitted."""
-        if self.bound is not None:
-            return
+        if self.bound is not None or self.is_down:
+            return  # a stop is one when it is durable
         world = self.world
         used = {held.lease_id: held.used for holder in self.holders for held in holder.leases}
         alive = lease_store.held(world.link, KEY, world.now_ms)
@@ -323,7 +430,7 @@ class Story:
 
     def release(self) -> None:
         """A person lets it go on."""
-        if self.bound is not None:
+        if self.bound is not None and not self.is_down:
             self.bound = None
             self.world.set("active")
 
@@ -333,14 +440,44 @@ class Story:
 
     def restart(self) -> None:
         """The gate's process dies."""
-        self.world.restart()
+        if not self.is_down:
+            self.world.restart()
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(sorted(SETTINGS)), plans)
-def test_no_interleaving_exceeds_the_bound_or_a_budget(budget: int, plan: list[Step]):
+def play(budget: int, plan: list[Step]) -> None:
+    """Play one story; raises AssertionError where it breaks a promise."""
     story = Story(budget)
     for number in range(HOLDERS):
         story.talk(number)
     for name, *given_ in plan:
         getattr(story, name)(*given_)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(SETTINGS)), plans)
+def test_no_interleaving_exceeds_the_bound_or_a_budget(budget: int, plan: list[Step]):
+    play(budget, plan)
+
+
+def test_a_holder_that_is_cut_off_spends_what_it_has_and_ends_with_its_time():
+    story = Story(500)
+    story.talk(0)
+    story.act(0, 0, 1, 2)
+    story.outage()
+    story.trip()
+    assert story.bound is None  # it could not be made durable
+    story.act(0, 10, 1, 9)
+    assert (len(story.written), story.alone[0]) == (CREDITS, 0)
+    story.back()
+    story.finish(0)
+    story.talk(0)
+    story.cut(0)
+    story.trip()
+    assert story.bound == CREDITS
+    story.wait(5_100)
+    story.act(0, 30, 1, 9)
+    assert len(story.written) == CREDITS  # its time is over, and its gate denies
+    story.mend(0)
+    story.talk(0)
+    story.act(0, 50, 1, 1)
+    assert len(story.written) == CREDITS
