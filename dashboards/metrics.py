@@ -77,6 +77,7 @@ class Metrics(Registry):
             "lease": self.leases,
             "outside_write": self.outside_writes,
             "revocation": self.revocations,
+            "cancellation": self.cancellations,
         }.get(what)
         if labelled is not None and len(labels) == labelled.width:
             labelled.add(*labels, count=number)
@@ -195,6 +196,14 @@ class Metrics(Registry):
         self.revocations = CounterBy(
             self._counter("revocations", "Credentials of agents that were to be taken away in the CRM.", "outcome"),
             ("done", "failed"),
+        )
+        self.cancellations = CounterBy(
+            self._counter(
+                "cancellations",
+                "Things that stopped agents had set up and that were to be cancelled in the CRM.",
+                "outcome",
+            ),
+            ("cancelled", "refused", "impossible", "gave_up"),
         )
         self.leases = CounterBy(
             self._counter("leases", "Requests for leases and their renewals, by outcome.", "outcome"),

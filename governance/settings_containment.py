@@ -70,6 +70,13 @@ class CrmSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     api_version: Annotated[
         str, Meta(pattern="^v[0-9]{2,3}[.]0$", description="Version of Salesforce's REST interface.")
     ] = "v62.0"
+    cancel_on_stop: Annotated[
+        bool,
+        Meta(
+            description="Cancel by itself what a stopped agent set up there, where the CRM documents a call for it; "
+            "else when a person asks."
+        ),
+    ] = False
     canary_object: Annotated[
         str, Meta(max_length=256, description="Record type of the canary, such as `Task`, `contacts`.")
     ] = ""

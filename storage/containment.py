@@ -160,13 +160,18 @@ def canary_back(link: Link, tenant: str, system: str, now_ms: int) -> None:
 
 
 def drop_before(link: Link, at_ms: int, most: int = 200) -> None:
-    """Drop some of the oldest writes and counts."""
+    """Drop some of the oldest writes, counts and cancellations."""
     link.execute(
         "DELETE FROM outside_write WHERE (key, event_id) IN "
         "(SELECT key, event_id FROM outside_write WHERE at_ms < ? ORDER BY at_ms LIMIT ?)",
         (at_ms, most),
     )
     link.execute("DELETE FROM outside_count WHERE last_ms < ?", (at_ms,))
+    link.execute(
+        "DELETE FROM cancellation WHERE id IN "
+        "(SELECT id FROM cancellation WHERE state <> 'asked' AND due_ms < ? ORDER BY due_ms LIMIT ?)",
+        (at_ms, most),
+    )
 
 
 def _admitted(at_ms: int, record_ids: str | None, recipient_ids: str | None, what: str | None) -> Admitted:

@@ -20,7 +20,7 @@ from console.services import Services, services_of
 from governance.holding import Holding, hold
 from storage.read.containment import Containment, OutsideRow
 from storage.revocations import Revocation
-from streams import levers
+from streams import cancelling, levers
 
 _Request = Request[Any, Any, Any]
 
@@ -111,4 +111,61 @@ async def revoke(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     )
 
 
-ROUTES = [containment, revoke]
+class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why what a stopped agent had set up is to be cancelled."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+
+
+_CANCEL = msgspec.json.Decoder(CancelBody)
+
+
+class CancelAnswer(Struct, frozen=True):
+    """How many things the CRM will be asked to cancel; what comes of each is on the agent's page."""
+
+    agent_id: str
+    effects: int
+    message: str
+
+
+async def cancel_all(services: Services, agent_id: str, person: Person, reason: str) -> int:
+    """Have all cancelled that a stopped agent had set up; how many things. Raises Refused when there is nothing."""
+    if not reason.strip():
+        raise bad_request("a reason is needed", "reason")
+    if not services.settings.crm:
+        raise Refused(409, "no_crm", "the settings name no crm: cancel it there, by hand")
+    now_ms, is_declared = services.now_ms(), agent_id in services.settings.agents
+    page = await read(lambda: services.reader.agent_page(agent_id, now_ms, is_declared=is_declared))
+    stop = page.containment.stop if page is not None else None
+    if stop is None:
+        raise Refused(409, "not_stopped", f"{agent_id[:100]!r} is not stopped: stop it first")
+    wanted = await read(lambda: services.reader.pending(agent_id, stop.stop_ms, cancelling.MOST))
+    key, since_ms = services.reader.key(agent_id), stop.decided_ms
+    asked = services.runtime.decide(
+        key, lambda authority: cancelling.ask(authority, key, since_ms, wanted, "human", person.name, reason.strip())
+    )
+    number = await in_time(asked)
+    if not number:
+        raise Refused(409, "nothing_pending", "nothing is pending that was not cancelled, or asked for, already")
+    return number
+
+
+@post(
+    "/v1/agents/{agent_id:str}/cancel-pending",
+    status_code=202,
+    operation_class=body_of(CancelBody, example={"reason": "it enrolled the wrong people"}),
+    tags=["control"],
+    summary="Cancel what a stopped agent had set up",
+)
+async def cancel_pending(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
+    """Have the CRM cancel what a stopped agent had set up and what may still happen: sequences, meetings, automations.
+
+    Only what the CRM says is the agent's alone is touched. Takes a person with the role operator.
+    """
+    person = operator(request)
+    body = await read_form(request, CancelBody, _CANCEL)
+    number = await cancel_all(services_of(request), agent_id, person, body.reason)
+    return Response(CancelAnswer(agent_id, number, "asked for; what comes of each is on its page"), status_code=202)
+
+
+ROUTES = [containment, revoke, cancel_pending]

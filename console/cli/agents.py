@@ -146,6 +146,23 @@ def revoke(agent_id: str, reason: str, url: str, user: str, as_json: bool) -> No
         click.echo(f"{plain(told['agent_id'])}: {names}: {plain(told['message'], 500)}")
 
 
+@agents.command(
+    "cancel-pending",
+    epilog='\b\nExample:\n  tripline agents cancel-pending enrich-bot --reason "wrong people" --user maya',
+)
+@click.argument("agent_id")
+@click.option("--reason", required=True, help="Why; kept and shown.")
+@person_options
+def cancel_pending(agent_id: str, reason: str, url: str, user: str, as_json: bool) -> None:
+    """Have the CRM cancel what a stopped agent had set up. Takes an operator; exit code 4 when refused."""
+    told = person_server(url, user).post(f"/v1/agents/{segment(agent_id)}/cancel-pending", {"reason": reason})
+    if as_json:
+        print_json(told)
+    else:
+        number = int(told["effects"])
+        click.echo(f"{plain(told['agent_id'])}: {number} pending effects: {plain(told['message'], 500)}")
+
+
 def state_of(row: dict[str, Any]) -> str:
     """An agent's control state; one that was never controlled is active."""
     return str((row["control"] or {}).get("state", "active"))

@@ -7,7 +7,7 @@ from msgspec import Struct
 from console.text import plain
 from console.web import words as w
 from console.web.look import Frame
-from governance.holding import Holding, hold
+from governance.holding import Holding, Pending, hold
 from storage.read.containment import Containment
 from storage.revocations import Revocation
 
@@ -22,6 +22,13 @@ _PULLED = {
     "asked": ("wait", "amber", "to be taken away"),
     "done": ("check", "", "taken away"),
     "failed": ("no", "red", "could not be taken away"),
+}
+_CANCELS = {
+    "asked": ("wait", "amber", "to be cancelled"),
+    "cancelled": ("check", "", "cancelled"),
+    "refused": ("no", "red", "the CRM refused to cancel it"),
+    "impossible": ("open", "amber", "not cancelled"),
+    "gave_up": ("no", "red", "could not be cancelled"),
 }
 _LATER = {"sequence.enroll": "Put into a sequence", "meeting.schedule": "Scheduled a meeting"}
 
@@ -40,6 +47,7 @@ class HoldingView(Struct, frozen=True):
 
     steps: list[Step]
     pending: list[OutsideWrite]
+    may_cancel: bool
     has_levers: bool
     pulled: list[OutsideWrite]
 
@@ -95,16 +103,20 @@ def holding_view(found: Containment, agent_id: str, by: str, frame: Frame) -> Ho
         _seen(held, frame),
         _contained(held),
     ]
-    pending = [
-        OutsideWrite(
-            clock.time(one.at_ms), clock.iso(one.at_ms), "wait", "amber",
-            _LATER.get(one.action, f"Made a {plain(one.object, 60)}"),
-            " ".join(plain(each, 80) for each in (one.object, one.record_id) if each),
-        )
-        for one in held.pending
-    ]  # fmt: skip
+    pending = [_pending(one, frame) for one in held.pending]
+    may_cancel = bool(frame.settings.crm) and any(one.state not in ("asked", "cancelled") for one in held.pending)
     has_levers = any(one.agent == agent_id for one in frame.settings.credentials.values())
-    return HoldingView(steps, pending, has_levers, [_pulled(one, frame) for one in found.revocations])
+    return HoldingView(steps, pending, may_cancel, has_levers, [_pulled(one, frame) for one in found.revocations])
+
+
+def _pending(one: Pending, frame: Frame) -> OutsideWrite:
+    """One thing that may still happen, or that was cancelled."""
+    icon, css, outcome = _CANCELS.get(one.state, ("wait", "amber", ""))
+    what = " ".join(plain(each, 80) for each in (one.object, one.record_id) if each)
+    said = f"{outcome}: {plain(one.result, 300)}" if one.result else outcome
+    word = _LATER.get(one.action, f"Made a {plain(one.object, 60)}")
+    text = " · ".join(each for each in (what, said) if each)
+    return OutsideWrite(frame.clock.time(one.at_ms), frame.clock.iso(one.at_ms), icon, css, word, text)
 
 
 def _pulled(one: Revocation, frame: Frame) -> OutsideWrite:
@@ -139,8 +151,12 @@ def _seen(held: Holding, frame: Frame) -> Step:
 
 def _contained(held: Holding) -> Step:
     more = [f"{w.many(held.in_flight, 'change')} in flight"] if held.in_flight else []
-    if held.pending:
-        more.append(f"{w.many(len(held.pending), 'thing')} still pending: check")
+    cancelled = held.cancellations.get("cancelled", 0)
+    if cancelled:
+        more.append(f"{w.many(cancelled, 'thing')} cancelled")
+    left = sum(one.state != "cancelled" for one in held.pending)
+    if left:
+        more.append(f"{w.many(left, 'thing')} still pending: check")
     if held.state == "contained":
         return Step("check", "", "Contained", "; ".join(more) or "nothing pending that we know of")
     waits = (

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
-from console.api.containment import revoke_all
+from console.api.containment import cancel_all, revoke_all
 from console.api.control import ALL, ask, operator
 from console.api.queries import read
 from console.auth import Person
@@ -70,6 +70,14 @@ async def revoke(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
     return _back(_agent_path(agent_id), "revoked")
 
 
+@post("/agents/{agent_id:str}/cancel-pending", include_in_schema=False)
+async def cancel_pending(request: _Request, agent_id: FromPath[str]) -> Response[Any]:
+    """Have the CRM cancel what a stopped agent had set up, with a reason."""
+    person, form = operator(request), form_of(await request.body())
+    await cancel_all(services_of(request), agent_id, person, form.get("reason", ""))
+    return _back(_agent_path(agent_id), "cancelling")
+
+
 @get("/stop-all", include_in_schema=False)
 async def stop_all_page(request: _Request, part: FromQuery[str] = "") -> Response[str]:
     """The form that stops everything; with ``part`` alone, for the dialog."""
@@ -126,4 +134,4 @@ def problem_page(request: _Request, problem: Refused) -> Response[str]:
     return page("problem.html", problem.status, frame=frame, clock=frame.clock, problem=problem, back=back)
 
 
-ROUTES = [release, suspend, revoke, stop_all_page, stop_all, release_all_page, release_all]
+ROUTES = [release, suspend, revoke, cancel_pending, stop_all_page, stop_all, release_all_page, release_all]

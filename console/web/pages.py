@@ -281,6 +281,7 @@ _DONE = {
     "released": "Release accepted. It is active once all it did before is judged.",
     "stopped": "Stopped. The gate refuses it from now on.",
     "revoked": "Asked for. How it went is told, and shown here.",
+    "cancelling": "Asked for. What comes of each is shown here.",
     "stopped-all": "All agents are stopped. The gate refuses everything from now on.",
     "asked": "Asked. Another person has ten minutes to confirm it.",
     "released-all": "The stop of all agents has ended.",

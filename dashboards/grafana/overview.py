@@ -286,6 +286,16 @@ GATE = Row(
             colours={"failed": "red", "done": "blue"},
         ),
         Chart(
+            title="Pending effects cancelled",
+            text="What stopped agents had set up (sequences, meetings, mail, automation) and was to be cancelled in "
+            "the CRM, by outcome. What was not cancelled may still happen: the agent's page says what, and why.",
+            queries=[Query(new("tripline_cancellations_total", "outcome"), "{{outcome}}")],
+            unit="short",
+            draw="bars",
+            nothing="none",
+            colours={"cancelled": "blue", "refused": "red", "gave_up": "red", "impossible": "orange"},
+        ),
+        Chart(
             title="Waiting for a person",
             text="Approvals that wait. Unanswered they mean no, after gate.approval_minutes (30).",
             queries=[Query(f"max by (job) (tripline_approvals_waiting{{{JOB}}})", "{{job}}")],

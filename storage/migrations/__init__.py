@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HERE = Path(__file__).parent
-HEAD = "0016"
+HEAD = "0017"
 """The newest revision; said here so that a store that is up to date opens without loading Alembic."""
 
 

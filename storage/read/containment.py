@@ -18,7 +18,7 @@ LATER = ("sequence.enroll", "meeting.schedule")
 """What goes on by itself after it was done."""
 AUTOMATIONS = (
     "flow", "flowdefinition", "workflow", "workflowrule", "automation", "sequence", "apextrigger", "scheduledjob",
-    "crontrigger", "scheduledemail", "validationrule", "assignmentrule",
+    "crontrigger", "scheduledemail", "marketingemail", "marketing_email", "validationrule", "assignmentrule",
 )  # fmt: skip
 _SHOWN = 20
 _FEED = {"gap_ms": "lost_ms"}
@@ -94,7 +94,8 @@ def facts(connection: Connection, key: str, found: Containment, decided_ms: int,
         last_leaked_ms=found.last_leaked_ms,
         lease_actions=outstanding(leases, now_ms)[0],
         lease_end_ms=max((one.end_ms for one in leases), default=None),
-        pending=pending(connection, key, stop_ms),
+        pending=_with_outcomes(connection, key, decided_ms, pending(connection, key, stop_ms)),
+        cancellations=_cancellations(connection, key, decided_ms),
     )
 
 
@@ -112,14 +113,14 @@ def gates(connection: Connection) -> list[GateBeat]:
     return [GateBeat(**row._mapping) for row in connection.execute(select(t.gate_beat).order_by(t.gate_beat.c.gate))]
 
 
-def pending(connection: Connection, key: str, stop_ms: int) -> list[Pending]:
-    """What an agent set up in the 48 hours before a stop, and what may still happen: the newest twenty.
+def pending(connection: Connection, key: str, stop_ms: int, most: int = _SHOWN) -> list[Pending]:
+    """What an agent set up in the 48 hours before a stop, and what may still happen: the newest, each record once.
 
     People put into sequences, meetings, and automations that it made.
     """
     a = t.action
     query = (
-        select(a.c.at_ms, a.c.action, a.c.object, a.c.record_ids)
+        select(a.c.at_ms, a.c.action, a.c.object, a.c.record_ids, a.c.reviewed_by)
         .where(
             a.c.key == key,
             a.c.at_ms > stop_ms - 2 * DAY_MS,
@@ -131,12 +132,33 @@ def pending(connection: Connection, key: str, stop_ms: int) -> list[Pending]:
             ),
         )
         .order_by(a.c.at_ms.desc(), a.c.offset.desc())
-        .limit(_SHOWN)
+        .limit(most)
     )
-    return [
-        Pending(at_ms=at_ms, action=action, object=what or "", record_id=(_ids.decode(ids) or [""])[0] if ids else "")
-        for at_ms, action, what, ids in connection.execute(query)
-    ]
+    found: dict[tuple[str, str, str], Pending] = {}
+    for at_ms, action, what, ids, reviewed_by in connection.execute(query):
+        for id_ in (_ids.decode(ids) if ids else None) or [""]:
+            one = Pending(
+                at_ms=at_ms, action=action, object=what or "", record_id=id_, reviewed_by=reviewed_by or ""
+            )  # fmt: skip
+            found.setdefault((one.action, one.object, one.record_id), one)
+    return list(found.values())[:most]
+
+
+def _with_outcomes(connection: Connection, key: str, since_ms: int, found: list[Pending]) -> list[Pending]:
+    """The same, with what came of cancelling each."""
+    c = t.cancellation
+    query = select(c.c.action, c.c.object, c.c.record_id, c.c.state, c.c.result).where(
+        c.c.key == key, c.c.since_ms == since_ms, c.c.record_id.in_({one.record_id for one in found})
+    )
+    known = {(action, what, id_): (state, result) for action, what, id_, state, result in connection.execute(query)}
+    outcomes = [known.get((one.action, one.object, one.record_id), ("", "")) for one in found]
+    return [replace(one, state=state, result=result) for one, (state, result) in zip(found, outcomes, strict=True)]
+
+
+def _cancellations(connection: Connection, key: str, since_ms: int) -> dict[str, int]:
+    c = t.cancellation
+    query = select(c.c.state, func.count()).where(c.c.key == key, c.c.since_ms == since_ms).group_by(c.c.state)
+    return {state: int(number) for state, number in connection.execute(query.order_by(c.c.state))}
 
 
 def _revocations(connection: Connection, key: str) -> list[Revocation]:

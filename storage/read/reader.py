@@ -10,6 +10,7 @@ from events.times import DAY_MS, HOUR_MS
 from events.types import DEFAULT_TENANT
 from governance.approvals import Approval
 from governance.drills import DrillResult
+from governance.holding import Pending
 from governance.lease_types import Lease
 from governance.widening import Widening
 from storage import tables as t
@@ -114,6 +115,11 @@ class Reader:
                 all_stopped,
                 _containment.of_agent(connection, self.tenant, key, stop_ms, now_ms, decided_ms),
             )
+
+    def pending(self, agent_id: str, stop_ms: int, most: int) -> list[Pending]:
+        """What an agent set up in the 48 hours before a stop, and what may still happen: the newest."""
+        with reading(self.engine) as connection:
+            return _containment.pending(connection, self.key(agent_id), stop_ms, most)
 
     def timeline(self, agent_id: str, since_ms: int, until_ms: int) -> list[Bin]:
         """An agent's counts in five minutes, without a gap."""

@@ -21,6 +21,7 @@ from storage.tables.base import NAMING, metadata
 from storage.tables.containment import (
     agent_value,
     agent_value_count,
+    cancellation,
     crm_feed,
     gate_beat,
     outside_count,
@@ -95,6 +96,7 @@ __all__ = [
     "approval_history",
     "approval_record",
     "attestation",
+    "cancellation",
     "close_out",
     "consent",
     "control",

@@ -90,6 +90,33 @@ revocation = Table(
     **CLUSTERED,
 )
 
+cancellation = Table(
+    "cancellation",
+    metadata,
+    key("id"),
+    Column("key", Text, nullable=False),
+    Column("since_ms", Ms, nullable=False, comment="when the stop was decided"),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("record_id", Text, nullable=False),
+    Column("effect_ms", Ms, nullable=False, comment="when the agent set it up"),
+    Column("reviewed_by", Text, nullable=False, comment="who approved it; empty: nobody"),
+    Column("state", Text, nullable=False, comment="asked, cancelled, refused, impossible, gave_up"),
+    Column("attempts", BigInteger, nullable=False, comment="since it was last asked for"),
+    Column("asked_ms", Ms, nullable=False),
+    Column("due_ms", Ms, nullable=False),
+    Column("done_ms", Ms),
+    Column("by_kind", Text, nullable=False, comment="human, detector"),
+    Column("by_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("tries", Json, nullable=False, comment="a list of storage.cancellations.Try"),
+    Index(None, "key", "since_ms"),
+    Index(None, "state", "due_ms"),
+    comment="what stopped agents had set up, and whether the CRM took it back",
+    **CLUSTERED,
+)
+
 agent_value = Table(
     "agent_value",
     metadata,

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from governance.settings_containment import CrmSettings
 from streams.crm.ports import CrmFailed
 
 ATTEMPTS, TIMEOUT_SECS = 5, 10.0
@@ -30,15 +31,19 @@ _unsaid = Unsaid()
 
 
 class Calls:
-    """Calls to one CRM. Parameters: its address; how errors call it; ``sleep``, for tests.
+    """Calls to one CRM. Parameters: its address; how errors call it; how often at most; ``sleep``, for tests.
 
     What can't be answered now (429, 5xx, time-outs, no connection) is tried again with a growing pause, or the one that
-    the CRM asks for, five times in all.
+    the CRM asks for, ``attempts`` times in all.
     """
 
-    def __init__(self, url: str, name: str, *, timeout_secs: float = TIMEOUT_SECS, sleep: Any = time.sleep) -> None:
+    def __init__(
+        self, url: str, name: str, *, attempts: int = ATTEMPTS, timeout_secs: float = TIMEOUT_SECS,
+        sleep: Any = time.sleep,
+    ) -> None:  # fmt: skip
         self._client = httpx.Client(base_url=url.rstrip("/"), timeout=timeout_secs, follow_redirects=False)
         self._name = name
+        self._attempts = attempts
         self._sleep: Callable[[float], None] = sleep
         logging.getLogger("httpx").addFilter(_unsaid)
 
@@ -49,7 +54,7 @@ class Calls:
     def send(self, method: str, path: str, what: str, **more: Any) -> httpx.Response:
         """The answer to a request, a success; ``what``: the request in words. Raises CrmFailed."""
         problem, wait = "", 0.0
-        for attempt in range(ATTEMPTS):
+        for attempt in range(self._attempts):
             if attempt:
                 self._sleep(wait)
             wait = min(_LONGEST_WAIT_SECS, _FIRST_WAIT_SECS * 2**attempt)
@@ -66,11 +71,12 @@ class Calls:
             if answer.status_code == _TOO_MANY:
                 wait = _asked_for(answer.headers, wait)
             elif answer.status_code < _SERVER:
-                raise self._failed(what, problem + self._advice(answer.status_code))
-        raise self._failed(what, f"{problem}, {ATTEMPTS} times; ask again later")
+                raise self._failed(what, problem + self._advice(answer.status_code), status=answer.status_code)
+        often = f", {self._attempts} times; ask again later" if self._attempts > 1 else ""
+        raise self._failed(what, problem + often, is_passing=True, wait_secs=wait)
 
-    def _failed(self, what: str, problem: str) -> CrmFailed:
-        return CrmFailed(f"{what} at {self._name}: {problem}")
+    def _failed(self, what: str, problem: str, **more: Any) -> CrmFailed:
+        return CrmFailed(f"{what} at {self._name}: {problem}", **more)
 
     def _advice(self, status: int) -> str:
         if status == _UNAUTHORIZED:
@@ -91,6 +97,21 @@ def secret_of(token: str, token_file: str, where: str) -> str:
     if not found or not found.isprintable() or " " in found:
         raise CrmFailed(f"the token file of [{where}] holds no token: one line of printable characters")
     return found
+
+
+def bearer_of(settings: CrmSettings, name: str) -> dict[str, str]:
+    """The header with Tripline's own token for a CRM, as it is now. Raises CrmFailed."""
+    token = secret_of(settings.token, settings.token_file, f"crm.{name}")
+    return {"Authorization": f"Bearer {token}"}
+
+
+def content_of(answer: httpx.Response) -> Mapping[str, Any]:
+    """The object that was answered; empty when it is none."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def code_of(answer: httpx.Response) -> str:

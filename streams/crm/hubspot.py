@@ -9,7 +9,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from governance.settings_containment import CredentialSettings, CrmSettings
-from streams.crm.calls import Calls, secret_of
+from streams.crm.calls import Calls, bearer_of, secret_of
 
 
 class HubSpot:
@@ -23,10 +23,9 @@ class HubSpot:
     def write_canary(self, value: str) -> None:
         """Write the time into the canary's property. Raises CrmFailed."""
         of = self._settings
-        token = secret_of(of.token, of.token_file, f"crm.{self._name}")
         path = f"/crm/v3/objects/{quote(of.canary_object, safe='')}/{quote(of.canary_record, safe='')}"
-        body, bearer = {"properties": {of.canary_field: value}}, {"Authorization": f"Bearer {token}"}
-        self._calls.send("PATCH", path, "to write the canary", json=body, headers=bearer)
+        body = {"properties": {of.canary_field: value}}
+        self._calls.send("PATCH", path, "to write the canary", json=body, headers=bearer_of(of, self._name))
 
     def take_away(self, credential: CredentialSettings) -> str:
         """Delete the agent's refresh token. Raises CrmFailed."""

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from governance.settings_containment import CredentialSettings, CrmSettings
-from streams.crm.calls import Calls, secret_of
+from streams.crm.calls import Calls, bearer_of, secret_of
 from streams.crm.ports import CrmFailed
 
 
@@ -27,7 +27,13 @@ class Salesforce:
         """Write the time into the canary's field. Raises CrmFailed."""
         of = self._settings
         path = f"{self._data}/sobjects/{quote(of.canary_object, safe='')}/{quote(of.canary_record, safe='')}"
-        self._calls.send("PATCH", path, "to write the canary", json={of.canary_field: value}, headers=self._bearer())
+        self._calls.send(
+            "PATCH",
+            path,
+            "to write the canary",
+            json={of.canary_field: value},
+            headers=bearer_of(self._settings, self._name),
+        )
 
     def take_away(self, credential: CredentialSettings) -> str:
         """Revoke the agent's token, or freeze its user. Raises CrmFailed."""
@@ -40,7 +46,7 @@ class Salesforce:
 
     def _freeze(self, user: str) -> str:
         query = f"SELECT Id, IsFrozen FROM UserLogin WHERE UserId = '{user}'"  # noqa: S608 - letters and digits alone
-        bearer = self._bearer()
+        bearer = bearer_of(self._settings, self._name)
         what = "to find the user's login"
         found: Any = self._calls.send("GET", f"{self._data}/query", what, params={"q": query}, headers=bearer).json()
         rows = found.get("records") if isinstance(found, dict) else None
@@ -51,7 +57,3 @@ class Salesforce:
         path = f"{self._data}/sobjects/UserLogin/{rows[0]['Id']}"
         self._calls.send("PATCH", path, "to freeze the user", json={"IsFrozen": True}, headers=bearer)
         return "user frozen; sessions that are open may last until they end: end them under Session Management"
-
-    def _bearer(self) -> dict[str, str]:
-        token = secret_of(self._settings.token, self._settings.token_file, f"crm.{self._name}")
-        return {"Authorization": f"Bearer {token}"}

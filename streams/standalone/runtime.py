@@ -40,12 +40,13 @@ from storage.link import Link
 from storage.models import Use
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
+from storage.read.store import open_engine
 from storage.store import Store
+from streams import cancelling
 from streams.authority import Authority
 from streams.deal_promotion import Promotion, PromotionRefused, try_promote
 from streams.envelopes import envelope, make_key
 from streams.leasing import Leased, Reported
-from streams.levers import Levers
 from streams.policies import PolicyInForce
 from streams.policy_change import POLICY_KEY
 from streams.records import Entry, Stage
@@ -117,7 +118,9 @@ class Runtime:
         self._writer = Writer(self._open, self._committed, self._opened)
         self._ticker = Ticker(self.clock, settings.engine.tick_secs * 1000, self._tick_due) if with_ticker else None
         self._checkpointer = Checkpointer(self.store)
-        self._levers = Levers.of(settings, self._read, self.decide, lambda: True, self.now_ms)
+        self._crm_threads = cancelling.threads(
+            settings, self._read, self.decide, lambda: open_engine(self.store.path), lambda: True, self.now_ms
+        )
         self._tick_waits = False
         self._tick_trouble = ""
         self._disk_checked = 0.0
@@ -152,8 +155,8 @@ class Runtime:
         self._checkpointer.start()
         if self._ticker is not None:
             self._ticker.start()
-        if self._levers is not None:
-            self._levers.start()
+        for thread in self._crm_threads:
+            thread.start()
         self.policies.settle()
         self._record_policy().result(30)
         self.policies.start()
@@ -164,8 +167,8 @@ class Runtime:
             return
         self._is_closed = True
         self.policies.stop()
-        if self._levers is not None:
-            self._levers.stop()
+        for thread in self._crm_threads:
+            thread.stop()
         if self._ticker is not None:
             self._ticker.stop()
         self._writer.stop()

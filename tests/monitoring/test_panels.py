@@ -200,6 +200,7 @@ def count_console(metrics: Metrics) -> None:
     metrics.widenings.set("mute", value=1)
     metrics.policy_unused.set("two_people", value=2)
     metrics.revocations.add("failed")
+    metrics.cancellations.add("refused")
     metrics.oldest_approval.set(time.time() - 1_000)
     metrics.model_log_loss.set_all({"model": 0.31, "scorecard": 0.29})
     metrics.model_error.set_all({"model": 0.06, "scorecard": 0.09})

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from events.times import format_ms
-from events.types import Actor, ChangeEvent, CrmChange
+from events.types import ActionEvent, Actor, AgentAction, ChangeEvent, CrmChange
+from governance.effects import Effect
 from governance.gate import GateRequest
+from governance.holding import Pending
 from governance.settings_containment import CredentialSettings
-from streams import levers
+from storage.cancellations import of_stop
+from storage.read.containment import pending
+from storage.read.store import open_engine, reading
+from streams import cancelling, levers
 from streams.crm.ports import CrmFailed
 from streams.standalone.clock import ManualClock
 from streams.standalone.runtime import Runtime
@@ -218,3 +223,97 @@ def test_the_next_lever_is_pulled_once_by_itself_and_again_when_a_person_asks(
     until(lambda: states() == [("failed", "detector"), ("done", "human")], "it is tried again")
     assert crm.taken == ["005B9000001abcd"]
     until(lambda: runtime.status().counts.get("revocation.done") == 1, "it is counted")
+
+
+CANCELS = """
+[agents.bot]
+actions = ["*"]
+crm_user = "user:0055g00000abcde"
+[crm.sf]
+kind = "salesforce"
+url = "https://acme.example"
+token = "ours"
+cancel_on_stop = true
+"""
+FIRST, SECOND, LEAD, RULE = "00U5g00000abcde", "00U5g00000abcdf", "00Q5g00000abcde", "03d5g00000abcde"
+
+
+class FakeCancels:
+    """Fails as it is told, by record; what it is not told of is cancelled."""
+
+    def __init__(self) -> None:
+        self.failures = {
+            FIRST: [CrmFailed("to delete the meeting at sf: 503", is_passing=True, wait_secs=0.5)],
+            LEAD: [CrmFailed("to take it out at sf: 403", status=403)],
+        }
+        self.asked: list[str] = []
+
+    def cancel(self, effect: Effect, now_ms: int) -> str:
+        self.asked.append(effect.record_id)
+        if self.failures.get(effect.record_id):
+            raise self.failures[effect.record_id].pop()
+        return "done"
+
+
+def set_up(runtime: Runtime, at_ms: int, action: str, what: str, record: str, reviewed_by: str | None = None) -> None:
+    """The agent says that it has set something up."""
+    data = AgentAction(
+        agent_id="bot", action=action, object=what, record_ids=[record], outcome="ok", reviewed_by=reviewed_by
+    )  # fmt: skip
+    event = ActionEvent(specversion="1.0", id=f"did-{record}", source="/bot", time=format_ms(at_ms), data=data)
+    runtime.ingest([(b"", event)]).result(10)
+
+
+def test_a_stop_cancels_what_the_agent_had_set_up_and_a_person_may_ask_again(
+    start: Start, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = FakeCancels()
+    monkeypatch.setattr("streams.crm.open.cancellers", lambda settings: {"sf": crm})
+    monkeypatch.setattr(cancelling, "_LOOK_SECS", 0.02)
+    runtime = start(toml=CANCELS)
+    now = clock.now_ms()
+    set_up(runtime, now, "meeting.schedule", "Event", FIRST)
+    set_up(runtime, now, "meeting.schedule", "Event", SECOND, "maya")
+    set_up(runtime, now, "sequence.enroll", "Lead", LEAD)
+    set_up(runtime, now, "record.create", "ValidationRule", RULE)
+    engine = open_engine(runtime.store.path)
+
+    def found() -> list[Pending]:
+        with reading(engine) as connection:
+            return pending(connection, "default/bot", now)
+
+    until(lambda: len(found()) == 4, "what it did is in the tables")
+    clock.move(1_000)
+    assert crm.asked == []
+    runtime.suspend("bot", "maya", "look").result(10)
+    since = rows(runtime, "SELECT at_ms FROM control WHERE key = 'default/bot'")[0][0]
+
+    def states() -> dict[str, str]:
+        return dict(rows(runtime, "SELECT record_id, state FROM cancellation"))
+
+    wanted = {FIRST: "asked", SECOND: "impossible", LEAD: "refused", RULE: "impossible"}
+
+    until(lambda: states() == wanted and FIRST in crm.asked, "each is tried")
+    clock.move(2_500)
+    until(lambda: states()[FIRST] == "cancelled", "what passes is tried again")
+    asked_of_crm = sorted(crm.asked)
+    assert asked_of_crm == sorted([FIRST, FIRST, LEAD])
+    kept = {one.record_id: one for one in runtime.call(lambda r: of_stop(r.link, "default/bot", since)).result(10)}
+    assert [each.state for each in kept[FIRST].tries] == ["later", "cancelled"]
+    assert "maya approved it" in kept[SECOND].result
+    said = [text for _, text in findings(runtime) if "things that it had set up" in text]
+    assert said == [
+        "of 4 things that it had set up, 1 were cancelled in the CRM; see to the others: 1 refused, 2 not possible"
+    ]
+
+    clock.move(1_000)
+    by_maya = runtime.decide(
+        "default/bot",
+        lambda round_: cancelling.ask(round_, "default/bot", since, found(), "human", "maya", "all of it"),
+    )
+    assert by_maya.result(10) == 3  # one is cancelled already
+    wanted = {FIRST: "cancelled", SECOND: "cancelled", LEAD: "cancelled", RULE: "impossible"}
+    until(lambda: states() == wanted, "a person's word lets the approved one go, too")
+    assert sorted(crm.asked) == sorted([*asked_of_crm, SECOND, LEAD])
+    until(lambda: runtime.status().counts.get("cancellation.cancelled") == 3, "it is counted")
+    engine.dispose()

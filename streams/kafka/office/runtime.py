@@ -33,7 +33,7 @@ from storage.models import Use
 from storage.postgres import PgLink, PgStore
 from storage.quality import QualityRow
 from storage.quality import keep as keep_quality
-from streams import approving
+from streams import approving, cancelling
 from streams.authority import Authority
 from streams.deal_promotion import Promotion, PromotionRefused, promote_on_kafka
 from streams.gating import DecisionIds
@@ -54,7 +54,6 @@ from streams.kafka.office.watch import Watch
 from streams.kafka.sinks import Sinks
 from streams.kafka.spec import FINDINGS
 from streams.leasing import Leased, Reported
-from streams.levers import Levers
 from streams.policies import PolicyInForce
 from streams.policy_change import POLICY_KEY
 from streams.routing import CRM
@@ -144,7 +143,9 @@ class OfficeRuntime:
         self._counted, self._ids = Counted(), DecisionIds()  # of the thread that makes the calls
         self._name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         self._watch = Watch(store, self._begin, self._tell_of_gate)
-        self._levers = Levers.of(settings, self._read, self.decide, lambda: self.is_leading, self.now_ms)
+        self._crm_threads = cancelling.threads(
+            settings, self._read, self.decide, store.read_engine, lambda: self.is_leading, self.now_ms
+        )
         self._has_begun = False
         self._is_closed = False
 
@@ -164,8 +165,8 @@ class OfficeRuntime:
         self._is_closed = True
         self.policies.stop()
         self._watch.stop()
-        if self._levers is not None and self._has_begun:
-            self._levers.stop()
+        for thread in self._crm_threads if self._has_begun else ():
+            thread.stop()
         self._leader.stop()
         if self._has_begun and self.has_pages:
             self._sinks.stop()
@@ -324,8 +325,8 @@ class OfficeRuntime:
         for following in self._following.values():
             following.start()
         self._leader.start()
-        if self._levers is not None:
-            self._levers.start()
+        for thread in self._crm_threads:
+            thread.start()
         if self.has_pages:
             self._sinks.start()
         if self._watches_engine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +18,13 @@ from console.auth import AuthStore
 from events.times import format_ms
 from governance.containment import SeenWrite
 from governance.settings import parse_settings
-from storage import containment
+from storage import cancellations, containment
+from storage.cancellations import Try
 from storage.people import open_people
 from storage.read import Reader
+from storage.sql import insert_many
 from storage.store import Store
+from storage.tables import action
 from tests.browser.seed import NOW_MS, STOP_MS, seed_morning
 from tests.unit.console.conftest import BASE, PASSWORD
 from tests.unit.console.fakes import FakeRuntime, done
@@ -38,15 +42,20 @@ crm = "hub"
 lever = "delete_refresh_token"
 token = "theirs"
 """
+SETTINGS = parse_settings(CREDENTIAL, {})
 
 
 class Morning(FakeRuntime):
     def now_ms(self) -> int:
         return NOW_MS
 
+    folder: Path
+
     def decide(self, key: str, function: Any) -> Future[Any]:
-        self.decided = key
-        return done(["app"])
+        link = Store(self.folder).connect()
+        found = function(SimpleNamespace(link=link, now_ms=NOW_MS, settings=SETTINGS, changed=set()))
+        link.close()
+        return done(found)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +66,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[TestClient[Litestar]]:
     settings = parse_settings(CREDENTIAL, {}, {"server.data_dir": str(folder)})
+    Morning.folder = folder
     auth = AuthStore(open_people(folder / PEOPLE_FILE), lambda: NOW_MS, PasswordHasher(1, 8, 1))
     auth.add_user("maya", "operator", PASSWORD)
     reader = Reader.open(Store(folder).path)
@@ -108,3 +118,45 @@ def test_an_agent_that_is_not_stopped_has_no_steps_and_one_that_nobody_knows_is_
     assert client.get("/v1/agents/stage-sync/containment").json()["stop"] is None
     other = client.get("/v1/agents/nobody/containment")
     assert (other.status_code, other.json()["error"]) == (404, "not_found")
+
+
+def test_what_it_had_set_up_is_cancelled_when_a_person_asks_and_shown_with_what_came_of_it(
+    client: TestClient[Litestar], folder: Path
+) -> None:
+    def did(number: int, at_ms: int, **more: Any) -> tuple[Any, ...]:
+        values = {
+            "key": f"default/{BOT}", "at_ms": at_ms, "offset": 900_000 + number, "effect_ms": at_ms, "agent_id": BOT,
+            "kind": "report", "action": "meeting.schedule", "object": "meetings", "outcome": "ok", "records": 1,
+            "recipients": 0, "is_external": False, "source": "/a", "event_id": f"later-{number}", **more,
+        }  # fmt: skip
+        return tuple(values.get(column.name) for column in action.columns)
+
+    projected = Store(folder).connect_projections()
+    insert_many(projected, action, [did(1, STOP_MS - 10, record_ids='["70","71"]'), did(2, STOP_MS - 20)])
+    projected.close()
+    path, maya = f"/v1/agents/{BOT}/cancel-pending", ("maya", PASSWORD)
+    assert client.post(path, json={"reason": "wrong people"}).status_code == 401
+    assert client.post(path, json={"reason": ""}, auth=maya).status_code == 400
+    other = client.post("/v1/agents/stage-sync/cancel-pending", json={"reason": "wrong"}, auth=maya)
+    assert (other.status_code, other.json()["error"]) == (409, "not_stopped")
+    page = client.get(f"/agents/{BOT}", auth=maya).text
+    assert "Cancel what is pending" in page
+    asked = client.post(path, json={"reason": "wrong people"}, auth=maya)
+    assert (asked.status_code, asked.json()["effects"]) == (202, 3)
+    again = client.post(path, json={"reason": "wrong people"}, auth=maya)
+    assert (again.status_code, again.json()["error"]) == (409, "nothing_pending")
+
+    link = Store(folder).connect()
+    found = {one.record_id: one for one in cancellations.due(link, NOW_MS)}
+    assert {one.by_id for one in found.values()} == {"maya"}
+    cancellations.note(link, found["70"], Try(NOW_MS, "cancelled", "meeting deleted"), NOW_MS)
+    cancellations.note(link, found["71"], Try(NOW_MS, "refused", "403 <b>"), NOW_MS)
+    link.close()
+    stop = client.get(f"/v1/agents/{BOT}/containment").json()["stop"]
+    assert stop["cancellations"] == {"asked": 1, "cancelled": 1, "refused": 1}
+    assert {(one["record_id"], one["state"]) for one in stop["pending"]} == {
+        ("70", "cancelled"), ("71", "refused"), ("", "asked"),
+    }  # fmt: skip
+    page = client.get(f"/agents/{BOT}", auth=maya).text
+    assert "meetings 70 · cancelled: meeting deleted" in page
+    assert "the CRM refused to cancel it: 403 &lt;b&gt;" in page

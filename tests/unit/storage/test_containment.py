@@ -6,7 +6,9 @@ from typing import Any
 
 from governance.containment import Admitted, SeenWrite
 from governance.gate import GateDecision, GateRequest, Rule, operation_of
-from storage import containment, gate
+from governance.holding import Pending
+from storage import cancellations, containment, gate
+from storage.cancellations import Cancellation, Try
 from storage.gate import decision_row
 from storage.link import Link
 from storage.read import Reader
@@ -103,4 +105,52 @@ def test_what_an_agent_set_up_before_its_stop_is_listed(link: Link, projected: L
     assert [(one.action, one.object, one.record_id) for one in stop.pending] == [
         ("record.create", "Flow", "r2"), ("sequence.enroll", "Contact", "r1"),
     ]  # fmt: skip
+    assert asked_for(link, stop.pending[1]) == "asked"
+    with reading(reader.engine) as connection:
+        stop = of_agent(connection, "default", KEY, NOW, NOW + 100, NOW + 3).stop
+    assert stop is not None
+    assert [one.state for one in stop.pending] == ["", "asked"]
+    assert stop.cancellations == {"asked": 1}
     assert (stop.stop_ms, stop.decided_ms, [gate.gate for gate in stop.gates]) == (NOW, NOW + 3, ["one"])
+
+
+def a_cancellation(**more: Any) -> Cancellation:
+    fields: dict[str, Any] = {
+        "id": "one", "key": KEY, "since_ms": NOW, "action": "sequence.enroll", "object": "Contact", "record_id": "r1",
+        "effect_ms": NOW - 9, "reviewed_by": "", "state": "asked", "attempts": 0, "asked_ms": NOW, "due_ms": NOW,
+        "done_ms": None, "by_kind": "detector", "by_id": "gate", "reason": "stopped", "result": "",
+    }  # fmt: skip
+    return Cancellation(**{**fields, **more})
+
+
+def asked_for(link: Link, one: Pending) -> str:
+    """Have it cancelled; the state that is kept."""
+    wanted = a_cancellation(since_ms=NOW + 3, action=one.action, object=one.object, record_id=one.record_id)
+    assert cancellations.ask(link, wanted)
+    return cancellations.of_stop(link, KEY, NOW + 3)[0].state
+
+
+def test_a_cancellation_is_asked_once_and_keeps_each_of_its_attempts(link: Link) -> None:
+    one = a_cancellation()
+    assert [cancellations.ask(link, one) for _ in range(2)] == [True, False]
+    assert not cancellations.ask(link, a_cancellation(by_kind="human", by_id="maya"))  # it is under way
+    assert cancellations.due(link, NOW - 1) == []
+    assert cancellations.due(link, NOW) == [one]
+    later = cancellations.note(link, one, Try(NOW + 1, "later", "503"), NOW + 2_001)
+    assert later is not None
+    assert cancellations.note(link, one, Try(NOW + 1, "cancelled", "twice"), 0) is None  # another process was faster
+    assert cancellations.due(link, NOW + 2_000) == []
+    assert cancellations.due(link, NOW + 2_001) == [later]
+    refused = cancellations.note(link, later, Try(NOW + 2_002, "refused", "403"), NOW + 2_002)
+    assert refused is not None
+    assert (refused.state, refused.result, [each.state for each in refused.tries]) == (
+        "refused", "403", ["later", "refused"],
+    )  # fmt: skip
+    assert not cancellations.ask(link, a_cancellation(asked_ms=NOW + 3_000))  # nothing asks again by itself
+    assert cancellations.ask(link, a_cancellation(asked_ms=NOW + 3_000, due_ms=NOW + 3_000, by_kind="human"))
+    (again,) = cancellations.due(link, NOW + 3_000)
+    assert (again.attempts, len(again.tries), again.by_kind) == (0, 2, "human")
+    assert cancellations.note(link, again, Try(NOW + 3_001, "cancelled", "gone"), NOW + 3_001) is not None
+    assert not cancellations.ask(link, a_cancellation(asked_ms=NOW + 4_000, by_kind="human"))
+    containment.drop_before(link, NOW + 4_000)
+    assert cancellations.of_stop(link, KEY, NOW) == []
