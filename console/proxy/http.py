@@ -7,35 +7,25 @@ as a credential goes on, and nothing that the CRM answers may hold the stored on
 
 from __future__ import annotations
 
-import asyncio
-import hmac
 import time
-from collections.abc import Mapping, MutableMapping
-from typing import Any
 
 import httpx
 import structlog
 from litestar.types import Receive, Send
-from msgspec import Struct
 
-from console.answers import Answer, answer_of, encoded, send_answer
+from console.answers import Answer, answer_of, encoded
 from console.errors import Refused
 from console.incoming import read_body
-from console.proxy.asked import UNKNOWN, Asked, Done, NotParsed, Problem
+from console.proxy.asked import UNKNOWN, Done, NotParsed, Problem, Together
 from console.proxy.context import read_context
 from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import Parse
-from console.proxy.gatekeeper import MOST_AT_ONCE, Gatekeeper
-from console.proxy.outcomes import judge
+from console.proxy.front import BODY_SECS, CONNECT_SECS, Front, ProxyConfig, Scope, holds, send_plain
+from console.proxy.gatekeeper import MOST_AT_ONCE
+from console.proxy.outcomes import judge, judge_composite
 from console.proxy.question import not_parsed
 from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
-from dashboards.proxy_metrics import ProxyMetrics
-from dashboards.registry import CONTENT_TYPE, version
-from tripline_client import AsyncTripline
 
-Scope = MutableMapping[str, Any]
-HEALTH, METRICS = "/-/healthy", "/-/metrics"
-BODY_SECS, CONNECT_SECS, UPSTREAM_SECS = 10.0, 5.0, 60.0
 MOST_ANSWER_BYTES = 16 * 1024 * 1024
 _SENT_ON = frozenset({b"accept-language", b"if-match", b"if-unmodified-since"})
 _TOLD = frozenset({
@@ -47,55 +37,21 @@ _LOST = frozenset({"no_credential", "crm_unreachable", UNKNOWN})
 _log = structlog.get_logger("tripline.proxy")
 
 
-class ProxyConfig(Struct, frozen=True, kw_only=True):
-    """One agent, one CRM. ``token``: the agent's Tripline token, which it has to send, and the gate is asked with;
-    ``fixed``: what each question has (``authorized_by``, ``trigger``); ``upstream``: scheme and host of the CRM."""
-
-    agent_id: str
-    token: str
-    gate_url: str
-    upstream: str
-    fixed: Mapping[str, Any] = {}
-    reads_without_gate: bool = False
-    upstream_secs: float = UPSTREAM_SECS
-
-
-class HttpProxy:
+class HttpProxy(Front):
     """An ASGI application. Parameters: ``parse`` knows the CRM's requests; ``credential`` is what it takes."""
 
     def __init__(self, config: ProxyConfig, parse: Parse, credential: Credential) -> None:
-        self._config = config
+        super().__init__(config)
         self._parse = parse
         self._credential = credential
-        self._gate: AsyncTripline
-        self._keeper: Gatekeeper
         self._crm: httpx.AsyncClient
-        self._metrics = ProxyMetrics(version())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or begin and end."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
-            return
-        path = scope.get("raw_path") or b""
-        if path == METRICS.encode():
-            await _send_metrics(send, await asyncio.to_thread(self._metrics.render))
-            return
-        is_health = path == HEALTH.encode()
-        answer = Answer(200, b'{"status":"ok"}') if is_health else await self._counted(scope, receive)
-        await send_answer(send, answer, [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")])
 
     async def begin(self) -> None:
         """Open the connections; on the loop that serves."""
-        config = self._config
-        self._gate = AsyncTripline(config.gate_url, agent_id=config.agent_id, token=config.token, **config.fixed)
-        self._keeper = Gatekeeper(self._gate, reads_without_gate=config.reads_without_gate)
+        await super().begin()
         self._crm = httpx.AsyncClient(
-            base_url=config.upstream,
-            timeout=httpx.Timeout(config.upstream_secs, connect=CONNECT_SECS),
+            base_url=self._config.upstream,
+            timeout=httpx.Timeout(self._config.upstream_secs, connect=CONNECT_SECS),
             limits=httpx.Limits(max_connections=MOST_AT_ONCE, max_keepalive_connections=MOST_AT_ONCE),
             follow_redirects=False,
             trust_env=False,  # no proxy of the environment gets the credential
@@ -103,21 +59,14 @@ class HttpProxy:
 
     async def end(self) -> None:
         """Close them; what waits to be reported is sent."""
-        await self._gate.close()
+        await super().end()
         await self._crm.aclose()
 
-    # --- parts ------------------------------------------------------------------------------------------------------
+    async def answer_to(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request of the agent."""
+        await send_plain(send, await self._counted(scope, receive))
 
-    async def _live(self, receive: Any, send: Any) -> None:
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.startup":
-                await self.begin()
-                await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
-                await self.end()
-                await send({"type": "lifespan.shutdown.complete"})
-                return
+    # --- parts ------------------------------------------------------------------------------------------------------
 
     async def _counted(self, scope: Scope, receive: Receive) -> Answer:
         began, seen = time.perf_counter(), _Seen()
@@ -131,31 +80,28 @@ class HttpProxy:
 
     async def _answer(self, scope: Scope, receive: Receive, seen: _Seen) -> Answer:
         headers, path = scope["headers"], scope.get("raw_path") or b""
-        self._check_agent(headers)
+        self.check_agent(headers)
         try:
             body = await read_body(receive, MOST_BODY_BYTES, BODY_SECS)
             call = read_call(str(scope["method"]), path.partition(b"?")[0], scope["query_string"], headers, body)
             said = read_context(headers, self._config.fixed)
-            asked = self._parse(call)
+            parsed = self._parse(call)
         except NotParsed as problem:
             raise not_parsed(problem) from None
-        seen.route = "write" if asked.is_write else "read"
-        done = await self._keeper.let(asked, said, lambda decision: self._send_on(asked, call, headers, body, decision))
+        whole = parsed if isinstance(parsed, Together) else Together(parts=(parsed,))
+        if len(whole.parts) > 1 and "approval_id" in said:
+            raise not_parsed(NotParsed("an approval is of one operation", "send what was held by itself"))
+        seen.route = "write" if any(part.is_write for part in whole.parts) else "read"
+        sent = whole.body if whole.body is not None else body
+        done = await self._keeper.let_all(
+            whole.parts, said, lambda decision: self._send_on(whole, call, headers, sent, decision)
+        )
         is_lost = done.problem is not None and done.problem.code in _LOST
         seen.answer = "crm_failed" if is_lost else "passed"
         answer: Answer = done.answer
         return answer
 
-    def _check_agent(self, headers: Headers) -> None:
-        """Raises Refused (401) unless the agent's own Tripline token came, once."""
-        given = [value for name, value in headers if name.lower() == b"authorization"]
-        scheme, _, token = (given[0] if len(given) == 1 else b"").partition(b" ")
-        is_good = hmac.compare_digest(token.strip(), self._config.token.encode())
-        if scheme.lower() != b"bearer" or not is_good:
-            message = f"send the Tripline token of {self._config.agent_id!r} (Authorization: Bearer); the CRM's is here"
-            raise Refused(401, "unauthorized", message, headers={"WWW-Authenticate": 'Bearer realm="Tripline"'})
-
-    async def _send_on(self, asked: Asked, call: Call, headers: Headers, body: bytes, decision: str) -> Done:
+    async def _send_on(self, whole: Together, call: Call, headers: Headers, body: bytes, decision: str) -> Done:
         try:
             secret = self._credential.secret()
         except BadCredential as problem:
@@ -175,7 +121,7 @@ class HttpProxy:
             _log.warning("proxy.outcome_unknown", problem=type(problem).__name__)
             message = f"no answer of the CRM ({type(problem).__name__}): nobody knows whether it was done"
             return _failed(UNKNOWN, message, decision, 504)
-        return self._told(asked, status, told, content, secret, decision)
+        return self._told(whole, status, told, content, secret, decision)
 
     async def _exchange(self, request: httpx.Request) -> tuple[int, list[tuple[bytes, bytes]], bytes | None]:
         """Status, headers and body; None for a body that is too large. Raises httpx.HTTPError."""
@@ -193,22 +139,32 @@ class HttpProxy:
         return answer.status_code, [each for each in told if each[0] in _TOLD], b"".join(chunks)
 
     def _told(
-        self, asked: Asked, status: int, told: list[tuple[bytes, bytes]], body: bytes | None, secret: str, decision: str
+        self,
+        whole: Together,
+        status: int,
+        told: list[tuple[bytes, bytes]],
+        body: bytes | None,
+        secret: str,
+        decision: str,
     ) -> Done:
         """The CRM's answer as the agent gets it, and what it says of the operation."""
-        problem, made = judge(status, body or b"")
+        if whole.is_composite:
+            parts = judge_composite(status, body or b"", whole.parts)
+        else:
+            parts = (judge(status, body or b""),) * len(whole.parts)
+        problem = next((each for each, _ in parts if each is not None), None)
         if body is None:
             why = "is too large"
-        elif _holds(secret, told, body):
+        elif holds(secret, body, *(value for _, value in told)):
             why = "held the CRM's credential"
         elif (body and not _is_json(told)) or (problem is not None and problem.code == UNKNOWN and status < 500):
             why = "is not one of its API"
         else:
             headers = (*(each for each in told if each[0] != b"content-type"), *_said(decision))
-            return Done(answer=Answer(status, body, headers), problem=problem, made=made if asked.created else ())
+            return Done(answer=Answer(status, body, headers), problem=problem, parts=parts)
         _log.error("proxy.answer_withheld", reason=why, status=status)
         failed = _failed("answer_withheld", f"the CRM's answer (status {status}) {why}; it is not shown", decision)
-        return Done(answer=failed.answer, problem=problem, made=made if asked.created else ())
+        return Done(answer=failed.answer, problem=problem, parts=parts)
 
 
 class _Seen:
@@ -220,21 +176,9 @@ class _Seen:
         self.answer, self.route = "crm_failed", "unread"
 
 
-async def _send_metrics(send: Send, body: bytes) -> None:
-    headers = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
 def _is_json(told: Headers) -> bool:
     kind = next((value for name, value in told if name == b"content-type"), b"")
     return kind.partition(b";")[0].strip().lower() == _JSON
-
-
-def _holds(secret: str, told: Headers, body: bytes) -> bool:
-    """Whether an answer has the credential in it."""
-    raw = secret.encode()
-    return raw in body or any(raw in value for _, value in told)
 
 
 def _said(decision: str) -> tuple[tuple[bytes, bytes], ...]:

@@ -7,17 +7,30 @@ answered with a result that has ``isError``, which a model gets to read. Ids sta
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 
 from console.errors import Refused
-from console.proxy.asked import UNKNOWN, Asked, Done, NotParsed, Problem
+from console.proxy.asked import UNKNOWN, Done, NotParsed, Problem
+from console.proxy.calls import (
+    CALL,
+    CALL_SECS,
+    CANCELLED,
+    CANCELLED_SECS,
+    MOST_CALLS,
+    PASSING,
+    READ,
+    cancelled_key,
+    key_of,
+    operation_of,
+    problem_of,
+    refused_answer,
+    unknown_method,
+)
 from console.proxy.frames import (
     INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     MOST_FROM_SERVER,
     PARSE_ERROR,
     REFUSED,
@@ -26,25 +39,12 @@ from console.proxy.frames import (
     error,
     lines_of,
     read_frame,
-    tool_error,
     write_frame,
 )
 from console.proxy.gatekeeper import Gatekeeper
 from console.proxy.mapping import ToolMap
 from console.proxy.question import not_parsed
 
-CALL, READ = "tools/call", "resources/read"
-PASSING = frozenset({
-    "initialize", "ping", "tools/list", "resources/list", "resources/templates/list", "prompts/list", "prompts/get",
-    "logging/setLevel", "completion/complete", "notifications/initialized", "notifications/cancelled",
-    "notifications/progress", "notifications/roots/list_changed",
-})  # fmt: skip
-"""What a client may say unasked; ``methods`` of the mapping adds to it."""
-CALL_SECS, CANCELLED_SECS = 300.0, 5.0
-MOST_CALLS = 1_000
-"""Calls that may be open at once; most of them wait for their turn."""
-_MOST_TEXT = 300
-_PARAMS = frozenset({"name", "arguments", "_meta"})
 _log = structlog.get_logger("tripline.proxy")
 
 Write = Callable[[bytes], Awaitable[None]]
@@ -90,7 +90,7 @@ class McpProxy:
                 _log.error("proxy.server_frame_dropped", problem=str(problem))
                 continue
             for message in messages:
-                waiting = None if "method" in message else self._sent.get(_key(message))
+                waiting = None if "method" in message else self._sent.get(key_of(message))
                 if waiting is None:
                     await self._answer(message)
                 elif not waiting.done():
@@ -113,7 +113,7 @@ class McpProxy:
         for each in messages:
             try:
                 if "method" in check_message(each) and "id" in each:
-                    keys.append(_key(each))
+                    keys.append(key_of(each))
             except NotParsed as problem:
                 wrong.append(_invalid(each, problem))
         if (
@@ -142,17 +142,14 @@ class McpProxy:
         elif method is None or method in self._passing:
             await self._pass(message)
         elif "id" in message:
-            text = f"refused: nobody knows what {method[:100]!r} does; the mapping's `methods` may say that it may pass"
-            await self._answer(error(message["id"], METHOD_NOT_FOUND, text))
+            await self._answer(unknown_method(message))
 
     async def _pass(self, message: Message) -> None:
-        if message.get("method") == "notifications/cancelled":
-            params = message.get("params")
-            id_ = params.get("requestId") if isinstance(params, dict) else None
-            key = _key({"id": id_}) if isinstance(id_, str | int) else None
-            if key in self._unsent:
+        if message.get("method") == CANCELLED:
+            key = cancelled_key(message)
+            if key is not None and key in self._unsent:
                 self._calls[key].cancel()  # it was not sent, and will not be
-                await self._answer(error(id_, REFUSED, "cancelled before it was sent"))
+                await self._answer(error(key[1], REFUSED, "cancelled before it was sent"))
                 return
             if key in self._sent:  # a server need not answer it any more
                 asyncio.get_running_loop().call_later(CANCELLED_SECS, _give_up, self._sent[key])
@@ -163,14 +160,13 @@ class McpProxy:
         if "id" not in message:
             _log.warning("proxy.call_without_id")  # nobody could be told what came of it
             return
-        key = _key(message)
+        key = key_of(message)
         if self._is_open(key) or len(self._calls) >= MOST_CALLS:
             why = "too many calls are open" if len(self._calls) >= MOST_CALLS else "this id is in use"
             await self._answer(error(message["id"], INVALID_REQUEST, f"refused: {why}"))
             return
         self._unsent.add(key)
-        work = self._call(key, message) if message["method"] == CALL else self._read(key, message)
-        task = self._calls[key] = asyncio.create_task(work)
+        task = self._calls[key] = asyncio.create_task(self._call(key, message))
         task.add_done_callback(lambda _: self._close(key))
 
     def _close(self, key: Any) -> None:
@@ -179,37 +175,14 @@ class McpProxy:
 
     async def _call(self, key: Any, message: Message) -> None:
         try:
-            asked = self._asked(message.get("params"))
+            asked = operation_of(self._tools, message)
             answer = (await self._keeper.let(asked, {}, lambda _: self._send(key, message))).answer
         except NotParsed as problem:
-            answer = _denied(message["id"], not_parsed(problem))
+            answer = refused_answer(message, not_parsed(problem))
         except Refused as refused:
-            answer = _denied(message["id"], refused)
+            answer = refused_answer(message, refused)
         self._unsent.discard(key)
         await self._answer(answer)
-
-    async def _read(self, key: Any, message: Message) -> None:
-        table, params = self._tools.resources, message.get("params")
-        uri = params.get("uri") if isinstance(params, dict) else None
-        try:
-            if table is None or not isinstance(uri, str) or not uri:
-                raise NotParsed("nobody said what reading a resource is", "say it in [resources]")
-            asked = Asked(action="record.read", object=table.object, record_ids=(uri,), system=table.system)
-            answer = (await self._keeper.let(asked, {}, lambda _: self._send(key, message))).answer
-        except NotParsed as problem:
-            answer = error(message["id"], REFUSED, not_parsed(problem).message)
-        except Refused as refused:
-            answer = error(message["id"], REFUSED, refused.message, refused.extra)
-        self._unsent.discard(key)
-        await self._answer(answer)
-
-    def _asked(self, params: Any) -> Asked:
-        if not isinstance(params, dict) or not params.keys() <= _PARAMS:
-            raise NotParsed("the call has other parameters than name, arguments and _meta")
-        name, arguments = params.get("name"), params.get("arguments", {})
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            raise NotParsed("the call has no name, or its arguments are no object")
-        return self._tools.read(name, arguments)
 
     async def _send(self, key: Any, message: Message) -> Done:
         """Send an allowed call, and wait for its answer."""
@@ -225,12 +198,12 @@ class McpProxy:
             return Done(answer=error(message["id"], REFUSED, str(problem)), problem=problem)
         finally:
             del self._sent[key]
-        return Done(answer=answer, problem=_problem(answer))
+        return Done(answer=answer, problem=problem_of(answer))
 
     # --- to the agent -------------------------------------------------------------------------------------------------
 
     async def _answer(self, message: Message) -> None:
-        batch = None if "method" in message else self._batches.pop(_key(message), None)
+        batch = None if "method" in message else self._batches.pop(key_of(message), None)
         if batch is None:
             await self._to_agent_whole(message)
         elif batch.is_whole_with(message):
@@ -256,12 +229,6 @@ class _Batch:
         return len(self.answers) >= self._wanted
 
 
-def _key(message: Message) -> tuple[type, Any]:
-    """What tells a request from others: 1 and "1" are two ids."""
-    id_ = message.get("id")
-    return type(id_), id_
-
-
 def _give_up(waiting: asyncio.Future[Message]) -> None:
     if not waiting.done():
         waiting.set_exception(Problem(UNKNOWN, "its client cancelled it"))
@@ -271,24 +238,3 @@ def _invalid(raw: Any, problem: NotParsed) -> Message:
     known = raw.get("id") if isinstance(raw, dict) else None
     id_ = known if isinstance(known, str | int) and not isinstance(known, bool) else None
     return error(id_, INVALID_REQUEST, f"refused: {problem}")
-
-
-def _denied(id_: Any, refused: Refused) -> Message:
-    """A refused call as a tool's result, in words for a model."""
-    told, lines = refused.message, refused.extra.get("allowed_by", "")
-    if refused.extra.get("approval_id"):
-        told += f" Ask the same again once a person has approved it (approval {refused.extra['approval_id']})."
-    if lines:
-        told += f"\nConfiguration that would allow it:\n{lines}"
-    return tool_error(id_, told, {"error": refused.code, **refused.extra})
-
-
-def _problem(answer: Message) -> Problem | None:
-    """What the server's answer says of the call; None when it was done."""
-    if "error" in answer:
-        said = answer["error"] if isinstance(answer["error"], dict) else {}
-        return Problem(str(said.get("code", "error"))[:_MOST_TEXT], str(said.get("message", ""))[:_MOST_TEXT])
-    result = answer["result"]
-    if isinstance(result, dict) and result.get("isError") is True:
-        return Problem("tool_error", json.dumps(result.get("content"))[:_MOST_TEXT])
-    return None

@@ -24,8 +24,11 @@ from console.auth import AuthStore
 from console.drill.proxy import Proxy as Link
 from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import CRMS
+from console.proxy.front import Front, ProxyConfig
 from console.proxy.gatekeeper import Gatekeeper
-from console.proxy.http import HttpProxy, ProxyConfig
+from console.proxy.http import HttpProxy
+from console.proxy.mapping import read_mapping
+from console.proxy.mcp_http import McpHttpProxy
 from console.proxy.serving import server_of
 from console.server import Server, listen
 from events.types import By
@@ -37,9 +40,11 @@ from storage.people import open_people
 from storage.read import Reader
 from streams.standalone.runtime import Runtime
 from tests.client.crm import SECRET, Crm, a_crm, until
+from tests.client.tool_http import SECRET as TOOLS_SECRET
+from tests.client.tool_http import a_tool_server
 
 BASE, LEAD = "/services/data/v65.0", "00Q000000000001"
-AGENTS = ("dealbot", "stopped", "queued", "frozen", "reader", "tooler")
+AGENTS = ("dealbot", "stopped", "queued", "frozen", "reader", "tooler", "caller")
 TOML = "".join(
     f"""
 [agents.{name}]
@@ -116,13 +121,20 @@ def a_proxy(gate: Gate, crm: Crm, agent: str = "dealbot", **more: Any) -> Iterat
             "fixed": {"authorized_by": "user:005B2"}, "upstream_secs": 0.4, **more,
         }
     )  # fmt: skip
-    app, is_up = HttpProxy(config, CRMS["salesforce"], Credential(value=SECRET)), threading.Event()
+    with served(HttpProxy(config, CRMS["salesforce"], Credential(value=SECRET)), config.token) as client:
+        yield client
+
+
+@contextmanager
+def served(app: Front, token: str, **more: str) -> Iterator[httpx.Client]:
+    """A client of a proxy, with the agent's own token."""
+    is_up = threading.Event()
     with listen("127.0.0.1", 0) as bound:
         server = server_of(app, None, is_up.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         assert is_up.wait(10)
-        url, headers = f"http://127.0.0.1:{bound.getsockname()[1]}", {"authorization": f"Bearer {config.token}"}
+        url, headers = f"http://127.0.0.1:{bound.getsockname()[1]}", {"authorization": f"Bearer {token}", **more}
         try:
             with httpx.Client(base_url=url, headers=headers, timeout=10) as client:
                 yield client
@@ -454,3 +466,38 @@ def test_calls_of_tools_pass_the_gate_and_a_stop_ends_them(gate: Gate, tmp_path:
         assert served.wait(10) == 0
     seen = [json.loads(line)["method"] for line in (tmp_path / "seen").read_text().splitlines()]
     assert seen == ["initialize", "tools/list", "tools/call"]
+
+
+def test_calls_over_http_pass_the_gate_and_what_a_cut_stream_owes_is_known_once_it_came(gate: Gate):
+    with a_tool_server() as tools:
+        token = gate.tokens["caller"]
+        config = ProxyConfig(agent_id="caller", token=token, gate_url=gate.url, upstream=tools.url)
+        app = McpHttpProxy(config, read_mapping(TOOLS, "tools.toml"), Credential(value=TOOLS_SECRET))
+        with served(app, token, accept="application/json, text/event-stream") as client:
+
+            def post(id_: int, method: str, **params: Any) -> httpx.Response:
+                return client.post("/mcp", json={"jsonrpc": "2.0", "id": id_, "method": method, "params": params})
+
+            def told(answer: httpx.Response) -> Any:
+                assert TOOLS_SECRET not in answer.text + str(answer.headers)
+                return json.loads(answer.text.strip().rpartition("data: ")[2])
+
+            session = post(0, "initialize").headers["mcp-session-id"]
+            assert session not in tools.sessions
+            client.headers["mcp-session-id"] = session
+            update = {"name": "update_lead", "arguments": {"id": "L7", "industry": "Retail"}}
+            done = post(1, "tools/call", **update)
+            assert told(done)["result"]["content"][0]["text"] == "done"
+            assert gate.reported("caller", outcome="ok")["record_ids"] == ["L7"]
+            assert told(post(2, "tools/call", name="unmapped"))["result"]["isError"] is True
+            tools.cuts = 1
+            cut = post(3, "tools/call", name="update_lead", arguments={"id": "L8", "industry": "Retail"})
+            assert told(cut)["method"] == "notifications/progress"
+            event = cut.text.partition("id: ")[2].partition("\n")[0]
+            assert told(client.get("/mcp", headers={"last-event-id": event}))["id"] == 3
+            until(lambda: gate.reported("caller", outcome="ok")["record_ids"] == ["L8"])
+            gate.suspend("caller")
+            refused = told(post(4, "tools/call", **update))["result"]
+            assert (refused["isError"], "only a person can release" in refused["content"][0]["text"]) == (True, True)
+            assert client.delete("/mcp").status_code == 200
+    assert ([each["id"] for each in tools.called], tools.sessions) == (["L7", "L8"], set())

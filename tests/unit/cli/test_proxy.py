@@ -69,6 +69,25 @@ def test_it_serves_one_agent_with_the_credential_of_its_file(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
+    ("args", "env", "code", "word"),
+    [
+        (["--upstream", "https://tools.example.com/mcp"], {"TRIPLINE_CRM_TOKEN": ""}, 1, "TRIPLINE_CRM_TOKEN"),
+        (["--upstream", "http://tools.example.com/mcp"], {}, 2, "https://"),
+        (["--upstream", "https://tools.example.com/mcp?key=x"], {}, 2, "no query"),
+        (["--upstream", "https://tools.example.com/mcp", "--host", "tools.internal"], {}, 2, "--tls-cert"),
+    ],
+)
+def test_an_mcp_proxy_over_http_does_not_start_unsafe(
+    tmp_path: Path, args: list[str], env: dict[str, str], code: int, word: str
+):
+    (tmp_path / "tools.toml").write_text('[tools.a]\naction = "record.read"\n')
+    command = ["proxy", "mcp-http", "--agent", "dealbot", "--mapping", str(tmp_path / "tools.toml"), *args]
+    done = CliRunner().invoke(main, command, env={**ENV, **env})
+    assert (done.exit_code, word in done.output) == (code, True), done.output
+    assert "pat-eu1-secret" not in done.output
+
+
+@pytest.mark.parametrize(
     ("args", "code", "word"),
     [
         (["--mapping", "{}", "--", "/none/there"], 1, "/none/there can't be run"),
