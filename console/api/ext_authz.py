@@ -19,7 +19,7 @@ from console.auth import Caller, caller_of
 from console.errors import Refused, forbidden
 from console.heads import Head
 from console.hot import answer_by
-from console.proxy.asked import Asked, NotParsed
+from console.proxy.asked import Asked, NotParsed, Together
 from console.proxy.context import read_context
 from console.proxy.crm import CRMS
 from console.proxy.question import details_of, not_parsed, refused_by
@@ -71,7 +71,12 @@ async def _read(request: Request[Any, Any, Any]) -> tuple[Asked, dict[str, Any]]
     body = b"" if request.method == "GET" else await request.body()
     path = raw.partition(b"?")[0].removeprefix(begin)
     call = read_call(str(request.method), path, request.scope["query_string"], headers, body)
-    return parse(call), read_context(headers, {})
+    asked = parse(call)
+    if isinstance(asked, Together):
+        raise NotParsed(
+            "several operations in one request", "send each by itself, or run the proxy, which asks for all"
+        )
+    return asked, read_context(headers, {})
 
 
 def _has_body(headers: Headers) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -17,6 +17,8 @@ MOST_AT_ONCE = 64
 """Operations under way at once; more wait, and are not admitted before it is their turn."""
 RECHECK_SECS = 0.25
 """An answer of the gate that is older than this is asked for again before anything is sent on."""
+NOT_SENT = "not_sent"
+"""The code where it was allowed, and nothing was sent."""
 _STOPS = ("suspended", "stop_all")
 _log = structlog.get_logger("tripline.proxy")
 
@@ -45,24 +47,49 @@ class Gatekeeper:
 
     async def let(self, asked: Asked, said: Mapping[str, Any], do: Do) -> Done:
         """Ask, do it when it is allowed, and report. ``said``: further fields of the question. Raises Refused (403)."""
+        return await self.let_all((asked,), said, do)
+
+    async def let_all(self, parts: Sequence[Asked], said: Mapping[str, Any], do: Do) -> Done:
+        """Ask for each, do them together when all are allowed, and report each. Raises Refused (403): of those that
+        were allowed before, it is then reported that they failed, as nothing was done."""
         async with self._slots:
-            drafts = self._drafts.take(asked.created)
+            return await self._part(parts, 0, said, do)
+
+    async def _part(self, parts: Sequence[Asked], at: int, said: Mapping[str, Any], do: Do) -> Done:
+        refused: list[Refused] = []
+
+        async def go_on(decision: str) -> Done:
+            if at + 1 == len(parts):
+                return (await do(decision)).of(at)
             try:
-                return await self._through(asked, details_of(asked, drafts, said), do)
-            except NotAllowed as refused:
-                self._drafts.give_back(asked.created, drafts)
-                raise self._refused(asked, refused.decision) from None
-            except LeaseOver as problem:
-                raise refusal(asked, "denied", str(problem)) from None
-            except BadRequest as problem:
-                raise refusal(asked, "denied", f"denied: the gate does not take the question: {problem}") from None
-            except Unavailable as problem:
-                if asked.is_write or not (self._reads_without_gate and self._may_read):
-                    _log.warning("proxy.gate_unavailable", action=asked.action, problem=str(problem))
-                    reason = "denied: the gate can't be asked, so nothing may pass; try again later"
-                    raise refusal(asked, "gate_unavailable", reason) from None
-            _log.warning("proxy.read_without_gate", object=asked.object)
-            return await do("")
+                return (await self._part(parts, at + 1, said, do)).of(at)
+            except Refused as problem:
+                refused.append(problem)
+                return Done(answer=None, problem=Problem(NOT_SENT, "another part of the request was refused"))
+
+        done = await self._asked(parts[at], said, go_on)
+        if refused:
+            raise refused[0]
+        return done
+
+    async def _asked(self, asked: Asked, said: Mapping[str, Any], do: Do) -> Done:
+        drafts = self._drafts.take(asked.created)
+        try:
+            return await self._through(asked, details_of(asked, drafts, said), do)
+        except NotAllowed as refused:
+            self._drafts.give_back(asked.created, drafts)
+            raise self._refused(asked, refused.decision) from None
+        except LeaseOver as problem:
+            raise refusal(asked, "denied", str(problem)) from None
+        except BadRequest as problem:
+            raise refusal(asked, "denied", f"denied: the gate does not take the question: {problem}") from None
+        except Unavailable as problem:
+            if asked.is_write or not (self._reads_without_gate and self._may_read):
+                _log.warning("proxy.gate_unavailable", action=asked.action, problem=str(problem))
+                reason = "denied: the gate can't be asked, so nothing may pass; try again later"
+                raise refusal(asked, "gate_unavailable", reason) from None
+        _log.warning("proxy.read_without_gate", object=asked.object)
+        return await do("")
 
     async def _through(self, asked: Asked, details: dict[str, Any], do: Do) -> Done:
         done: Done | None = None
@@ -95,8 +122,10 @@ class Gatekeeper:
 
 
 def _made(asked: Asked, details: Mapping[str, Any], done: Done) -> dict[str, Any]:
-    """What the report says of new records instead: their ids, where the answer names all of them."""
-    if not asked.created or len(done.made) != len(asked.created):
+    """What the report says of records whose ids were not known: these, where the answer names all of them."""
+    values = tuple(asked.changes.values()) if asked.is_keyed else asked.created
+    if not values or len(done.made) != len(values):
         return {}
-    changes = dict(zip(done.made, map(after, asked.created), strict=True))
-    return {"record_ids": [*details.get("record_ids", ()), *done.made], "changes": changes}
+    changes = dict(zip(done.made, map(after, values), strict=True))
+    known = () if asked.is_keyed else details.get("record_ids", ())
+    return {"record_ids": [*known, *done.made], "changes": changes}

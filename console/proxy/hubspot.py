@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from console.proxy.asked import Asked, Fields, NotParsed, at_most
+from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
 from console.proxy.reading import Call, read_count, read_fields, read_name
+from console.proxy.upserts import Kinds, upserted
 
 SYSTEM = "hubspot"
-KNOWN = "/crm/v3/objects/TYPE[/ID], …/TYPE/batch/read|create|update|archive, …/TYPE/search"
+KNOWN = "/crm/v3/objects/TYPE[/ID], …/TYPE/batch/read|create|update|upsert|archive, …/TYPE/search"
 _TYPE = re.compile(r"[a-zA-Z][a-zA-Z0-9_]{0,99}|[0-9]{1,3}-[0-9]{1,12}|p[0-9]{1,20}_[a-zA-Z][a-zA-Z0-9_]{0,99}")
 _ID = re.compile(r"[1-9][0-9]{0,19}")
 _MOST_INPUTS = 100
@@ -35,15 +36,17 @@ _CREATES = {
 }  # fmt: skip
 _REACHES = {name: _CREATES[name] for name in ("communications", "emails", "meetings")}
 _RECIPIENTS = ("hs_email_to_email", "hs_email_cc_email", "hs_email_bcc_email")
+_UPSERTS = Kinds(creates=_CREATES, reaches=_REACHES)
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}")
 _READS = ("properties", "propertiesWithHistory", "associations", "archived", "limit", "after")
 
 
-def parse(call: Call) -> Asked:
+def parse(call: Call) -> Asked | Together:
     """The operation behind a request. Raises NotParsed."""
     if call.segments[:3] != ("crm", "v3", "objects") or len(call.segments) < 4:
         raise NotParsed("this path is not known", KNOWN)
     kind, *rest = call.segments[3:]
-    words = ("batch", "search", "read", "create", "update", "archive")
+    words = ("batch", "search", "read", "create", "update", "upsert", "archive")
     route = _ROUTES.get((call.method, "/".join(each if each in words else "*" for each in rest)))
     if route is None or not _TYPE.fullmatch(kind):
         raise NotParsed(f"{call.method} of this path is not known", KNOWN)
@@ -106,12 +109,31 @@ def _batch_update(call: Call, object_: str) -> Asked:
     return _changed(object_, changes)
 
 
+def _batch_upsert(call: Call, object_: str) -> Together:
+    call.take()
+    changes: dict[str, Fields] = {}
+    fields: set[str] = set()
+    for each in _inputs(call):
+        one = _known(each, "id", "idProperty", "properties", "objectWriteTraceId")
+        field, value = read_name(one.get("idProperty"), "idProperty"), one.get("id")
+        if field.casefold() in ("id", "hs_object_id") or not isinstance(value, str) or not _KEY.fullmatch(value):
+            raise NotParsed("idProperty is the name of a unique property, and id its value", "for ids: batch/update")
+        key = f"{object_}:{field}={value}".casefold()
+        if key in changes:
+            raise NotParsed(f"{key} is there twice", "send each record once")
+        changes[key] = _properties(one)
+        fields.add(field.casefold())
+    if len(fields) != 1:
+        raise NotParsed("several properties that name records", "send the inputs of each by themselves")
+    return upserted(SYSTEM, object_, changes, _UPSERTS, _recipients(tuple(changes.values())))
+
+
 def _batch_archive(call: Call, object_: str) -> Asked:
     call.take()
     return _asked("record.delete", object_, record_ids=tuple(_only_id(each) for each in _inputs(call)))
 
 
-_ROUTES: dict[tuple[str, str], Callable[[Call, str], Asked]] = {
+_ROUTES: dict[tuple[str, str], Callable[[Call, str], Asked | Together]] = {
     ("GET", ""): _list,
     ("POST", ""): _create,
     ("GET", "*"): _read,
@@ -121,6 +143,7 @@ _ROUTES: dict[tuple[str, str], Callable[[Call, str], Asked]] = {
     ("POST", "batch/read"): _batch_read,
     ("POST", "batch/create"): _batch_create,
     ("POST", "batch/update"): _batch_update,
+    ("POST", "batch/upsert"): _batch_upsert,
     ("POST", "batch/archive"): _batch_archive,
 }
 

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from console.proxy.asked import UNKNOWN, Problem
+from console.proxy.asked import UNKNOWN, Asked, Outcome, Problem
 
 _OK, _REDIRECT, _CLIENT_ERROR, _TIMED_OUT, _SERVER_ERROR = 200, 300, 400, 408, 500
 _MOST_TEXT = 300
 
 
-def judge(status: int, body: bytes) -> tuple[Problem | None, tuple[str, ...]]:
+def judge(status: int, body: bytes) -> Outcome:
     """The problem, None when all of it was done; and the ids of the records that the answer names, in their order.
 
     Reads the answers of Salesforce (``[{message, errorCode}]``, ``[{id, success, errors}]``) and HubSpot (``{category,
     message}``, ``{results, errors}``). An answer that is neither counts by its status alone.
     """
+    return _judged(status, _read(body))
+
+
+def judge_composite(status: int, body: bytes, parts: Sequence[Asked]) -> tuple[Outcome, ...]:
+    """What came of each operation of a composite request, by those of its subrequests."""
     said = _read(body)
+    if status != _OK:
+        return (_judged(status, said),) * len(parts)
+    answers = said.get("compositeResponse") if isinstance(said, dict) else None
+    by_name = {each.get("referenceId"): each for each in answers or () if isinstance(each, dict)}
+    return tuple(_of_part([by_name.get(name) for name in part.refs]) for part in parts)
+
+
+def _of_part(answers: list[dict[str, Any] | None]) -> Outcome:
+    found: list[Outcome] = []
+    for answer in answers:
+        status = answer.get("httpStatusCode") if answer is not None else None
+        if answer is None or not isinstance(status, int):
+            return Problem(UNKNOWN, "the CRM's answer says nothing of a subrequest"), ()
+        found.append(_judged(status, answer.get("body")))
+    problems = sorted((each for each, _ in found if each is not None), key=lambda each: each.code != UNKNOWN)
+    return problems[0] if problems else None, tuple(id_ for _, made in found for id_ in made)
+
+
+def _judged(status: int, said: Any) -> Outcome:
     if status >= _SERVER_ERROR or status == _TIMED_OUT or _REDIRECT <= status < _CLIENT_ERROR or status < _OK:
         return Problem(UNKNOWN, f"the CRM answered {status}: nobody knows whether it was done"), ()
     if status >= _CLIENT_ERROR:

@@ -1,4 +1,4 @@
-"""Salesforce's REST API: sobjects, sObject collections and queries. Everything else is not parsed, so it is denied.
+"""Salesforce's REST API: sobjects, collections, composites and queries. All else is not parsed, so it is denied.
 
 Paths and bodies follow the REST API Developer Guide (``resources_sobject_retrieve``, ``resources_composite_sobjects``).
 Objects and fields have no capitals there, and an id of 18 characters names the same record as its first 15.
@@ -10,15 +10,17 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from console.proxy.asked import Asked, Fields, NotParsed, at_most
+from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
+from console.proxy.composite import read_composite
 from console.proxy.reading import Call, read_fields, read_name
 from console.proxy.soql import read_query
+from console.proxy.upserts import Kinds, upserted
 from governance.operation import canonical_id
 
 SYSTEM = "salesforce"
 KNOWN = (
-    "/services/data/vNN.N/sobjects/OBJECT[/ID][/describe], composite/sobjects[/OBJECT] of one kind of record, "
-    "query?q=, queryAll?q="
+    "/services/data/vNN.N/sobjects/OBJECT[/ID][/describe], sobjects/OBJECT/FIELD/VALUE, composite of these, "
+    "composite/sobjects[/OBJECT[/FIELD]] of one kind of record, query?q=, queryAll?q="
 )
 _VERSION = re.compile(r"v[0-9]{2,3}\.0")
 _ID = re.compile(r"[A-Za-z0-9]{15}|[A-Za-z0-9]{18}")
@@ -29,6 +31,9 @@ _CREATES = {
 }  # fmt: skip
 _REACHES = {"emailmessage": "email.send", "event": "meeting.schedule"}
 """What a change of these amounts to: those invited, and those written to, hear of it."""
+_UPSERTS = Kinds(creates=_CREATES, reaches=_REACHES)
+_LEAST_UPSERT_MANY = 46
+_KEY_VALUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,254}")
 _RECIPIENTS = ("whoid", "toaddress", "ccaddress", "bccaddress")
 _OBJECT_OF_PREFIX = {
     "001": "Account", "003": "Contact", "006": "Opportunity", "00Q": "Lead", "00T": "Task", "00U": "Event",
@@ -45,16 +50,27 @@ _SETUP = frozenset({
 """What they change is who may do what, or what happens by itself; an agent has no business there."""
 
 
-def parse(call: Call) -> Asked:
-    """The operation behind a request. Raises NotParsed."""
+def parse(call: Call) -> Asked | Together:
+    """The operation behind a request, or several. Raises NotParsed."""
+    if call.method == "POST" and call.segments[3:] == ("composite",) and _is_data(call):
+        return read_composite(call, _parse_one)
+    return _parse_one(call)
+
+
+def _parse_one(call: Call) -> Asked | Together:
     segments = call.segments
-    if segments[:2] != ("services", "data") or len(segments) < 4 or not _VERSION.fullmatch(segments[2]):
+    if not _is_data(call):
         raise NotParsed("this path is not known", KNOWN)
     rest = segments[3:]
     route = _ROUTES.get((call.method, _shape(rest)))
     if route is None:
         raise NotParsed(f"{call.method} of this path is not known", KNOWN)
     return route(call)
+
+
+def _is_data(call: Call) -> bool:
+    segments = call.segments
+    return segments[:2] == ("services", "data") and len(segments) > 3 and _VERSION.fullmatch(segments[2]) is not None
 
 
 def _shape(rest: tuple[str, ...]) -> str:
@@ -109,6 +125,34 @@ def _update_many(call: Call) -> Asked:
     return _changed(object_, changes)
 
 
+def _upsert(call: Call) -> Together:
+    call.take()
+    object_, field = _object(call.segments[4], is_write=True), _key_field(call.segments[5])
+    fields = _fields_of(call.object(), call.segments[4])
+    if any(name.casefold() == field.casefold() for name in fields):
+        raise NotParsed(f"the body names {field}, as the path does", "name it once, in the path")
+    changes = {_key(object_, field, call.segments[6]): fields}
+    return upserted(SYSTEM, object_, changes, _UPSERTS, _recipients((fields,)))
+
+
+def _upsert_many(call: Call) -> Together:
+    if int(call.segments[2][1:-2]) < _LEAST_UPSERT_MANY:
+        raise NotParsed(f"{call.segments[2]} has no upserts of collections")
+    object_, records = _collection(call)
+    field = _key_field(call.segments[6])
+    if object_.casefold() != call.segments[5].casefold():
+        raise NotParsed("attributes.type is another object than the path's")
+    changes: dict[str, Fields] = {}
+    for each in records:
+        fields = dict(_fields_of(each, object_))
+        named = [fields.pop(name) for name in tuple(fields) if name.casefold() == field.casefold()]
+        key = _key(object_, field, named[0] if named else None)
+        if key in changes:
+            raise NotParsed(f"{key} is there twice", "send each record once")
+        changes[key] = fields
+    return upserted(SYSTEM, object_, changes, _UPSERTS, _recipients(tuple(changes.values())))
+
+
 def _delete_many(call: Call) -> Asked:
     call.take("ids", "allOrNone")
     ids = _ids((call.query.get("ids") or "").split(","))
@@ -142,14 +186,16 @@ def _query(call: Call) -> Asked:
     return _asked("record.read", object_, records=limit)
 
 
-_ROUTES: dict[tuple[str, str], Callable[[Call], Asked]] = {
+_ROUTES: dict[tuple[str, str], Callable[[Call], Asked | Together]] = {
     ("POST", "sobjects/*"): _create,
     ("GET", "sobjects/*/*"): _read,
     ("PATCH", "sobjects/*/*"): _update,
+    ("PATCH", "sobjects/*/*/*"): _upsert,
     ("DELETE", "sobjects/*/*"): _delete,
     ("GET", "sobjects/*/describe"): _describe,
     ("POST", "composite/sobjects"): _create_many,
     ("PATCH", "composite/sobjects"): _update_many,
+    ("PATCH", "composite/sobjects/*/*"): _upsert_many,
     ("DELETE", "composite/sobjects"): _delete_many,
     ("GET", "composite/sobjects/*"): _read_many,
     ("POST", "composite/sobjects/*"): _read_many,
@@ -188,6 +234,22 @@ def _id(value: Any) -> str:
     if len(value) == _LONG and len(canonical_id(value)) != _SHORT:
         raise NotParsed(f"{value} is no id: its last three characters do not fit the others")
     return value
+
+
+def _key_field(name: str) -> str:
+    """The field by which an upsert names its record. Raises NotParsed for an id: then the path may name what is related
+    to that record (``sobjects/OBJECT/ID/RELATION``)."""
+    if _ID.fullmatch(name) or name.casefold() == "id":
+        raise NotParsed(f"{name!r} may be a record's id", "upserts name an external id field; its name is no id's")
+    return read_name(name, "the external id field")
+
+
+def _key(object_: str, field: str, value: Any) -> str:
+    """What stands for a record that is known by a field's value. Raises NotParsed."""
+    text = str(value)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not _KEY_VALUE.fullmatch(text):
+        raise NotParsed(f"{field}: no plain value that names one record", "letters, digits and ._@+- , at most 255")
+    return f"{object_}:{field}={text}".casefold()
 
 
 def _ids(values: list[Any]) -> tuple[str, ...]:

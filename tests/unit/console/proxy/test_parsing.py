@@ -26,7 +26,9 @@ def call(method: str, url: str, body: Any = None, headers: Any = JSON) -> Call:
 
 
 def asked(crm: str, method: str, url: str, body: Any = None) -> Asked:
-    return CRMS[crm](call(method, url, body))
+    found = CRMS[crm](call(method, url, body))
+    assert isinstance(found, Asked)
+    return found
 
 
 def sobject(id_: str = LEAD, type_: str = "Lead", **fields: Any) -> dict[str, Any]:
@@ -119,7 +121,14 @@ NOT_READ: list[tuple[str, str, str, Any]] = [
     ("salesforce", "POST", f"{BASE}/composite/batch", {"batchRequests": []}),
     ("salesforce", "POST", f"{BASE}/composite/graph", {"graphs": []}),
     ("salesforce", "POST", f"{BASE}/composite/tree/Lead", {"records": []}),
-    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5", {"A": 1, "ext__C": "6"}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/{LEAD}/Account", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Thing__c/a01000000000001/Owner__r", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/id/{LEAD}", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/User/Ext__c/5", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5?updateOnly=true", {"A": 1}),
+    ("salesforce", "POST", f"{BASE}/sobjects/Lead/Ext__c/5?_HttpMethod=PATCH", {"A": 1}),
+    ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/describe", {"A": 1}),
     ("salesforce", "PATCH", f"{BASE}/composite/sobjects/Lead/Ext__c", {"records": [sobject(A=1)]}),
     ("salesforce", "POST", f"{BASE}/actions/standard/emailSimple", {"inputs": []}),
     ("salesforce", "POST", f"{BASE}/process/approvals", {"requests": []}),
