@@ -10,8 +10,8 @@ from console.proxy.asked import Asked, Fields, Together, at_most
 
 
 class Kinds(Struct, frozen=True, kw_only=True):
-    """What kinds of records amount to: the action of a new one (``creates``) and of a changed one (``reaches``), where it
-    is another than ``record.…``."""
+    """What kinds of records amount to: the action of a new one (``creates``) and of a changed one (``reaches``), where
+    it is another than ``record.…``."""
 
     creates: Mapping[str, str]
     reaches: Mapping[str, str]
