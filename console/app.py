@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin, YamlRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ExceptionHandlersMap
 
+from console import web
 from console.api import (
     alerts,
     approvals,
@@ -74,18 +75,27 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
     Parameters: ``runtime`` runs already; ``reader`` reads the same store; ``auth`` by default opens ``people.db`` in
     the data folder.
     """
-    services = make_services(runtime, settings, reader, auth or open_auth(settings))
-    app = Litestar(
-        route_handlers=[*_api_routes(), *_page_routes(services)],
+    return connect(create_routes(), runtime, settings, reader, auth)
+
+
+def create_routes() -> Litestar:
+    """All routes, and nothing behind them yet: the larger part of the time that an application takes to make."""
+    return Litestar(
+        route_handlers=[*_api_routes(), *web.route_handlers],
         openapi_config=_openapi(),
         exception_handlers=_HANDLERS,
-        state=State({STATE_KEY: services}),
         request_max_body_size=None,  # the guard has read the body, within its limits
         logging_config=None,
         debug=False,
-        template_config=_template_config(),
         middleware=[restore_slashes],
     )
+
+
+def connect(
+    app: Litestar, runtime: Runtime, settings: Settings, reader: Reader, auth: AuthStore | None = None
+) -> Litestar:
+    """The same application, with these behind its routes and the guard before them. Parameters: as of create_app."""
+    services = make_services(runtime, settings, reader, auth or open_auth(settings))
     config = GuardConfig(
         is_open=services.is_open,
         allowed_hosts=frozenset(host.lower() for host in settings.server.allowed_hosts),
@@ -95,7 +105,7 @@ def create_app(runtime: Runtime, settings: Settings, reader: Reader, auth: AuthS
     hot: dict[str, HotRoute] = {gate.PATH: gate.hot_route(services), events.PATH: events.hot_route(services)}
     guard = Guard(app.asgi_handler, config, services.identifier, services.metrics.http_refused.add, hot)
     app.asgi_handler = guard
-    app.state[LANE_KEY] = Lane(guard, hot)
+    app.state = State({STATE_KEY: services, LANE_KEY: Lane(guard, hot)})
     runtime.subscribe(listener(services.metrics, services.hub))
     return app
 
@@ -163,20 +173,6 @@ def _api_routes() -> list[Any]:
     return [route for module in modules for route in module.ROUTES]
 
 
-def _page_routes(services: Services) -> list[Any]:
-    from console import web  # noqa: PLC0415 - pages are optional while the API is tested alone
-
-    make = getattr(web, "handlers", None)
-    return list(make(services)) if make is not None else []
-
-
-def _template_config() -> Any:
-    from console import web  # noqa: PLC0415
-
-    make = getattr(web, "template_config", None)
-    return make() if make is not None else None
-
-
 def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Tripline",
@@ -194,8 +190,6 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _refused(request: Request[Any, Any, Any], problem: Refused) -> Response[Any]:
-    from console import web  # noqa: PLC0415 - as above
-
     drawn = web.problem_of(request, problem)
     if drawn is not None:
         return drawn

@@ -1,4 +1,4 @@
-"""The pages: server-rendered, see ``console.web.pages``. ``handlers`` is what ``console.app`` mounts."""
+"""The pages: server-rendered, see ``console.web.pages``. ``route_handlers`` is what ``console.app`` mounts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from litestar import Request, Response
 from litestar.static_files import create_static_files_router
 
 from console.errors import Refused
-from console.services import Services
 from console.web import alerts, approvals, delegation, drills, export, forms, models, outlook, pages, quality, verdicts
 from console.web.render import STATIC
 
@@ -39,8 +38,3 @@ def problem_of(request: Request[Any, Any, Any], problem: Refused) -> Response[st
     if problem.status == 401:
         return Response("", status_code=303, headers={"Location": f"/login?next={quote(request.url.path)}"})
     return forms.problem_page(request, problem)
-
-
-def handlers(services: Services) -> list[Any]:  # noqa: ARG001 - handlers find the services in the application's state
-    """Every route of the pages."""
-    return route_handlers
