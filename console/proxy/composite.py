@@ -15,6 +15,7 @@ import msgspec
 
 from console.proxy.asked import Asked, NotParsed, Together, at_most, records_in
 from console.proxy.reading import METHODS, Call, read_path, read_query
+from governance.operation import canonical_id
 
 MOST_SUBREQUESTS, MOST_PARTS = 25, 10
 _LEAST_VERSION = 38
@@ -66,7 +67,10 @@ class _Reading:
         parts = found.parts if isinstance(found, Together) else (found,)
         at_most(self._count(parts[0]))
         for part in parts:
-            self._groups.setdefault((part.action, part.object, part.is_keyed), []).append((name, part))
+            kind = (part.action, (part.object or "").casefold(), part.is_keyed)
+            self._groups.setdefault(kind, []).append((name, part))
+        if any("@{" in each for part in parts for each in part.recipient_ids):  # each time it would be somebody else
+            raise NotParsed("a reference says whom it reaches", "make the person first, then name the id")
         self._names.add(name.casefold())
         if sub.method == "POST" and sub.segments[3] == "sobjects":
             self._made.add(name)
@@ -117,7 +121,11 @@ class _Reading:
 def _joined(found: list[tuple[str, Asked]]) -> Asked:
     """Operations of one action and kind of record as one. Raises NotParsed for a record that is there twice."""
     parts = [part for _, part in found]
-    written = [record_id for part in parts for record_id in (part.changes or part.record_ids)]
+def _one_spelling(record_id: str, part: Asked) -> str:
+    return record_id.casefold() if part.is_keyed else canonical_id(record_id)
+
+
+    written = [_one_spelling(each, part) for part in parts for each in (part.changes or part.record_ids)]
     if len(set(written)) != len(written):
         raise NotParsed("a record is there twice in one request", "send each record once")
     first = parts[0]

@@ -16,6 +16,7 @@ from console.proxy.gatekeeper import Gatekeeper
 from console.proxy.outcomes import judge_composite
 from console.proxy.reading import read_call
 from tripline_client import AsyncTripline
+from governance.operation import checksum
 
 BASE, LEAD, LEAD_2 = "/services/data/v65.0", "00Q000000000001", "00Q000000000002"
 
@@ -137,7 +138,12 @@ HOSTILE: list[tuple[Any, ...]] = [
     ({**MAKE, "url": "https://other.example/services/data/v65.0/sobjects/Account"},),
     ({**MAKE, "url": "/services/data/v65.0/sobjects/Account\u2028"},),
     (sub("PATCH", f"/sobjects/Lead/{LEAD}", "a", {"A": 1}), sub("PATCH", f"/sobjects/Lead/{LEAD}", "b", {"A": 2})),
-    (sub("PATCH", f"/sobjects/Lead/{LEAD}", "a", {"A": 1}), sub("PATCH", f"/sobjects/lead/{LEAD}AAA", "b", {"A": 2})),
+    (sub("PATCH", f"/sobjects/Lead/{LEAD}", "a", {"A": 1}),
+     sub("PATCH", f"/sobjects/lead/{LEAD}{checksum(LEAD)}", "b", {"A": 2})),
+    (sub("PATCH", "/sobjects/Lead/Ext__c/a", "a", {"A": 1}), sub("PATCH", "/sobjects/Lead/Ext__c/A", "b", {"A": 2})),
+    (sub("POST", "/sobjects/Lead", "a", {"LastName": "x"}), sub("POST", "/sobjects/Event", "b", {"WhoId": "@{a.id}"})),
+    (sub("POST", "/sobjects/Lead", "a", {"LastName": "x"}), sub("POST", "/composite/sobjects", "b", {"records": [
+        {"attributes": {"type": "EmailMessage"}, "ToAddress": "@{a.id}"}]})),
     tuple(sub("POST", "/sobjects/Lead", f"a{at}", {"A": at}) for at in range(26)),
     tuple(sub("POST", f"/sobjects/Thing{at}__c", f"a{at}", {"A": at}) for at in range(11)),
     tuple(sub("POST", "/composite/sobjects", f"a{at}", {"records": [{"attributes": {"type": "Lead"}, "A": 1}] * 101})
