@@ -12,7 +12,7 @@ from typing import Any
 
 from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
 from console.proxy.reading import Call, read_count, read_fields, read_name
-from console.proxy.upserts import Kinds, upserted
+from console.proxy.upserts import Kinds, made_up_id, upserted
 
 SYSTEM = "hubspot"
 KNOWN = "/crm/v3/objects/TYPE[/ID], …/TYPE/batch/read|create|update|upsert|archive, …/TYPE/search"
@@ -118,10 +118,12 @@ def _batch_upsert(call: Call, object_: str) -> Together:
         field, value = read_name(one.get("idProperty"), "idProperty"), one.get("id")
         if field.casefold() in ("id", "hs_object_id") or not isinstance(value, str) or not _KEY.fullmatch(value):
             raise NotParsed("idProperty is the name of a unique property, and id its value", "for ids: batch/update")
-        key = f"{object_}:{field}={value}".casefold()
+        key = made_up_id(object_, field, value)
         if key in changes:
             raise NotParsed(f"{key} is there twice", "send each record once")
         changes[key] = _properties(one)
+        if any(name.casefold() == field.casefold() and new != value for name, new in changes[key].items()):
+            raise NotParsed(f"{field} is to be two things", "id and properties say the same, or id alone says it")
         fields.add(field.casefold())
     if len(fields) != 1:
         raise NotParsed("several properties that name records", "send the inputs of each by themselves")

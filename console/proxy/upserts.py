@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from console.proxy.asked import Asked, Fields, Together, at_most
+from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
 
 
 class Kinds(Struct, frozen=True, kw_only=True):
@@ -17,12 +17,20 @@ class Kinds(Struct, frozen=True, kw_only=True):
     reaches: Mapping[str, str]
 
 
+def made_up_id(object_: str, field: str, value: str) -> str:
+    """What stands for a record that is known by a field's value. The value keeps its capitals: where the CRM tells them
+    apart they are several records, and counting one of them twice harms nobody."""
+    return f"{object_.casefold()}:{field.casefold()}={value}"
+
+
 def upserted(
     system: str, object_: str, changes: Mapping[str, Fields], kinds: Kinds, recipients: tuple[str, ...]
 ) -> Together:
     """An upsert of records by their made-up ids, which reaches these: each counts as one that nobody knows. Raises
     NotParsed."""
     at_most(len(changes))
+    if len({each.casefold() for each in changes}) != len(changes):
+        raise NotParsed("a record is there twice, perhaps in other capitals", "send each record once")
     plain = object_.casefold()
     actions = (kinds.reaches.get(plain, "record.update"), kinds.creates.get(plain, "record.create"))
 

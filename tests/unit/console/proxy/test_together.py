@@ -46,7 +46,7 @@ def record(value: Any, type_: str = "Lead", **fields: Any) -> dict[str, Any]:
     [
         (
             "salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/A-5", {"Rating": "Hot"},
-            {"lead:ext__c=a-5": {"Rating": "Hot"}}, ["record.update", "record.create"],
+            {"lead:ext__c=A-5": {"Rating": "Hot"}}, ["record.update", "record.create"],
         ),
         (
             "salesforce", "PATCH", f"{BASE}/composite/sobjects/lead/ext__c",
@@ -64,7 +64,7 @@ def record(value: Any, type_: str = "Lead", **fields: Any) -> dict[str, Any]:
         (
             "hubspot", "POST", "/crm/v3/objects/0-1/batch/upsert",
             {"inputs": [{"id": "A@x.com", "idProperty": "email", "properties": {"city": "Bern"}}]},
-            {"contacts:email=a@x.com": {"city": "Bern"}}, ["record.update", "record.create"],
+            {"contacts:email=A@x.com": {"city": "Bern"}}, ["record.update", "record.create"],
         ),
     ],
 )  # fmt: skip
@@ -195,6 +195,8 @@ def test_a_composite_that_could_be_read_in_two_ways_is_not_read(path: str, body:
         ("hubspot", "/crm/v3/objects/contacts/batch/upsert", {"inputs": [
             {"id": "a", "idProperty": "x", "properties": {}}, {"id": "b", "idProperty": "y", "properties": {}}]}),
         ("hubspot", "/crm/v3/objects/users/batch/upsert", {"inputs": [
+        ("hubspot", "/crm/v3/objects/contacts/batch/upsert", {"inputs": [
+            {"id": "a@x.com", "idProperty": "email", "properties": {"Email": "b@x.com"}}]}),
             {"id": "a", "idProperty": "x", "properties": {}}]}),
     ],
 )  # fmt: skip
@@ -283,6 +285,38 @@ def test_when_one_part_is_refused_nothing_is_done(refused: str):
     assert (world.let(UPSERT, Done(answer="yes")), world.done) == ("denied", 0)
     wanted = [] if refused == "record.update" else [("d1", "not_sent")]
     assert [(each["decision_id"], each["error"]["code"]) for each in world.reports] == wanted
+@pytest.mark.parametrize(
+    ("crm", "method", "path", "body"),
+    [
+        ("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/%s", {"Rating": "Hot"}),
+        ("hubspot", "POST", "/crm/v3/objects/contacts/batch/upsert", "%s"),
+    ],
+)
+def test_upserts_of_keys_in_other_capitals_count_as_other_records(crm: str, method: str, path: str, body: Any):
+    def ids(key: str) -> tuple[str, ...]:
+        inputs = {"inputs": [{"id": key, "idProperty": "code", "properties": {"code": key, "city": "Bern"}}]}
+        whole = together(crm, method, path % key if "%s" in path else path, inputs if body == "%s" else body)
+        return whole.parts[0].record_ids
+
+    assert len({*ids("abc"), *ids("ABC"), *ids("aBc")}) == 3
+
+
+def test_what_was_allowed_too_long_ago_is_asked_for_again_before_all_is_done(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.gatekeeper.RECHECK_SECS", 0.05)
+    world = World(slow={"record.read": 0.1})
+    whole = composite(sub("PATCH", f"/sobjects/Lead/{LEAD}", "one", {"Rating": "Hot"}), FIND)
+    held = {"record.update"}
+
+    def turn(action: str) -> None:  # its writes are to wait from now on; reads go on
+        world.refused = held if action == "record.read" else set()
+
+    world.after = turn
+    assert world.let(whole, Done(answer="yes")) == "denied"
+    assert world.done == 0
+    assert [each["action"] for each in world.asked] == ["record.update", "record.read", "record.update"]
+    assert {each["error"]["code"] for each in world.reports} == {"not_sent"}
+
+
 
 
 def test_each_part_is_reported_with_an_outcome_of_its_own():
