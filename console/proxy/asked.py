@@ -50,11 +50,13 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 class Together(Struct, frozen=True, kw_only=True):
     """The operations of one request: all of them are allowed, or none is done. ``body``: what is sent on instead of the
-    request's own; ``is_composite``: its answer has one for each subrequest."""
+    request's own; ``is_composite``: its answer has one for each subrequest; ``is_atomic``: when one of these fails the
+    CRM takes all of them back."""
 
     parts: tuple[Asked, ...]
     body: bytes | None = None
     is_composite: bool = False
+    is_atomic: bool = False
 
 
 class Problem(Exception):

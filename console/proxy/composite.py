@@ -42,7 +42,10 @@ def read_composite(call: Call, parse_one: ParseOne) -> Together:
     reading = _Reading(call.segments[2], parse_one)
     subrequests = [reading.read(each) for each in given]
     return Together(
-        parts=reading.parts(), body=msgspec.json.encode({**flags, "compositeRequest": subrequests}), is_composite=True
+        parts=reading.parts(),
+        body=msgspec.json.encode({**flags, "compositeRequest": subrequests}),
+        is_composite=True,
+        is_atomic=flags.get("allOrNone", False),
     )
 
 
@@ -50,7 +53,7 @@ class _Reading:
     def __init__(self, version: str, parse_one: ParseOne) -> None:
         self._version = version
         self._parse_one = parse_one
-        self._groups: dict[tuple[str, str | None, bool], list[tuple[str, Asked]]] = {}
+        self._groups: dict[tuple[str, str, bool], list[tuple[str, Asked]]] = {}
         self._names: set[str] = set()
         self._made: set[str] = set()
         self._records = 0
@@ -65,12 +68,12 @@ class _Reading:
         self._check_references(sub.body)
         found = self._parse_one(sub)
         parts = found.parts if isinstance(found, Together) else (found,)
+        if any("@{" in each for part in parts for each in part.recipient_ids):  # each time it would be somebody else
+            raise NotParsed("a reference says whom it reaches", "make the person first, then name the id")
         at_most(self._count(parts[0]))
         for part in parts:
             kind = (part.action, (part.object or "").casefold(), part.is_keyed)
             self._groups.setdefault(kind, []).append((name, part))
-        if any("@{" in each for part in parts for each in part.recipient_ids):  # each time it would be somebody else
-            raise NotParsed("a reference says whom it reaches", "make the person first, then name the id")
         self._names.add(name.casefold())
         if sub.method == "POST" and sub.segments[3] == "sobjects":
             self._made.add(name)
@@ -118,13 +121,13 @@ class _Reading:
                 raise NotParsed(f"the reference {value[:60]!r} could name anything", _HINT)
 
 
-def _joined(found: list[tuple[str, Asked]]) -> Asked:
-    """Operations of one action and kind of record as one. Raises NotParsed for a record that is there twice."""
-    parts = [part for _, part in found]
 def _one_spelling(record_id: str, part: Asked) -> str:
     return record_id.casefold() if part.is_keyed else canonical_id(record_id)
 
 
+def _joined(found: list[tuple[str, Asked]]) -> Asked:
+    """Operations of one action and kind of record as one. Raises NotParsed for a record that is there twice."""
+    parts = [part for _, part in found]
     written = [_one_spelling(each, part) for part in parts for each in (part.changes or part.record_ids)]
     if len(set(written)) != len(written):
         raise NotParsed("a record is there twice in one request", "send each record once")

@@ -149,7 +149,7 @@ class HttpProxy(Front):
     ) -> Done:
         """The CRM's answer as the agent gets it, and what it says of the operation."""
         if whole.is_composite:
-            parts = judge_composite(status, body or b"", whole.parts)
+            parts = judge_composite(status, body or b"", whole)
         else:
             parts = (judge(status, body or b""),) * len(whole.parts)
         problem = next((each for each, _ in parts if each is not None), None)

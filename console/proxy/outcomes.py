@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from console.proxy.asked import UNKNOWN, Asked, Outcome, Problem
+from console.proxy.asked import UNKNOWN, Outcome, Problem, Together
 
 _OK, _REDIRECT, _CLIENT_ERROR, _TIMED_OUT, _SERVER_ERROR = 200, 300, 400, 408, 500
 _MOST_TEXT = 300
+ROLLED_BACK = "PROCESSING_HALTED"
+"""Salesforce's code for what was taken back, or not begun, as another subrequest failed."""
 
 
 def judge(status: int, body: bytes) -> Outcome:
@@ -22,14 +23,32 @@ def judge(status: int, body: bytes) -> Outcome:
     return _judged(status, _read(body))
 
 
-def judge_composite(status: int, body: bytes, parts: Sequence[Asked]) -> tuple[Outcome, ...]:
-    """What came of each operation of a composite request, by those of its subrequests."""
+def judge_composite(status: int, body: bytes, whole: Together) -> tuple[Outcome, ...]:
+    """What came of each operation of a composite request, by those of its subrequests.
+
+    Where the CRM takes all back when one fails (``allOrNone``), none of them was done then, whatever it says of it.
+    """
     said = _read(body)
     if status != _OK:
-        return (_judged(status, said),) * len(parts)
+        return (_judged(status, said),) * len(whole.parts)
+    by_name = _by_name(said)
+    found = tuple(_of_part([by_name.get(name) for name in part.refs]) for part in whole.parts)
+    problem = next((each for each, _ in found if each is not None), None)
+    if problem is None or not whole.is_atomic:
+        return found
+    back = Problem(UNKNOWN if problem.code == UNKNOWN else ROLLED_BACK, "another subrequest failed: all was taken back")
+    return tuple((own or back, ()) for own, _ in found)
+
+
+def _by_name(said: Any) -> dict[str, dict[str, Any] | None]:
+    """The answers to subrequests by their names; None for a name that is there twice."""
     answers = said.get("compositeResponse") if isinstance(said, dict) else None
-    by_name = {each.get("referenceId"): each for each in answers or () if isinstance(each, dict)}
-    return tuple(_of_part([by_name.get(name) for name in part.refs]) for part in parts)
+    found: dict[str, dict[str, Any] | None] = {}
+    for each in answers if isinstance(answers, list) else ():
+        name = each.get("referenceId") if isinstance(each, dict) else None
+        if isinstance(name, str):
+            found[name] = None if name in found else each
+    return found
 
 
 def _of_part(answers: list[dict[str, Any] | None]) -> Outcome:

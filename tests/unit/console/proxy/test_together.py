@@ -210,7 +210,7 @@ def answer(name: str, status: int, body: Any) -> dict[str, Any]:
 
 
 def test_each_part_of_a_composite_has_the_outcome_of_its_subrequests():
-    parts = [Asked(action="record.create", refs=("a", "b")), Asked(action="record.update", refs=("c",))]
+    parts = (Asked(action="record.create", refs=("a", "b")), Asked(action="record.update", refs=("c",)))
     made = answer("a", 201, {"id": "1", "success": True})
     bad = [{"message": "bad", "errorCode": "LOCKED"}]
 
@@ -227,6 +227,21 @@ def test_each_part_of_a_composite_has_the_outcome_of_its_subrequests():
     assert told(status=400) == [("HTTP 400", ())] * 2
 
 
+    assert told(*well, well[0]) == [("outcome_unknown", ()), (None, ())], "two answers to one are none"
+    halted = [{"message": "rolled back", "errorCode": "PROCESSING_HALTED"}]
+    back = (answer("a", 400, halted), answer("b", 400, halted), answer("c", 400, bad))
+    assert told(*back, is_atomic=True) == [("PROCESSING_HALTED", ()), ("LOCKED", ())]
+    assert told(*well[:2], answer("c", 400, bad), is_atomic=True) == [("PROCESSING_HALTED", ()), ("LOCKED", ())]
+    assert told(*well[:2], answer("c", 500, bad), is_atomic=True) == [("outcome_unknown", ())] * 2
+    assert told(*well, is_atomic=True) == told(*well)
+
+
+@pytest.mark.parametrize("said", [5, "a", {"referenceId": "a"}, [{"referenceId": ["a"]}], [None], None])
+def test_an_answer_that_is_none_to_a_composite_leaves_an_unknown_outcome(said: Any):
+    whole = Together(parts=(Asked(action="record.create", refs=("a",)),), is_composite=True)
+    for body in ({"compositeResponse": said}, said):
+        ((problem, made),) = judge_composite(200, json.dumps(body).encode(), whole)
+        assert (problem.code if problem is not None else None, made) == ("outcome_unknown", ())
 class World:
     """A gate in memory that says no to these actions."""
 
