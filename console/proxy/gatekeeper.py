@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import structlog
 from console.errors import Refused
 from console.proxy.asked import Asked, Done, Problem
 from console.proxy.question import Drafts, after, details_of, refusal, refused_by
-from tripline_client import AsyncTripline, BadRequest, Decision, LeaseOver, NotAllowed, Unavailable
+from tripline_client import AsyncAct, AsyncTripline, BadRequest, Decision, LeaseOver, NotAllowed, Unavailable
 
 MOST_AT_ONCE = 64
 """Operations under way at once; more wait, and are not admitted before it is their turn."""
@@ -19,11 +20,15 @@ RECHECK_SECS = 0.25
 """An answer of the gate that is older than this is asked for again before anything is sent on."""
 NOT_SENT = "not_sent"
 """The code where it was allowed, and nothing was sent."""
+_MOST_ROUNDS = 3
 _STOPS = ("suspended", "stop_all")
 _log = structlog.get_logger("tripline.proxy")
 
 Do = Callable[[str], Awaitable[Done]]
 """Does it; is given the id of the decision ("" for a read that the gate was not asked for)."""
+DoPart = Callable[[AsyncAct | None], Awaitable[Done]]
+Allowed = tuple[Asked, AsyncAct | None]
+"""What was allowed; None for a read that the gate was not asked for."""
 
 
 class Gatekeeper:
@@ -53,26 +58,49 @@ class Gatekeeper:
         """Ask for each, do them together when all are allowed, and report each. Raises Refused (403): of those that
         were allowed before, it is then reported that they failed, as nothing was done."""
         async with self._slots:
-            return await self._part(parts, 0, said, do)
+            return await self._part(parts, (), said, do)
 
-    async def _part(self, parts: Sequence[Asked], at: int, said: Mapping[str, Any], do: Do) -> Done:
+    async def _part(self, parts: Sequence[Asked], before: tuple[Allowed, ...], said: Mapping[str, Any], do: Do) -> Done:
+        """The part after those that were allowed before, and all that come after it."""
         refused: list[Refused] = []
+        at = len(before)
 
-        async def go_on(decision: str) -> Done:
-            if at + 1 == len(parts):
-                return (await do(decision)).of(at)
+        async def go_on(act: AsyncAct | None) -> Done:
             try:
-                return (await self._part(parts, at + 1, said, do)).of(at)
+                if at + 1 < len(parts):
+                    return (await self._part(parts, (*before, (parts[at], act)), said, do)).of(at)
+                await self._reconfirm((*before, (parts[at], act)))
             except Refused as problem:
                 refused.append(problem)
-                return Done(answer=None, problem=Problem(NOT_SENT, "another part of the request was refused"))
+                return Done(
+                    answer=None, problem=Problem(NOT_SENT, "a part of the request was refused, so nothing was sent")
+                )
+            return (await do(act.decision.decision_id if act is not None else "")).of(at)
 
         done = await self._asked(parts[at], said, go_on)
         if refused:
             raise refused[0]
         return done
 
-    async def _asked(self, asked: Asked, said: Mapping[str, Any], do: Do) -> Done:
+    async def _reconfirm(self, allowed: Sequence[Allowed]) -> None:
+        """Right before all is done: asks again for what was allowed too long ago. Raises Refused."""
+        for _ in range(_MOST_ROUNDS):
+            began = time.monotonic()
+            for asked, act in allowed:
+                try:
+                    if act is not None:
+                        await act.reconfirm(RECHECK_SECS)
+                except NotAllowed as refused:
+                    raise self._refused(asked, refused.decision) from None
+                except (LeaseOver, BadRequest, Unavailable) as problem:
+                    code = "gate_unavailable" if isinstance(problem, Unavailable) else "denied"
+                    reason = f"denied: it was allowed, and not confirmed right before it was to be done: {problem}"
+                    raise refusal(asked, code, reason) from None
+            if time.monotonic() - began < RECHECK_SECS:
+                return
+        raise refusal(allowed[0][0], "gate_unavailable", "denied: the gate answers too slowly; send fewer at once")
+
+    async def _asked(self, asked: Asked, said: Mapping[str, Any], do: DoPart) -> Done:
         drafts = self._drafts.take(asked.created)
         try:
             return await self._through(asked, details_of(asked, drafts, said), do)
@@ -89,15 +117,14 @@ class Gatekeeper:
                 reason = "denied: the gate can't be asked, so nothing may pass; try again later"
                 raise refusal(asked, "gate_unavailable", reason) from None
         _log.warning("proxy.read_without_gate", object=asked.object)
-        return await do("")
+        return await do(None)
 
-    async def _through(self, asked: Asked, details: dict[str, Any], do: Do) -> Done:
+    async def _through(self, asked: Asked, details: dict[str, Any], do: DoPart) -> Done:
         done: Done | None = None
         try:
             async with self._gate.act(asked.action, **details) as act:
                 self._heard(act.decision)
-                await act.reconfirm(RECHECK_SECS)
-                done = await do(act.decision.decision_id)
+                done = await do(act)
                 act.more.update(_made(asked, details, done), **({"tool": asked.tool} if asked.tool else {}))
                 if done.problem is not None:
                     raise done.problem

@@ -90,7 +90,8 @@ class HttpProxy(Front):
             raise not_parsed(problem) from None
         whole = parsed if isinstance(parsed, Together) else Together(parts=(parsed,))
         if len(whole.parts) > 1 and "approval_id" in said:
-            raise not_parsed(NotParsed("an approval is of one operation", "send what was held by itself"))
+            hint = "ask the same again without it: what was approved is found by its content"
+            raise not_parsed(NotParsed("an approval is of one operation, and these are several", hint))
         seen.route = "write" if any(part.is_write for part in whole.parts) else "read"
         sent = whole.body if whole.body is not None else body
         done = await self._keeper.let_all(

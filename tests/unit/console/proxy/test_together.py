@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,8 +16,8 @@ from console.proxy.crm import CRMS
 from console.proxy.gatekeeper import Gatekeeper
 from console.proxy.outcomes import judge_composite
 from console.proxy.reading import read_call
-from tripline_client import AsyncTripline
 from governance.operation import checksum
+from tripline_client import AsyncTripline
 
 BASE, LEAD, LEAD_2 = "/services/data/v65.0", "00Q000000000001", "00Q000000000002"
 
@@ -194,9 +195,9 @@ def test_a_composite_that_could_be_read_in_two_ways_is_not_read(path: str, body:
             {"id": "a", "idProperty": "x", "properties": {}}, {"id": "A", "idProperty": "X", "properties": {}}]}),
         ("hubspot", "/crm/v3/objects/contacts/batch/upsert", {"inputs": [
             {"id": "a", "idProperty": "x", "properties": {}}, {"id": "b", "idProperty": "y", "properties": {}}]}),
-        ("hubspot", "/crm/v3/objects/users/batch/upsert", {"inputs": [
         ("hubspot", "/crm/v3/objects/contacts/batch/upsert", {"inputs": [
             {"id": "a@x.com", "idProperty": "email", "properties": {"Email": "b@x.com"}}]}),
+        ("hubspot", "/crm/v3/objects/users/batch/upsert", {"inputs": [
             {"id": "a", "idProperty": "x", "properties": {}}]}),
     ],
 )  # fmt: skip
@@ -214,8 +215,9 @@ def test_each_part_of_a_composite_has_the_outcome_of_its_subrequests():
     made = answer("a", 201, {"id": "1", "success": True})
     bad = [{"message": "bad", "errorCode": "LOCKED"}]
 
-    def told(*answers: Any, status: int = 200) -> list[tuple[str | None, tuple[str, ...]]]:
-        found = judge_composite(status, json.dumps({"compositeResponse": answers}).encode(), parts)
+    def told(*answers: Any, status: int = 200, **more: Any) -> list[tuple[str | None, tuple[str, ...]]]:
+        whole = Together(parts=parts, is_composite=True, **more)
+        found = judge_composite(status, json.dumps({"compositeResponse": answers}).encode(), whole)
         return [(problem.code if problem is not None else None, ids) for problem, ids in found]
 
     well = (made, answer("b", 201, {"id": "2", "success": True}), answer("c", 204, None))
@@ -225,8 +227,6 @@ def test_each_part_of_a_composite_has_the_outcome_of_its_subrequests():
     assert told(*well[:2]) == [(None, ("1", "2")), ("outcome_unknown", ())]
     assert told(*well, status=500) == [("outcome_unknown", ())] * 2
     assert told(status=400) == [("HTTP 400", ())] * 2
-
-
     assert told(*well, well[0]) == [("outcome_unknown", ()), (None, ())], "two answers to one are none"
     halted = [{"message": "rolled back", "errorCode": "PROCESSING_HALTED"}]
     back = (answer("a", 400, halted), answer("b", 400, halted), answer("c", 400, bad))
@@ -242,11 +242,15 @@ def test_an_answer_that_is_none_to_a_composite_leaves_an_unknown_outcome(said: A
     for body in ({"compositeResponse": said}, said):
         ((problem, made),) = judge_composite(200, json.dumps(body).encode(), whole)
         assert (problem.code if problem is not None else None, made) == ("outcome_unknown", ())
+
+
 class World:
     """A gate in memory that says no to these actions."""
 
-    def __init__(self, *refused: str) -> None:
-        self._refused = refused
+    def __init__(self, *refused: str, slow: dict[str, float] | None = None) -> None:
+        self.refused = set(refused)
+        self.slow = slow or {}
+        self.after: Callable[[str], None] = lambda _: None
         self.asked: list[dict[str, Any]] = []
         self.reports: list[dict[str, Any]] = []
         self.done = 0
@@ -268,38 +272,19 @@ class World:
 
         return asyncio.run(story())
 
-    def _gate(self, request: httpx.Request) -> httpx.Response:
+    async def _gate(self, request: httpx.Request) -> httpx.Response:
         said = json.loads(request.content)
         if request.url.path == "/v1/events":
             self.reports.append(said["data"])
             return httpx.Response(200, json={})
         self.asked.append(said)
-        verdict = "deny" if said["action"] in self._refused else "allow"
+        verdict = "deny" if said["action"] in self.refused else "allow"
+        await asyncio.sleep(self.slow.get(said["action"], 0))
+        self.after(said["action"])
         told = {"decision": verdict, "decision_id": f"d{len(self.asked)}", "epoch": 1, "rule": "r", "reason": verdict}
         return httpx.Response(200, json=told)
 
 
-UPSERT = together("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5", {"Rating": "Hot"})
-
-
-def test_what_is_allowed_in_all_its_parts_is_done_once_and_each_is_reported_with_the_records_own_id():
-    world = World()
-    assert world.let(UPSERT, Done(answer="yes", made=(LEAD,))) == "yes"
-    assert world.done == 1
-    assert [(each["action"], each["changes"]) for each in world.asked] == [
-        (action, {"lead:ext__c=5": {"Rating": {"after": "Hot"}}}) for action in ("record.update", "record.create")
-    ]
-    assert {(each["decision_id"], each["outcome"], *each["record_ids"]) for each in world.reports} == {
-        ("d1", "ok", LEAD), ("d2", "ok", LEAD)
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("refused", ["record.update", "record.create"])
-def test_when_one_part_is_refused_nothing_is_done(refused: str):
-    world = World(refused)
-    assert (world.let(UPSERT, Done(answer="yes")), world.done) == ("denied", 0)
-    wanted = [] if refused == "record.update" else [("d1", "not_sent")]
-    assert [(each["decision_id"], each["error"]["code"]) for each in world.reports] == wanted
 @pytest.mark.parametrize(
     ("crm", "method", "path", "body"),
     [
@@ -332,6 +317,27 @@ def test_what_was_allowed_too_long_ago_is_asked_for_again_before_all_is_done(mon
     assert {each["error"]["code"] for each in world.reports} == {"not_sent"}
 
 
+UPSERT = together("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5", {"Rating": "Hot"})
+
+
+def test_what_is_allowed_in_all_its_parts_is_done_once_and_each_is_reported_with_the_records_own_id():
+    world = World()
+    assert world.let(UPSERT, Done(answer="yes", made=(LEAD,))) == "yes"
+    assert world.done == 1
+    assert [(each["action"], each["changes"]) for each in world.asked] == [
+        (action, {"lead:ext__c=5": {"Rating": {"after": "Hot"}}}) for action in ("record.update", "record.create")
+    ]
+    assert {(each["decision_id"], each["outcome"], *each["record_ids"]) for each in world.reports} == {
+        ("d1", "ok", LEAD), ("d2", "ok", LEAD)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("refused", ["record.update", "record.create"])
+def test_when_one_part_is_refused_nothing_is_done(refused: str):
+    world = World(refused)
+    assert (world.let(UPSERT, Done(answer="yes")), world.done) == ("denied", 0)
+    wanted = [] if refused == "record.update" else [("d1", "not_sent")]
+    assert [(each["decision_id"], each["error"]["code"]) for each in world.reports] == wanted
 
 
 def test_each_part_is_reported_with_an_outcome_of_its_own():
