@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -21,6 +22,7 @@ from tripline_client import AsyncTripline
 
 Scope = MutableMapping[str, Any]
 HEALTH, METRICS = "/-/healthy", "/-/metrics"
+_ESCAPE = re.compile(rb"\\+u00([2-7][0-9A-Fa-f])")
 BODY_SECS, CONNECT_SECS, UPSTREAM_SECS = 10.0, 5.0, 60.0
 
 
@@ -99,9 +101,15 @@ class Front(ABC):
 
 
 def holds(secret: str, *parts: bytes) -> bool:
-    """Whether one of them has the credential in it."""
+    """Whether one of them has the credential in it, as it is or escaped as JSON may be, however deep."""
     raw = secret.encode()
-    return any(raw in part for part in parts)
+    return any(raw in part or (b"\\" in part and raw.replace(b"\\", b"") in _unescaped(part)) for part in parts)
+
+
+def _unescaped(part: bytes) -> bytes:
+    """Without its backslashes; escapes of plain characters are those characters."""
+    plain = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), part) if b"\\u00" in part else part
+    return plain.replace(b"\\", b"")
 
 
 async def send_plain(send: Send, answer: Answer) -> None:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from console.proxy.credential import Credential
-from console.proxy.front import ProxyConfig
+from console.proxy.front import ProxyConfig, holds
 from console.proxy.mapping import read_mapping
 from console.proxy.mcp_http import McpHttpProxy
 from console.proxy.sse import BadStream, Event, events_of
@@ -347,6 +347,103 @@ BAD: list[tuple[Any, dict[str, str], int]] = [
     ([call()], {}, 400),
     (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', {}, 400),
     (b'{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}', {}, 400),
+@pytest.mark.parametrize(
+    ("secret", "part", "is_there"),
+    [
+        ("tools/own-secret", rb'{"a":"tools\/own-secret"}', True),
+        ("tools-own-secret", rb'{"a":"\u0074ools-own\u002dsecret"}', True),
+        ("tools-own-secret", rb'{"a":"{\"b\":\"\\u0074ools-own-secret\"}"}', True),
+        ('tools"own-secret', rb'{"a":"tools\"own-secret"}', True),
+        ("tools\\own-secret", rb'{"a":"tools\\own-secret"}', True),
+        ("tools-own-secret", rb'{"a":"tools-own \u2028 secret \u0000"}', False),
+    ],
+)
+def test_the_credential_is_found_however_json_escapes_it(secret: str, part: bytes, is_there: bool):
+    assert holds(secret, b"other", part) == is_there
+
+
+def test_the_credential_is_in_no_log():
+    world = World()
+    world.calls = [
+        streamed(f"{SECRET}: x\n\n".encode()),
+        streamed(f'data: {{"jsonrpc":"2.0","{SECRET}":1,"{SECRET}":2}}\n\n'.encode(), event(result())),
+        httpx.RemoteProtocolError(f"illegal header line: bytearray(b'authorization : Bearer {SECRET}')"),
+    ]
+    world.listening = streamed(f"{SECRET}: x\n\n".encode())
+
+    async def story() -> None:
+        await world.start()
+        for _ in range(3):
+            await world.post(call())
+        await world.get()
+
+    with structlog.testing.capture_logs() as logs:
+        world.play(story)
+    assert len([each for each in logs if each["log_level"] != "info"]) >= 3
+    assert SECRET not in str(logs)
+
+
+def test_a_client_that_reads_nothing_does_not_keep_the_answer_from_being_known(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.outbox.STUCK_SECS", 0.01)
+
+    async def stuck(_: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def story() -> None:
+        box = Outbox()
+        sending = asyncio.create_task(box.send_all(stuck))
+        for _ in range(200):
+            await asyncio.wait_for(box.put(b"x" * 100_000), 2)
+        with pytest.raises(TimeoutError):
+            await sending
+        assert box._items.qsize() <= 64
+
+    asyncio.run(story())
+
+
+def test_who_hangs_up_before_the_server_answers_gives_its_stream_back():
+    world = World()
+
+    async def story() -> None:
+        await world.start()
+        world.app._server._client = httpx.AsyncClient(transport=httpx.MockTransport(silent))
+        head = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"accept", b"text/event-stream"),
+                (b"host", b"127.0.0.1"), (b"mcp-session-id", world.session.encode())]  # fmt: skip
+        scope = {"type": "http", "method": "GET", "raw_path": b"/mcp", "query_string": b"", "headers": head}
+        for _ in range(20):
+            await asyncio.wait_for(world.app(scope, gone, never), 2)
+
+    async def silent(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def never(message: Any) -> None:
+        raise AssertionError(message)
+
+    world.play(story)
+
+
+def test_open_calls_have_so_many_bytes_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.mcp_http.MOST_OPEN_BYTES", 3_000)
+    world, go = World(), asyncio.Event()
+    world.calls = [streamed(go.wait, event(result()))]
+
+    async def story() -> None:
+        await world.start()
+        first = asyncio.create_task(world.post(call(1, id="7", industry="x" * 2_000)))
+        while len(world.seen) < 2:
+            await asyncio.sleep(0)
+        assert "too large ones" in (await world.post(call(2, id="7", industry="x" * 2_000))).text
+        go.set()
+        assert (await first).status_code == 200
+        assert (await world.post(call(2, id="7", industry="x" * 2_000))).json() == result(2)
+
+    world.play(story)
+
+
     ({key: value for key, value in call().items() if key != "id"}, {}, 400),
     ({"jsonrpc": "2.0", "method": "notifications/tasks"}, {}, 400),
     (b"x" * 5_000_000, {}, 413),
