@@ -18,7 +18,7 @@ _PLAIN = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
 def check_place(headers: Headers, *, is_near: bool) -> None:
     """Raises Refused (403) for a page of another origin, and for a name bound to this machine (DNS rebinding)."""
     origin = _one(headers, b"origin")
-    if origin and urlsplit(origin).hostname not in _NEAR:
+    if origin and _host(origin.partition("://")[2]) not in _NEAR:
         raise Refused(403, "wrong_origin", "a page of another origin may not talk to this proxy")
     if is_near and _host(_one(headers, b"host")) not in _NEAR:
         raise Refused(403, "wrong_host", "this proxy answers to 127.0.0.1 and localhost alone")

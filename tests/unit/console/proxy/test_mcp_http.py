@@ -479,6 +479,9 @@ def test_what_is_not_plain_never_reaches_the_server():
 
     world.play(story)
     assert [method for method, _, _ in world.seen] == ["POST", "GET"]
+    (call(), {"origin": "http://[evil"}, 403),
+    (call(), {"origin": "null"}, 403),
+    (call(), {"origin": "http://127.0.0.1@evil.example"}, 403),
     assert world.asked == []
 
 
