@@ -36,12 +36,14 @@ _log = structlog.get_logger("tripline.proxy")
 
 
 class Exchange(Struct, kw_only=True, eq=False):
-    """One request of the agent that wants an answer. ``key``: what tells it from others, set when it begins."""
+    """One request of the agent that wants an answer. ``size``: its body's, in bytes; ``key``: what tells it from
+    others, set when it begins."""
 
     link: Link
     message: Message
     outbox: Outbox = field(default_factory=Outbox)
     key: Any = None
+    size: int = 0
     task: asyncio.Task[Told] | None = None
     waiting: asyncio.Future[Done] | None = None
     """Set once it is sent: what came of it."""

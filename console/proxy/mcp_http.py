@@ -33,6 +33,8 @@ from console.proxy.reading import Headers, check_head, check_type
 
 PATH = b"/mcp"
 SETTLE_SECS = 2.0
+MOST_READ_AT_ONCE, MOST_OPEN_BYTES = 16, 32 * 1024 * 1024
+"""Bodies that are read at once, and what all open requests have together: more are asked for again later."""
 _log = structlog.get_logger("tripline.proxy")
 
 
@@ -48,6 +50,8 @@ class McpHttpProxy(Front):
         self._server: ToolServer
         self._exchanges: Exchanges
         self._tasks: set[asyncio.Task[Told]] = set()
+        self._reading = asyncio.Semaphore(MOST_READ_AT_ONCE)
+        self._open_bytes = 0
 
     async def begin(self) -> None:
         """Open the connections; on the loop that serves."""
@@ -95,7 +99,8 @@ class McpHttpProxy(Front):
     async def _post(self, link: Link, headers: Headers, receive: Receive, send: Send) -> None:
         check_type(headers)
         said = read_context(headers, self._config.fixed)
-        raw = await read_body(receive, MOST_BYTES, BODY_SECS)
+        async with self._reading:
+            raw = await read_body(receive, MOST_BYTES, BODY_SECS)
         if raw.lstrip().startswith(b"["):
             raise NotParsed("a batch; send each message by itself")
         message = check_message(read_frame(raw)[0])
@@ -105,18 +110,19 @@ class McpHttpProxy(Front):
             if not is_known:
                 await send_plain(send, Answer(200, _body(unknown_method(message))))
                 return
-            await self._request(link, message, said, send)
+            await self._request(Exchange(link=link, message=message, size=len(raw)), said, send)
         elif not is_known or method in (CALL, READ):
             raise NotParsed("a notification that nobody knows, or a call that wants no answer")
         else:
             await send_plain(send, await self._exchanges.tell(link, message))
 
-    async def _request(self, link: Link, message: Message, said: dict[str, Any], send: Send) -> None:
-        one = Exchange(link=link, message=message)
-        if len(self._tasks) >= MOST_CALLS or not self._exchanges.begin(one):
-            why = "too many calls are open" if len(self._tasks) >= MOST_CALLS else "this id is in use"
-            await send_plain(send, Answer(200, _body(error(message["id"], INVALID_REQUEST, f"refused: {why}"))))
+    async def _request(self, one: Exchange, said: dict[str, Any], send: Send) -> None:
+        is_full = len(self._tasks) >= MOST_CALLS or self._open_bytes + one.size > MOST_OPEN_BYTES
+        if is_full or not self._exchanges.begin(one):
+            why = "too many calls are open, or too large ones" if is_full else "this id is in use"
+            await send_plain(send, Answer(200, _body(error(one.message["id"], INVALID_REQUEST, f"refused: {why}"))))
             return
+        self._open_bytes += one.size
         one.task = asyncio.create_task(self._work(one, said))
         self._tasks.add(one.task)
         one.task.add_done_callback(lambda task: self._over(one, task))
@@ -146,12 +152,13 @@ class McpHttpProxy(Front):
     def _over(self, one: Exchange, task: asyncio.Task[Told]) -> None:
         """Answer a request whose work has ended, or was cancelled, perhaps before it began."""
         self._tasks.discard(task)
+        self._open_bytes -= one.size
         self._exchanges.close(one)
         if not task.cancelled() and task.exception() is None:
             one.outbox.finish(task.result())
             return
         if not task.cancelled():
-            _log.error("proxy.call_failed", problem=repr(task.exception())[:300])
+            _log.error("proxy.call_failed", problem=type(task.exception()).__name__)
         was = "before it was sent" if one.waiting is None else "and nobody knows whether it was done"
         what = "cancelled" if task.cancelled() else "the proxy failed"
         one.outbox.finish(Told(error(one.message["id"], REFUSED, f"{what} {was}"), is_ours=True))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+import structlog
 
 from console.proxy.credential import Credential
 from console.proxy.front import ProxyConfig, holds
 from console.proxy.mapping import read_mapping
 from console.proxy.mcp_http import McpHttpProxy
+from console.proxy.outbox import Outbox
 from console.proxy.sse import BadStream, Event, events_of
 
 SECRET, TOKEN, THEIRS = "tools-own-secret", "tl_agent", "their-session"
@@ -202,8 +205,8 @@ def test_a_stream_is_passed_on_event_by_event_written_anew():
         answer = await world.post(call())
         assert answer.headers["content-type"] == "text/event-stream"
         parts = answer.text.removesuffix("\n\n").split("\n\n")
-        assert parts[0] == "event: message\nid: e1\ndata: "
-        assert parts[1].startswith("event: message\nid: e2\ndata: ")
+        assert re.fullmatch(r"event: message\nid: [0-9a-f]{32}\.e1\ndata: ", parts[0])
+        assert re.match(r"event: message\nid: [0-9a-f]{32}\.e2\ndata: ", parts[1])
         assert json.loads(parts[1].partition("data: ")[2]) == PROGRESS
         assert json.loads(parts[2].partition("data: ")[2]) == {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
         assert len(parts) == 3
@@ -259,15 +262,39 @@ def test_a_stream_that_was_cut_is_gone_on_with_and_the_outcome_is_what_came_then
 
     async def story() -> None:
         await world.start()
-        assert (await world.post(call())).text == "event: message\nid: e1\ndata: \n\n"
+        cut = await world.post(call())
+        assert cut.text.startswith("event: message\nid: ")
         assert (await world.post(call())).json()["error"]["message"] == "refused: this id is in use"
-        rest = await world.get(**{"last-event-id": "e1"})
-        assert [line for line in rest.text.splitlines() if line.startswith("id")] == ["id: e2", "id: e3"]
+        rest = await world.get(**{"last-event-id": ids_in(cut)[-1]})
+        assert [id_.partition(".")[2] for id_ in ids_in(rest)] == ["e2", "e3"]
         assert world.seen[-1][1]["last-event-id"] == "e1"
         assert (await world.post(call())).json() == result()
 
     world.play(story)
     assert [each["outcome"] for each in world.reports] == ["ok", "ok"]
+
+
+def ids_in(answer: httpx.Response) -> list[str]:
+    return [line.removeprefix("id: ") for line in answer.text.splitlines() if line.startswith("id: ")]
+
+
+def test_an_events_id_opens_nothing_in_another_session():
+    world = World()
+    world.calls = [streamed(event(None, "e1"), event(result()))]
+    world.listening = streamed(event(PROGRESS, "e2"))
+
+    async def story() -> None:
+        await world.start()
+        (told,) = ids_in(await world.post(call()))
+        mine = world.session
+        await world.start()
+        for other in (told, "e1", told[:-1] + "2", f"{'0' * 32}.e1", "." + told):
+            assert (await world.get(**{"last-event-id": other})).status_code == 400
+        world.session = mine
+        assert (await world.get(**{"last-event-id": told})).status_code == 200
+
+    world.play(story)
+    assert [headers.get("last-event-id") for method, headers, _ in world.seen if method == "GET"] == ["e1"]
 
 
 def test_nobody_knows_of_a_stream_that_was_cut_and_not_gone_on_with(monkeypatch: pytest.MonkeyPatch):
@@ -320,33 +347,6 @@ def test_the_credential_is_in_no_answer():
     assert [each["outcome"] for each in world.reports] == ["ok", "ok"], "it was done, though it is not shown"
 
 
-def test_a_call_that_is_cancelled_before_it_was_sent_is_never_sent(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("console.proxy.gatekeeper.MOST_AT_ONCE", 1)
-    world, go = World(), asyncio.Event()
-    world.calls = [streamed(go.wait, event(result()))]
-    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
-
-    async def story() -> None:
-        await world.start()
-        first = asyncio.create_task(world.post(call()))
-        while len(world.seen) < 2:
-            await asyncio.sleep(0)
-        second = asyncio.create_task(world.post(call(2)))
-        while (await world.post(cancel)).status_code == 202 and not second.done():
-            await asyncio.sleep(0)
-        assert "cancelled before it was sent" in (await second).text
-        go.set()
-        assert (await first).json() == result()
-
-    world.play(story)
-    assert [message["id"] for _, _, message in world.seen if message.get("method") == "tools/call"] == [1]
-
-
-BAD: list[tuple[Any, dict[str, str], int]] = [
-    (b"{", {}, 400),
-    ([call()], {}, 400),
-    (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', {}, 400),
-    (b'{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}', {}, 400),
 @pytest.mark.parametrize(
     ("secret", "part", "is_there"),
     [
@@ -444,6 +444,33 @@ def test_open_calls_have_so_many_bytes_together(monkeypatch: pytest.MonkeyPatch)
     world.play(story)
 
 
+def test_a_call_that_is_cancelled_before_it_was_sent_is_never_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.gatekeeper.MOST_AT_ONCE", 1)
+    world, go = World(), asyncio.Event()
+    world.calls = [streamed(go.wait, event(result()))]
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}
+
+    async def story() -> None:
+        await world.start()
+        first = asyncio.create_task(world.post(call()))
+        while len(world.seen) < 2:
+            await asyncio.sleep(0)
+        second = asyncio.create_task(world.post(call(2)))
+        while (await world.post(cancel)).status_code == 202 and not second.done():
+            await asyncio.sleep(0)
+        assert "cancelled before it was sent" in (await second).text
+        go.set()
+        assert (await first).json() == result()
+
+    world.play(story)
+    assert [message["id"] for _, _, message in world.seen if message.get("method") == "tools/call"] == [1]
+
+
+BAD: list[tuple[Any, dict[str, str], int]] = [
+    (b"{", {}, 400),
+    ([call()], {}, 400),
+    (b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}', {}, 400),
+    (b'{"jsonrpc":"2.0","id":1,"method":"ping","Method":"tools/call"}', {}, 400),
     ({key: value for key, value in call().items() if key != "id"}, {}, 400),
     ({"jsonrpc": "2.0", "method": "notifications/tasks"}, {}, 400),
     (b"x" * 5_000_000, {}, 413),
@@ -452,6 +479,9 @@ def test_open_calls_have_so_many_bytes_together(monkeypatch: pytest.MonkeyPatch)
     (call(), {"mcp_protocol_version": "2024-11-05"}, 400),
     (call(), {"mcp_session_id": "made-up"}, 404),
     (call(), {"origin": "https://evil.example"}, 403),
+    (call(), {"origin": "http://[evil"}, 403),
+    (call(), {"origin": "null"}, 403),
+    (call(), {"origin": "http://127.0.0.1@evil.example"}, 403),
     (call(), {"host": "evil.example:8791"}, 403),
     (call(), {"authorization": f"Bearer {SECRET}"}, 401),
     (call(), {"authorization": ""}, 401),
@@ -479,9 +509,6 @@ def test_what_is_not_plain_never_reaches_the_server():
 
     world.play(story)
     assert [method for method, _, _ in world.seen] == ["POST", "GET"]
-    (call(), {"origin": "http://[evil"}, 403),
-    (call(), {"origin": "null"}, 403),
-    (call(), {"origin": "http://127.0.0.1@evil.example"}, 403),
     assert world.asked == []
 
 
