@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from console.proxy.mcp_server import (
     JSON,
     MOST_ANSWER_BYTES,
     MOST_STREAMS,
+    EventIds,
     Link,
     Opened,
     Sessions,
@@ -41,9 +43,9 @@ class Exchange(Struct, kw_only=True, eq=False):
 
     link: Link
     message: Message
+    size: int = 0
     outbox: Outbox = field(default_factory=Outbox)
     key: Any = None
-    size: int = 0
     task: asyncio.Task[Told] | None = None
     waiting: asyncio.Future[Done] | None = None
     """Set once it is sent: what came of it."""
@@ -57,6 +59,7 @@ class Exchanges:
         self._sessions = sessions
         self._secs = secs
         self._open: dict[Any, Exchange] = {}
+        self._ids = EventIds()
         self._streams = 0
 
     @staticmethod
@@ -116,23 +119,43 @@ class Exchanges:
     async def listen(self, link: Link, after: str, receive: Receive, send: Send) -> None:
         """What the server says by itself, or what a stream that was cut still owes, until one side ends it.
 
-        Raises Refused when there is no such stream.
+        Raises Refused when there is no such stream, NotParsed for an id that was not told in this session.
         """
+        theirs = self._ids.theirs(link.session, after) if after else ""
         if self._streams >= MOST_STREAMS:
             raise Refused(503, "too_many_streams", f"at most {MOST_STREAMS} streams are open at once")
         self._streams += 1
+        both = asyncio.create_task(self._listen(link, theirs, send)), asyncio.create_task(_gone(receive))
         try:
-            async with self._server.ask("GET", link, after=after) as opened:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._streams -= 1
+            is_heard = both[0].done()
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+        if is_heard:
+            both[0].result()
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    async def _listen(self, link: Link, after: str, send: Send) -> None:
+        """Raises Refused as long as nothing was answered."""
+        is_begun = False
+        try:
+            async with asyncio.timeout(STREAM_SECS), self._server.ask("GET", link, after=after) as opened:
                 self._check(link, opened)
                 if opened.kind != EVENTS:
                     raise Refused(502, "server_failed", "the tool server's answer is no stream of events")
-                await self._relay(link, opened, receive, send)
-        except (Problem, httpx.HTTPError) as problem:
-            raise _not_reached(problem) from None
-        finally:
-            self._streams -= 1
-
-    # --- parts ------------------------------------------------------------------------------------------------------
+                await send_part(send, {"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
+                is_begun = True
+                await self._pump(link, opened, send)
+        except (Problem, httpx.HTTPError, BadStream, TimeoutError) as problem:
+            if not is_begun:
+                raise _not_reached(problem) from None
+            _log.info("proxy.stream_ended", problem=type(problem).__name__)
+        with suppress(TimeoutError):  # who does not read is cut off
+            await send_part(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _short(self, method: str, link: Link, frame: bytes = b"") -> None:
         try:
@@ -157,8 +180,8 @@ class Exchanges:
                 await self._read(one, waiting, opened)
         except Problem as problem:
             _fail(waiting, problem)
-        except (httpx.HTTPError, BadStream, NotParsed) as problem:
-            _log.error("proxy.server_failed", problem=repr(problem)[:300])
+        except (httpx.HTTPError, BadStream, NotParsed) as problem:  # their texts may repeat what the server said
+            _log.error("proxy.server_failed", problem=type(problem).__name__)
             _fail(waiting, Problem(UNKNOWN, f"the tool server's answer can't be read ({type(problem).__name__})"))
 
     async def _read(self, one: Exchange, waiting: asyncio.Future[Done], opened: Opened) -> None:
@@ -176,12 +199,12 @@ class Exchanges:
 
     async def _events(self, one: Exchange, waiting: asyncio.Future[Done], opened: Opened) -> None:
         """Pass on what comes before the answer. Raises Problem when the stream ends before it, for good."""
-        may_go_on = False
+        may_go_on, session = False, one.outbox.session or one.link.session
         try:
             async for event in events_of(opened.chunks(), MOST_ANSWER_BYTES):
                 if _arrived(one, waiting, opened, event.data):
                     return
-                passed = _passed(opened, event)
+                passed = self._passed(opened, event, session)
                 if passed is not None:
                     await one.outbox.put(passed)
                     may_go_on = may_go_on or event.id is not None
@@ -194,27 +217,33 @@ class Exchanges:
         gone = Problem(UNKNOWN, "the tool server's stream ended before the answer, and nobody went on with it")
         asyncio.get_running_loop().call_later(RESUME_SECS, _fail, waiting, gone)
 
-    async def _relay(self, link: Link, opened: Opened, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(STREAM_HEADERS)})
-        both = (asyncio.create_task(self._pump(link, opened, send)), asyncio.create_task(_gone(receive)))
-        try:
-            await asyncio.wait(both, timeout=STREAM_SECS, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in both:
-                each.cancel()
-            for problem in await asyncio.gather(*both, return_exceptions=True):
-                if isinstance(problem, Exception):
-                    _log.warning("proxy.stream_ended", problem=repr(problem)[:300])
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
     async def _pump(self, link: Link, opened: Opened, send: Send) -> None:
         async for event in events_of(opened.chunks(), MOST_ANSWER_BYTES):
-            passed = _passed(opened, event, link, self._open)
+            passed = self._passed(opened, event, link.session, is_own_stream=True)
             if passed is not None:
                 await send_part(send, {"type": "http.response.body", "body": passed, "more_body": True})
 
-
-NONE_OPEN: Mapping[Any, Exchange] = {}
+    def _passed(self, opened: Opened, event: Event, session: str, *, is_own_stream: bool = False) -> bytes | None:
+        """An event as the agent gets it; None for one that it does not get. On a stream of its own there may be answers
+        to what was cut before."""
+        if opened.tells(event.data, (event.id or "").encode()):
+            _log.error("proxy.answer_withheld", reason="held the credential")
+            return None
+        id_ = self._ids.told(session, event.id) if event.id is not None else None
+        if not event.data:
+            return event.write(b"", id_) if id_ is not None or event.retry is not None else None
+        try:
+            message = opened.message(event.data)
+        except NotParsed as problem:
+            _log.error("proxy.server_frame_dropped", problem=opened.words(problem))
+            return None
+        frame = write_frame(message).rstrip()
+        if opened.tells(frame) or ("method" not in message and not is_own_stream):
+            _log.error("proxy.server_frame_dropped", problem="an answer that nobody asked for, or the credential")
+            return None
+        if "method" not in message:
+            _settle(self._open.get((session, key_of(message))), message)
+        return event.write(frame, id_)
 
 
 def _arrived(one: Exchange, waiting: asyncio.Future[Done], opened: Opened, raw: bytes) -> bool:
@@ -234,29 +263,10 @@ def _arrived(one: Exchange, waiting: asyncio.Future[Done], opened: Opened, raw: 
     return True
 
 
-def _passed(
-    opened: Opened, event: Event, link: Link | None = None, open_: Mapping[Any, Exchange] = NONE_OPEN
-) -> bytes | None:
-    """An event as the agent gets it; None for one that it does not get. With ``link``, on a stream of its own: there
-    may be answers to what was cut before."""
-    if opened.tells(event.data, (event.id or "").encode()):
-        _log.error("proxy.answer_withheld", reason="held the credential")
-        return None
-    if not event.data:
-        return event.write(b"") if event.id is not None or event.retry is not None else None
-    try:
-        message = opened.message(event.data)
-    except NotParsed as problem:
-        _log.error("proxy.server_frame_dropped", problem=str(problem))
-        return None
-    frame = write_frame(message).rstrip()
-    if opened.tells(frame) or ("method" not in message and link is None):
-        _log.error("proxy.server_frame_dropped", problem="an answer that nobody asked for, or the credential")
-        return None
-    one = open_.get((link.session, key_of(message))) if link is not None and "method" not in message else None
+def _settle(one: Exchange | None, message: Message) -> None:
+    """The answer came on another stream."""
     if one is not None and one.waiting is not None and not one.waiting.done():
         one.waiting.set_result(Done(answer=Told(message), problem=problem_of(message)))
-    return event.write(frame)
 
 
 def _fail(waiting: asyncio.Future[Done], problem: Problem) -> None:
@@ -272,7 +282,7 @@ def _failed(one: Exchange, problem: Problem) -> Done:
 
 
 def _not_reached(problem: Exception) -> Refused:
-    _log.warning("proxy.server_unreachable", problem=repr(problem)[:300])
+    _log.warning("proxy.server_unreachable", problem=type(problem).__name__)
     return Refused(502, "server_failed", "the tool server can't be reached, or did not answer")
 
 

@@ -12,7 +12,7 @@ from console.proxy.reading import Headers
 
 VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
 _NEAR = ("127.0.0.1", "localhost", "::1")
-_PLAIN = re.compile(r"[!-~](?:[ -~]{0,1022}[!-~])?")
+_PLAIN = re.compile(r"[!-~](?:[ -~]{0,1100}[!-~])?")
 
 
 def check_place(headers: Headers, *, is_near: bool) -> None:
@@ -44,7 +44,7 @@ def checked_link(method: str, headers: Headers, sessions: Sessions) -> Link:
 
 
 def read_after(headers: Headers) -> str:
-    """The id of the last event that the agent got, "" without one. Raises NotParsed."""
+    """The id of the last event that the agent got, as it was told, "" without one. Raises NotParsed."""
     return _one(headers, b"last-event-id")
 
 

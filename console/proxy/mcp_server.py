@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from collections import OrderedDict
@@ -61,6 +62,27 @@ class Sessions:
         self._theirs.pop(own, None)
 
 
+class EventIds:
+    """Ids of events as the agent is told them: each opens the stream of its own session only, here alone."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    def told(self, session: str, theirs: str) -> str:
+        """The server's id, marked with its session."""
+        return f"{self._mark(session, theirs)}.{theirs}"
+
+    def theirs(self, session: str, told: str) -> str:
+        """The server's id. Raises NotParsed for one that was told in another session, or not by this proxy."""
+        mark, _, theirs = told.partition(".")
+        if not hmac.compare_digest(mark.encode(), self._mark(session, theirs).encode()):
+            raise NotParsed("Last-Event-ID was not told in this session")
+        return theirs
+
+    def _mark(self, session: str, theirs: str) -> str:
+        return hmac.new(self._key, f"{session}\n{theirs}".encode(), "sha256").hexdigest()[:32]
+
+
 class Opened(Struct, kw_only=True):
     """An answer of the server whose body is still to come."""
 
@@ -104,6 +126,11 @@ class Opened(Struct, kw_only=True):
             raise NotParsed("a batch")
         (found,) = read_frame(raw, is_answer=True)
         return check_message(found)
+
+    def words(self, problem: Exception) -> str:
+        """What was wrong with the answer, for the log: never with the credential in it."""
+        name, text = type(problem).__name__, str(problem)[:200]
+        return name if self.tells(str(problem).encode()) or self.tells(text.encode()) else f"{name}: {text}"
 
     def tells(self, *parts: bytes) -> bool:
         """Whether one of them has the credential in it."""

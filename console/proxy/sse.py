@@ -26,10 +26,10 @@ class Event(Struct, frozen=True, kw_only=True):
     id: str | None = None
     retry: int | None = None
 
-    def write(self, data: bytes) -> bytes:
-        """The event over the wire, with other data, which has no line end."""
+    def write(self, data: bytes, id_: str | None = None) -> bytes:
+        """The event over the wire, with other data, which has no line end, and with another id."""
         head = b"event: message\n"
-        head += b"id: %b\n" % self.id.encode() if self.id is not None else b""
+        head += b"id: %b\n" % id_.encode() if id_ is not None else b""
         head += b"retry: %d\n" % self.retry if self.retry is not None else b""
         return head + b"data: %b\n\n" % data
 
