@@ -39,6 +39,8 @@ _FIND_AGAIN_MS, _FIND_FOR_MS = 5_000, HOUR_MS
 """What an agent did is in the tables a little later than it is done, and reports may be late: so long is looked."""
 _TEXT_CHARS = 300
 _log = structlog.get_logger("tripline.cancelling")
+_ALL = "/*"
+_MAY_BE_DONE = frozenset({"cancelled", "later", "gave_up"})
 _WORDS = {"refused": "refused", "impossible": "not possible", "gave_up": "never answered"}
 
 
@@ -108,6 +110,8 @@ class Cancelling(Background):
         self._found: dict[tuple[str, int], int] = {}
         """Stops that were looked at, and when: of those that last."""
 
+        self._unsaid: set[str] = set()
+        """What was tried, and could not be noted: the CRM may have done it."""
     def stop(self) -> None:
         """End it, and give its connections back."""
         super().stop()
@@ -124,8 +128,11 @@ class Cancelling(Background):
 
     def look(self) -> None:
         """Ask for what stopped agents had set up, where the settings say so; carry out what is due."""
-        if any(crm.cancel_on_stop for crm in self._settings.crm.values()):
-            self._find()
+        try:
+            if any(crm.cancel_on_stop for crm in self._settings.crm.values()):
+                self._find()
+        except Exception:  # what was asked for is carried out all the same
+            _log.exception("cancelling_not_found")
         for one in self._read(lambda link: cancellations.due(link, self._now_ms())):
             if self._stop.is_set():
                 return
@@ -183,7 +190,7 @@ class Cancelling(Background):
         except NotPossible as reason:
             return "impossible", str(reason), 0.0
         except Gone as gone:
-            if one.attempts:  # an answer of the CRM may have been lost
+            if one.attempts or one.id in self._unsaid:  # an answer of the CRM may have been lost
                 return "cancelled", f"{gone}, after an earlier attempt", 0.0
             return "impossible", f"{gone}: nothing to cancel", 0.0
         except CrmFailed as failed:
@@ -194,7 +201,10 @@ class Cancelling(Background):
         if one.reviewed_by:
             raise NotPossible(f"{one.reviewed_by[:80]} approved it: a person may ask for it")
         if not self._read(lambda link: cancellations.holds(link, one.key, one.since_ms)):
+        if state in _MAY_BE_DONE:
+            self._unsaid.add(one.id)
             raise NotPossible("the agent was released before it was tried")
+        self._unsaid.discard(one.id)
 
 
 def _failed(failed: CrmFailed, attempts: int) -> tuple[str, str, float]:
@@ -211,6 +221,9 @@ def _note(authority: Authority, one: Cancellation, state: str, text: str, wait_s
         return
     authority.changed.add(("control", one.key))
     if state == "later":
+        except Exception as problem:  # one thing that nobody thought of must not keep the others waiting
+            _log.exception("cancellation_failed", id=one.id)
+            return _failed(CrmFailed(f"it failed here ({type(problem).__name__})", is_passing=True), one.attempts)
         return
     authority.count("cancellation", state)
     rest = cancellations.of_stop(authority.link, one.key, one.since_ms)

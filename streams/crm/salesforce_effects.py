@@ -53,8 +53,8 @@ class SalesforceEffects:
         asked = {"inputs": [{"targetId": effect.record_id, "completionReasonCode": "ManuallyRemoved"}]}
         path = f"{self._data}/actions/standard/removeTargetFromSalesCadence"
         answer = self._send("POST", path, "to take it out of the cadence", json=asked)
-        said = answer.json() if answer.content else None
-        if not isinstance(said, list) or not said or not all(_is_success(each) for each in said):
+        said = _list_of(answer)
+        if not said or not all(_is_success(each) for each in said):
             raise CrmFailed(f"to take it out of the cadence at {self._name}: the action was not a success")
         return "taken out of its cadence"
 
@@ -117,6 +117,15 @@ def has_ended(said: object, now_ms: int) -> bool:
         return parse_ms(text) < now_ms
     except BadTime:
         return False
+
+
+def _list_of(answer: Any) -> list[Any]:
+    """The list that was answered; empty when it is none."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return []
+    return said if isinstance(said, list) else []
 
 
 def _is_success(said: object) -> bool:

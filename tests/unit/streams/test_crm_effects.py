@@ -206,6 +206,9 @@ def test_an_answer_that_is_no_success_is_none(crm: Crm, cancel: Any) -> None:
     crm.action = [{"isSuccess": False, "errors": [{"statusCode": "INVALID"}]}]
     with pytest.raises(CrmFailed, match="the action was not a success"):
         cancel("enrolment", LEAD)
+    crm.action = "<html>maintenance</html>"
+    with pytest.raises(CrmFailed, match="the action was not a success"):
+        cancel("enrolment", LEAD)
     crm.apex = {"compiled": True, "success": False, "exceptionMessage": "no such job"}
     with pytest.raises(CrmFailed, match="Author Apex"):
         cancel("job", JOB)
