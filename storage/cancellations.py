@@ -25,6 +25,9 @@ _AGAIN = (
     "UPDATE cancellation SET state = 'asked', attempts = 0, asked_ms = ?, due_ms = ?, done_ms = NULL, by_kind = ?, "
     "by_id = ?, reason = ? WHERE id = ? AND state IN ('refused', 'impossible', 'gave_up')"
 )
+_TAKE_OVER = (
+    "UPDATE cancellation SET by_kind = ?, by_id = ?, reason = ? WHERE id = ? AND state = 'asked' AND by_kind <> 'human'"
+)
 _NOTE = (
     "UPDATE cancellation SET state = ?, attempts = attempts + 1, due_ms = ?, done_ms = ?, result = ?, tries = ? "
     "WHERE id = ? AND state = 'asked' AND attempts = ? AND asked_ms = ?"
@@ -72,7 +75,8 @@ _tries = msgspec.json.Decoder(tuple[Try, ...])
 
 
 def ask(link: Link, one: Cancellation) -> bool:
-    """Keep that it is wanted; False when it was asked for before. What a person asks for again is tried again."""
+    """Keep that it is wanted; False when it was asked for before. What a person asks for again is tried again, and what
+    Tripline asked for by itself and has not done yet is the person's from then on."""
     values = [getattr(one, name) for name in _NAMES]
     values[_NAMES.index("tries")] = "[]"
     if link.execute(_PUT, values).rowcount > 0:
@@ -80,7 +84,9 @@ def ask(link: Link, one: Cancellation) -> bool:
     if one.by_kind != "human":
         return False
     again = (one.asked_ms, one.due_ms, one.by_kind, one.by_id, one.reason, one.id)
-    return link.execute(_AGAIN, again).rowcount > 0
+    if link.execute(_AGAIN, again).rowcount > 0:
+        return True
+    return link.execute(_TAKE_OVER, (one.by_kind, one.by_id, one.reason, one.id)).rowcount > 0
 
 
 def due(link: Link, now_ms: int, most: int = 20) -> list[Cancellation]:
@@ -96,7 +102,8 @@ def of_stop(link: Link, key: str, since_ms: int) -> list[Cancellation]:
 def note(link: Link, one: Cancellation, made: Try, due_ms: int) -> Cancellation | None:
     """An attempt was made: ``later`` to be tried at ``due_ms``, else how it ended.
 
-    None when another process has said so before, or it was asked for anew meanwhile.
+    None when another process has said so before, or it was asked for anew meanwhile; also when it was not possible as
+    long as nobody had asked for it, and a person has now.
     """
     is_over = made.state != "later"
     state, done_ms = (made.state, made.at_ms) if is_over else (OPEN, None)
@@ -111,7 +118,8 @@ def note(link: Link, one: Cancellation, made: Try, due_ms: int) -> Cancellation 
         one.attempts,
         one.asked_ms,
     )
-    if not link.execute(_NOTE, values).rowcount:
+    where, more = (" AND by_kind = ?", (one.by_kind,)) if state == "impossible" else ("", ())
+    if not link.execute(_NOTE + where, (*values, *more)).rowcount:
         return None
     return replace(
         one, state=state, attempts=one.attempts + 1, due_ms=due_ms, done_ms=done_ms, result=made.text, tries=tries

@@ -131,9 +131,36 @@ def asked_for(link: Link, one: Pending) -> str:
 
 
 def test_a_cancellation_is_asked_once_and_keeps_each_of_its_attempts(link: Link) -> None:
+def test_what_a_person_asks_for_while_it_waits_is_the_persons(link: Link) -> None:
+    by_itself = a_cancellation()
+    assert cancellations.ask(link, by_itself)
+    assert cancellations.ask(link, a_cancellation(by_kind="human", by_id="maya", reason="all of it", asked_ms=NOW + 5))
+    assert not cancellations.ask(link, a_cancellation(by_kind="human", by_id="jo"))
+    (hers,) = cancellations.due(link, NOW)
+    assert (hers.by_kind, hers.by_id, hers.reason, hers.asked_ms) == ("human", "maya", "all of it", NOW)
+    assert cancellations.note(link, by_itself, Try(NOW + 1, "impossible", "maya approved it"), NOW + 1) is None
+    assert cancellations.note(link, by_itself, Try(NOW + 1, "cancelled", "deleted"), NOW + 1) is not None
+    assert cancellations.done(link, KEY) == {("sequence.enroll", "Contact", "r1", NOW - 9)}
+
+
+def test_all_that_is_stopped_is_found_and_whether_it_lasts(link: Link) -> None:
+    values = {"epoch": 1, "last_release_epoch": 0, "by_kind": "human", "by_id": "maya", "reason": "look"}
+    rows = [
+        {**values, "key": f"default/{name}", "agent_id": name, "state": state, "at_ms": NOW + at}
+        for at, (name, state) in enumerate(
+            [("*", "suspended"), ("a", "suspended"), ("b", "active"), ("c", "suspended")]
+        )
+    ]
+    insert_many(link, control_table, [tuple(row.get(column.name) for column in control_table.columns) for row in rows])
+    assert cancellations.stopped(link) == [("default/*", NOW), ("default/c", NOW + 3), ("default/a", NOW + 1)]
+    assert cancellations.holds(link, ["default/b", "default/*"], NOW)
+    assert not cancellations.holds(link, ["default/b", "default/*"], NOW + 2)
+    assert not cancellations.holds(link, ["default/a"], NOW)
+
+
     one = a_cancellation()
     assert [cancellations.ask(link, one) for _ in range(2)] == [True, False]
-    assert not cancellations.ask(link, a_cancellation(by_kind="human", by_id="maya"))  # it is under way
+    assert not cancellations.ask(link, a_cancellation(asked_ms=NOW + 5))  # it is under way
     assert cancellations.due(link, NOW - 1) == []
     assert cancellations.due(link, NOW) == [one]
     later = cancellations.note(link, one, Try(NOW + 1, "later", "503"), NOW + 2_001)
