@@ -44,6 +44,12 @@ def kin_of(request: GateRequest, settings: Settings, policy: Policy | None) -> t
     return tuple(Kin(agent_id, how) for agent_id, how in found.items())
 
 
+def bound_by(agent_id: str, settings: Settings) -> tuple[str, ...]:
+    """The other agents whose stop is this one's, too, as far as the settings tell."""
+    asked = GateRequest(agent_id=agent_id, action="record.read")
+    return tuple(each.agent_id for each in kin_of(asked, settings, None))
+
+
 def above(agent_id: str, settings: Settings, policy: Policy | None, claimed: str = "") -> list[str]:
     """The agents above one, by the settings, by the policy, and by what it says itself, which can only add one."""
     found: dict[str, None] = {}

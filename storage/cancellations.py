@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -32,7 +32,11 @@ _NOTE = (
     "UPDATE cancellation SET state = ?, attempts = attempts + 1, due_ms = ?, done_ms = ?, result = ?, tries = ? "
     "WHERE id = ? AND state = 'asked' AND attempts = ? AND asked_ms = ?"
 )
-_STOPPED = "SELECT key, at_ms FROM control WHERE state = 'suspended' ORDER BY at_ms DESC LIMIT 1000"
+_STOPPED = (
+    "SELECT key, at_ms FROM control WHERE state = 'suspended' "
+    "ORDER BY CASE WHEN agent_id = '*' THEN 0 ELSE 1 END, at_ms DESC LIMIT 1000"
+)
+_DONE = "SELECT action, object, record_id, effect_ms FROM cancellation WHERE key = ? AND state = 'cancelled'"
 _HOLDS = "SELECT 1 FROM control WHERE key = ? AND state = 'suspended' AND at_ms = ?"
 
 
@@ -127,13 +131,18 @@ def note(link: Link, one: Cancellation, made: Try, due_ms: int) -> Cancellation 
 
 
 def stopped(link: Link) -> list[tuple[str, int]]:
-    """Agents that are stopped themselves, and since when: the newest thousand."""
-    return [(key, at_ms) for key, at_ms in link.execute(_STOPPED).fetchall() if not key.endswith("/*")]
+    """What is stopped, and since when: ``tenant/*`` where all are, and the newest of agents, a thousand in all."""
+    return [(key, at_ms) for key, at_ms in link.execute(_STOPPED).fetchall()]
 
 
-def holds(link: Link, key: str, since_ms: int) -> bool:
-    """Whether that stop still lasts."""
-    return link.execute(_HOLDS, (key, since_ms)).fetchone() is not None
+def holds(link: Link, keys: Iterable[str], since_ms: int) -> bool:
+    """Whether the stop of that time, which is one of these keys', still lasts."""
+    return any(link.execute(_HOLDS, (key, since_ms)).fetchone() is not None for key in keys)
+
+
+def done(link: Link, key: str) -> set[tuple[str, str, str, int]]:
+    """What was cancelled of an agent, after whichever stop: action, object, record and when it was set up."""
+    return {(action, what, id_, at_ms) for action, what, id_, at_ms in link.execute(_DONE, (key,)).fetchall()}
 
 
 def _read(row: Sequence[object]) -> Cancellation:

@@ -19,6 +19,7 @@ from events.times import HOUR_MS
 from events.types import EvidenceData
 from governance.effects import NotPossible, plan
 from governance.holding import Pending
+from governance.kin import bound_by
 from governance.settings import Settings
 from storage import cancellations
 from storage.background import Background
@@ -27,7 +28,7 @@ from storage.read.containment import pending
 from storage.read.store import reading
 from streams.authority import Authority
 from streams.crm.ports import CancelPort, CrmFailed, Gone
-from streams.envelopes import split_key
+from streams.envelopes import make_key, split_key
 from streams.levers import Decide, Levers, Read
 
 MOST = 500
@@ -38,9 +39,9 @@ _LOOK_SECS, _PATIENCE_SECS = 1.0, 30.0
 _FIND_AGAIN_MS, _FIND_FOR_MS = 5_000, HOUR_MS
 """What an agent did is in the tables a little later than it is done, and reports may be late: so long is looked."""
 _TEXT_CHARS = 300
-_log = structlog.get_logger("tripline.cancelling")
 _ALL = "/*"
 _MAY_BE_DONE = frozenset({"cancelled", "later", "gave_up"})
+_log = structlog.get_logger("tripline.cancelling")
 _WORDS = {"refused": "refused", "impossible": "not possible", "gave_up": "never answered"}
 
 
@@ -109,9 +110,9 @@ class Cancelling(Background):
         self._now_ms = now_ms
         self._found: dict[tuple[str, int], int] = {}
         """Stops that were looked at, and when: of those that last."""
-
         self._unsaid: set[str] = set()
         """What was tried, and could not be noted: the CRM may have done it."""
+
     def stop(self) -> None:
         """End it, and give its connections back."""
         super().stop()
@@ -139,7 +140,7 @@ class Cancelling(Background):
             self._carry_out(one)
 
     def _find(self) -> None:
-        now_ms, lasting = self._now_ms(), self._read(cancellations.stopped)
+        now_ms, lasting = self._now_ms(), self._stops()
         self._found = {stop: at_ms for stop, at_ms in self._found.items() if stop in set(lasting)}
         for key, since_ms in lasting:
             last = self._found.get((key, since_ms))
@@ -147,15 +148,37 @@ class Cancelling(Background):
                 continue
             self._found[key, since_ms] = now_ms
             wanted = [one for one in self._pending(key, since_ms) if self._is_by_itself(key, one)]
-            asked = self._read(partial(cancellations.of_stop, key=key, since_ms=since_ms))
+            asked = self._read(partial(cancellations.of_stop, key=key, since_ms=since_ms)) if wanted else ()
             known = {(one.action, one.object, one.record_id) for one in asked}
             new = [one for one in wanted if (one.action, one.object, one.record_id) not in known]
+            done = self._read(partial(cancellations.done, key=key)) if new else ()
+            new = [one for one in new if (one.action, one.object, one.record_id, one.at_ms) not in done]
             if new:
                 self._ask(key, since_ms, new)
 
+    def _stops(self) -> list[tuple[str, int]]:
+        """Agents that are stopped, and since when: by themselves; else, of those with a user in a CRM, with the agents
+        whose stop is theirs, too, or with all."""
+        rows: dict[str, int] = dict(self._read(cancellations.stopped))
+        found = {key: at_ms for key, at_ms in rows.items() if not key.endswith(_ALL)}
+        named = [agent_id for agent_id, agent in self._settings.agents.items() if agent.crm_user]
+        for tenant in {split_key(key)[0] for key in rows}:
+            for agent_id in named:
+                key = make_key(tenant, agent_id)
+                since = [rows[each] for each in self._stops_of(key) if each in rows]
+                if since and key not in found:
+                    found[key] = min(since)
+        return list(found.items())
+
+    def _stops_of(self, key: str) -> list[str]:
+        """The keys of the stops that stop an agent: its own first."""
+        tenant, agent_id = split_key(key)
+        kin = [make_key(tenant, each) for each in bound_by(agent_id, self._settings)]
+        return [key, *kin, f"{tenant}{_ALL}"]
+
     def _ask(self, key: str, since_ms: int, new: Sequence[Pending]) -> None:
         def asked(authority: Authority) -> None:
-            if cancellations.holds(authority.link, key, since_ms):
+            if cancellations.holds(authority.link, self._stops_of(key), since_ms):
                 ask(authority, key, since_ms, new, "detector", "gate", "the agent was stopped")
 
         self._decide(key, asked).result(_PATIENCE_SECS)
@@ -178,7 +201,10 @@ class Cancelling(Background):
         state, text, wait_secs = self._try(one)
         _log.info("cancellation", agent=split_key(one.key)[1], id=one.id, attempt=one.attempts + 1, state=state)
         text = text[:_TEXT_CHARS]
+        if state in _MAY_BE_DONE:
+            self._unsaid.add(one.id)
         self._decide(one.key, lambda authority: _note(authority, one, state, text, wait_secs)).result(_PATIENCE_SECS)
+        self._unsaid.discard(one.id)
 
     def _try(self, one: Cancellation) -> tuple[str, str, float]:
         """What came of it, in words, and after how long to try again."""
@@ -195,16 +221,16 @@ class Cancelling(Background):
             return "impossible", f"{gone}: nothing to cancel", 0.0
         except CrmFailed as failed:
             return _failed(failed, one.attempts)
+        except Exception as problem:  # one thing that nobody thought of must not keep the others waiting
+            _log.exception("cancellation_failed", id=one.id)
+            return _failed(CrmFailed(f"it failed here ({type(problem).__name__})", is_passing=True), one.attempts)
 
     def _check_by_itself(self, one: Cancellation) -> None:
         """Raises NotPossible for what only a person may have cancelled."""
         if one.reviewed_by:
             raise NotPossible(f"{one.reviewed_by[:80]} approved it: a person may ask for it")
-        if not self._read(lambda link: cancellations.holds(link, one.key, one.since_ms)):
-        if state in _MAY_BE_DONE:
-            self._unsaid.add(one.id)
+        if not self._read(lambda link: cancellations.holds(link, self._stops_of(one.key), one.since_ms)):
             raise NotPossible("the agent was released before it was tried")
-        self._unsaid.discard(one.id)
 
 
 def _failed(failed: CrmFailed, attempts: int) -> tuple[str, str, float]:
@@ -221,9 +247,6 @@ def _note(authority: Authority, one: Cancellation, state: str, text: str, wait_s
         return
     authority.changed.add(("control", one.key))
     if state == "later":
-        except Exception as problem:  # one thing that nobody thought of must not keep the others waiting
-            _log.exception("cancellation_failed", id=one.id)
-            return _failed(CrmFailed(f"it failed here ({type(problem).__name__})", is_passing=True), one.attempts)
         return
     authority.count("cancellation", state)
     rest = cancellations.of_stop(authority.link, one.key, one.since_ms)

@@ -317,3 +317,31 @@ def test_a_stop_cancels_what_the_agent_had_set_up_and_a_person_may_ask_again(
     assert sorted(crm.asked) == sorted([*asked_of_crm, SECOND, LEAD])
     until(lambda: runtime.status().counts.get("cancellation.cancelled") == 3, "it is counted")
     engine.dispose()
+
+
+@pytest.mark.parametrize("stopped", ["*", "boss", "twin"])
+def test_a_stop_that_is_the_agents_too_cancels_what_it_had_set_up(
+    start: Start, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, stopped: str
+) -> None:
+    crm = FakeCancels()
+    monkeypatch.setattr("streams.crm.open.cancellers", lambda settings: {"sf": crm})
+    monkeypatch.setattr(cancelling, "_LOOK_SECS", 0.02)
+    monkeypatch.setattr(cancelling, "_FIND_AGAIN_MS", 0)
+    more = 'parent = "boss"\ncredential = "one"\n'
+    others = '[agents.boss]\nactions = ["*"]\n[agents.twin]\nactions = ["*"]\ncredential = "one"\n'
+    runtime = start(toml=CANCELS.replace("[crm.sf]", f"{more}{others}[crm.sf]"))
+    set_up(runtime, clock.now_ms(), "meeting.schedule", "Event", SECOND)
+    runtime.suspend("stranger", "maya", "look").result(10)
+    clock.move(1_000)
+    assert crm.asked == []
+    runtime.suspend(stopped, "maya", "look").result(10)
+
+    def states() -> list[tuple[str, str, str]]:
+        return rows(runtime, "SELECT key, record_id, state FROM cancellation")
+
+    done = [("default/bot", SECOND, "cancelled")]
+    until(lambda: states() == done, "the CRM is asked for it, though the agent has no stop of its own")
+    clock.move(1_000)
+    runtime.suspend("bot", "maya", "its own, now").result(10)
+    time.sleep(0.3)
+    assert (states(), crm.asked) == (done, [SECOND]), "what was cancelled after another stop is not asked for again"

@@ -16,6 +16,7 @@ from storage.read.containment import of_agent
 from storage.read.store import reading
 from storage.sql import insert_many
 from storage.tables import action as action_table
+from storage.tables import control as control_table
 
 NOW, KEY = 1_772_443_200_000, "default/bot"
 
@@ -130,7 +131,6 @@ def asked_for(link: Link, one: Pending) -> str:
     return cancellations.of_stop(link, KEY, NOW + 3)[0].state
 
 
-def test_a_cancellation_is_asked_once_and_keeps_each_of_its_attempts(link: Link) -> None:
 def test_what_a_person_asks_for_while_it_waits_is_the_persons(link: Link) -> None:
     by_itself = a_cancellation()
     assert cancellations.ask(link, by_itself)
@@ -158,6 +158,7 @@ def test_all_that_is_stopped_is_found_and_whether_it_lasts(link: Link) -> None:
     assert not cancellations.holds(link, ["default/a"], NOW)
 
 
+def test_a_cancellation_is_asked_once_and_keeps_each_of_its_attempts(link: Link) -> None:
     one = a_cancellation()
     assert [cancellations.ask(link, one) for _ in range(2)] == [True, False]
     assert not cancellations.ask(link, a_cancellation(asked_ms=NOW + 5))  # it is under way
