@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from events.codec import decode
 from events.times import HOUR_MS
 from events.types import By
 from governance.control import ControlRequest
+from governance.effects import Effect
+from governance.settings_containment import CrmSettings
 from storage import tables as t
 from tests.browser.conftest import Site, log_in
 from tests.browser.seed import NOW_MS, SETTINGS, Seed
@@ -47,6 +50,58 @@ def test_a_release_takes_a_look_and_a_reason_and_names_the_epoch_that_was_seen(
     released = site.reader.control_history("enrich-bot")[0]
     assert (released.state, released.by_id) == ("active", "maya")
     assert "Source list fixed; job limited to 50 records" in page.locator("#agent-side").inner_text()
+
+
+class _Crm:
+    """Cancels meetings; remembers whose it was to find them."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def cancel(self, effect: Effect, now_ms: int) -> str:
+        self.asked.append((effect.record_id, effect.made_by))
+        return "meeting deleted: it can be restored for 90 days"
+
+
+def test_what_a_stopped_agent_had_set_up_is_cancelled_with_a_reason_and_the_page_says_what_came_of_it(
+    site_of: SiteOf, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crm = _Crm()
+    monkeypatch.setattr("streams.crm.open.cancellers", lambda settings: {"hub": crm})
+    monkeypatch.setattr("streams.cancelling._LOOK_SECS", 0.05)
+    bot = msgspec.structs.replace(SETTINGS.agents["enrich-bot"], crm_user="user:55")
+    hub = CrmSettings(kind="hubspot", url="https://api.example", token="ours")
+    settings = msgspec.structs.replace(SETTINGS, agents={**SETTINGS.agents, "enrich-bot": bot}, crm={"hub": hub})
+
+    def seed(more: Seed) -> None:
+        for number, what in enumerate(("meetings", "workflow")):
+            action = "meeting.schedule" if what == "meetings" else "record.create"
+            more.action(
+                "enrich-bot", NOW_MS - HOUR_MS, f"7{number}", "subject", None, "Demo", action=action, object=what,
+                event_id=f"later-{number}", offset=900_000 + number, trigger=None,
+            )  # fmt: skip
+
+    site = site_of(settings=settings, seed=seed)
+    page = open_page(site.url + "/login")
+    log_in(page, site, "vera", to="/agents/enrich-bot")
+    assert page.get_by_role("button", name="Cancel what is pending").count() == 0, "a viewer may not"
+    page.context.clear_cookies()
+    log_in(page, site, to="/agents/enrich-bot")
+    pending = page.locator("section[aria-labelledby=h-pending] li")
+    assert pending.count() == 2
+    button = page.get_by_role("button", name="Cancel what is pending")
+    assert button.is_disabled()
+    page.locator("#cancel-reason").fill("It invited the wrong people")
+    assert (button.is_disabled(), crm.asked) == (False, [])
+    button.click()
+    page.wait_for_url("**/agents/enrich-bot?done=cancelling")
+    page.get_by_text("Asked for. What comes of each is shown here.").wait_for()
+    page.get_by_text("cancelled: meeting deleted: it can be restored for 90 days").wait_for(timeout=15_000)
+    page.get_by_text("turn it off there").wait_for(timeout=15_000)
+    assert crm.asked == [("70", "55")]
+    page.reload()
+    assert page.evaluate(ACCESS) == []
+    assert site.reader.agent("enrich-bot", NOW_MS).state == "suspended"
 
 
 def test_a_release_of_what_changed_meanwhile_is_refused_with_a_way_back(site_of: SiteOf, open_page: Open) -> None:
