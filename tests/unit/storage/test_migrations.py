@@ -70,6 +70,29 @@ def test_a_store_of_an_older_version_keeps_its_rows_on_the_way_up(tmp_path: Path
     store.migrate()
     link = store.connect()
     link.execute("INSERT INTO gate_agent VALUES ('default/a', 7)")
+    ours = (
+        "id",
+        "default/a",
+        1,
+        "meeting.schedule",
+        "Event",
+        "1",
+        1,
+        "",
+        "asked",
+        0,
+        1,
+        1,
+        None,
+        "human",
+        "m",
+        "r",
+        "",
+        "[]",
+    )
+    link.execute(f"INSERT INTO cancellation VALUES ({', '.join('?' * len(ours))})", ours)  # noqa: S608 - marks alone
+    migrations.downgrade(store.path, "0016")
+    assert "cancellation" not in tables(store.path)
     migrations.downgrade(store.path, "0001")
     assert not tables(store.path) & {"gate_unfiled", "publication"}
     store.migrate()
