@@ -20,7 +20,8 @@ RECHECK_SECS = 0.25
 """An answer of the gate that is older than this is asked for again before anything is sent on."""
 NOT_SENT = "not_sent"
 """The code where it was allowed, and nothing was sent."""
-_MOST_ROUNDS = 3
+_QUICK_SECS, _MOST_ROUNDS = 0.25, 3
+"""Asking for all parts again may take so long; else the first are old once more, and it is tried again, so often."""
 _STOPS = ("suspended", "stop_all")
 _log = structlog.get_logger("tripline.proxy")
 
@@ -96,7 +97,7 @@ class Gatekeeper:
                     code = "gate_unavailable" if isinstance(problem, Unavailable) else "denied"
                     reason = f"denied: it was allowed, and not confirmed right before it was to be done: {problem}"
                     raise refusal(asked, code, reason) from None
-            if time.monotonic() - began < RECHECK_SECS:
+            if time.monotonic() - began < _QUICK_SECS:
                 return
         raise refusal(allowed[0][0], "gate_unavailable", "denied: the gate answers too slowly; send fewer at once")
 

@@ -317,6 +317,14 @@ def test_what_was_allowed_too_long_ago_is_asked_for_again_before_all_is_done(mon
     assert {each["error"]["code"] for each in world.reports} == {"not_sent"}
 
 
+def test_a_gate_that_answers_too_slowly_to_be_sure_lets_nothing_pass(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("console.proxy.gatekeeper.RECHECK_SECS", 0.05)
+    monkeypatch.setattr("console.proxy.gatekeeper._QUICK_SECS", 0.1)
+    world = World(slow={"record.read": 0.06, "record.update": 0.06})
+    whole = composite(sub("PATCH", f"/sobjects/Lead/{LEAD}", "one", {"Rating": "Hot"}), FIND)
+    assert (world.let(whole, Done(answer="yes")), world.done) == ("gate_unavailable", 0)
+
+
 UPSERT = together("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/5", {"Rating": "Hot"})
 
 
