@@ -17,7 +17,7 @@ from msgspec import UNSET, Struct
 from events.codec import time_ms
 from events.times import BadTime, parse_ms
 from events.types import ActivityEvent, Actor, ChangeEvent, Event, tenant_of
-from governance.operation import canonical_contact, canonical_id
+from governance.operation import canonical_contact, canonical_id, is_keyed_id
 from governance.settings_types import Settings
 
 Kind = Literal["leaked", "in_flight", "shadow"]
@@ -58,12 +58,14 @@ class Admitted(Struct, frozen=True):
     def covers(self, seen: SeenWrite, grace_ms: int) -> bool:
         """Whether a change may be what was let pass: near in time, and the same record, or an object without ids.
 
-        What lists no records (a new record has no id yet) covers all of its object.
+        What lists no records (a new record has no id yet), or one by a field's value alone, covers all of its object.
         """
         if abs(self.at_ms - seen.effect_ms) > grace_ms:
             return False
         if self.ids and seen.op != "create":
-            return not self.ids.isdisjoint(seen.ids)
+            if not self.ids.isdisjoint(seen.ids):
+                return True
+            return bool(self.object) and self.object == seen.object and any(map(is_keyed_id, self.ids))
         return not self.object or self.object == seen.object
 
 

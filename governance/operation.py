@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from events.catalogue import CATALOGUE, ActionKind, kind_of
 
 _CHECK_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
 _LONG_ID, _SHORT_ID = 18, 15
+_KEYED = re.compile(r"[^\s:=]+:[^\s:=]+=.")
 _OWNER_FIELDS = frozenset({"owner_id", "ownerid", "owner", "hubspot_owner_id"})
 _MAKES_NEW = frozenset({"create", "schedule", "enroll", "call", "send", "place", "record", "draft", "make", "write"})
 
@@ -77,6 +79,17 @@ def canonical_id(record_id: str) -> str:
     if len(text) == _LONG_ID and text.isascii() and text.isalnum() and checksum(text[:_SHORT_ID]) == text[-3:].upper():
         return text[:_SHORT_ID]
     return text
+
+
+def keyed_id(object_: str, field: str, value: str) -> str:
+    """What stands for a record that is known by a field's value alone, as long as nobody knows its id. The value keeps
+    its capitals: where the CRM tells them apart they are several records, and to count one twice harms nobody."""
+    return f"{object_.casefold()}:{field.casefold()}={value}"
+
+
+def is_keyed_id(record_id: str) -> bool:
+    """Whether it stands for a record that is known by a field's value: no CRM's own id looks like that."""
+    return _KEYED.match(record_id) is not None
 
 
 def checksum(short_id: str) -> str:

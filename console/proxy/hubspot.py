@@ -12,7 +12,8 @@ from typing import Any
 
 from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
 from console.proxy.reading import Call, read_count, read_fields, read_name
-from console.proxy.upserts import Kinds, made_up_id, upserted
+from console.proxy.upserts import Kinds, upserted
+from governance.operation import keyed_id
 
 SYSTEM = "hubspot"
 KNOWN = "/crm/v3/objects/TYPE[/ID], …/TYPE/batch/read|create|update|upsert|archive, …/TYPE/search"
@@ -118,7 +119,7 @@ def _batch_upsert(call: Call, object_: str) -> Together:
         field, value = read_name(one.get("idProperty"), "idProperty"), one.get("id")
         if field.casefold() in ("id", "hs_object_id") or not isinstance(value, str) or not _KEY.fullmatch(value):
             raise NotParsed("idProperty is the name of a unique property, and id its value", "for ids: batch/update")
-        key = made_up_id(object_, field, value)
+        key = keyed_id(object_, field, value)
         if key in changes:
             raise NotParsed(f"{key} is there twice", "send each record once")
         changes[key] = _properties(one)

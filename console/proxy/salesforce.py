@@ -14,8 +14,8 @@ from console.proxy.asked import Asked, Fields, NotParsed, Together, at_most
 from console.proxy.composite import read_composite
 from console.proxy.reading import Call, read_fields, read_name
 from console.proxy.soql import read_query
-from console.proxy.upserts import Kinds, made_up_id, upserted
-from governance.operation import canonical_id
+from console.proxy.upserts import Kinds, upserted
+from governance.operation import canonical_id, keyed_id
 
 SYSTEM = "salesforce"
 KNOWN = (
@@ -249,7 +249,7 @@ def _key(object_: str, field: str, value: Any) -> str:
     text = str(value)
     if isinstance(value, bool) or not isinstance(value, str | int) or not _KEY_VALUE.fullmatch(text):
         raise NotParsed(f"{field}: no plain value that names one record", "letters, digits and ._@+- , at most 255")
-    return made_up_id(object_, field, text)
+    return keyed_id(object_, field, text)
 
 
 def _ids(values: list[Any]) -> tuple[str, ...]:

@@ -17,12 +17,6 @@ class Kinds(Struct, frozen=True, kw_only=True):
     reaches: Mapping[str, str]
 
 
-def made_up_id(object_: str, field: str, value: str) -> str:
-    """What stands for a record that is known by a field's value. The value keeps its capitals: where the CRM tells them
-    apart they are several records, and counting one of them twice harms nobody."""
-    return f"{object_.casefold()}:{field.casefold()}={value}"
-
-
 def upserted(
     system: str, object_: str, changes: Mapping[str, Fields], kinds: Kinds, recipients: tuple[str, ...]
 ) -> Together:
