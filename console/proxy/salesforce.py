@@ -128,6 +128,8 @@ def _update_many(call: Call) -> Asked:
 def _upsert(call: Call) -> Together:
     call.take()
     object_, field = _object(call.segments[4], is_write=True), _key_field(call.segments[5])
+    if call.segments[6].casefold().endswith((".json", ".xml")):
+        raise NotParsed("the path's end may say how to answer instead of naming the record", "send a collection of one")
     fields = _fields_of(call.object(), call.segments[4])
     if any(name.casefold() == field.casefold() for name in fields):
         raise NotParsed(f"the body names {field}, as the path does", "name it once, in the path")

@@ -206,6 +206,14 @@ def test_an_upsert_that_does_not_name_each_record_once_is_not_read(crm: str, pat
         together(crm, "PATCH" if crm == "salesforce" else "POST", path, body)
 
 
+@pytest.mark.parametrize("key", ["5.json", "5.XML", "a.b.json"])
+def test_a_key_whose_end_may_be_a_format_is_not_read_in_a_path_but_in_a_body(key: str):
+    with pytest.raises(NotParsed):
+        together("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/{key}", {"Rating": "Hot"})
+    found = together("salesforce", "PATCH", f"{BASE}/composite/sobjects/Lead/Ext__c", {"records": [record(key)]})
+    assert found.parts[0].record_ids == (f"lead:ext__c={key}",)
+
+
 def answer(name: str, status: int, body: Any) -> dict[str, Any]:
     return {"referenceId": name, "httpStatusCode": status, "httpHeaders": {}, "body": body}
 
