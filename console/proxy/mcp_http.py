@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -114,7 +116,19 @@ class McpHttpProxy(Front):
         elif not is_known or method in (CALL, READ):
             raise NotParsed("a notification that nobody knows, or a call that wants no answer")
         else:
-            await send_plain(send, await self._exchanges.tell(link, message))
+            async with self._room(len(raw)):
+                await send_plain(send, await self._exchanges.tell(link, message))
+
+    @asynccontextmanager
+    async def _room(self, size: int) -> AsyncIterator[None]:
+        """Holds so many bytes of what may be open. Raises Refused (503)."""
+        if self._open_bytes + size > MOST_OPEN_BYTES:
+            raise Refused(503, "too_many_calls", "too many messages are open, or too large ones")
+        self._open_bytes += size
+        try:
+            yield
+        finally:
+            self._open_bytes -= size
 
     async def _request(self, one: Exchange, said: dict[str, Any], send: Send) -> None:
         is_full = len(self._tasks) >= MOST_CALLS or self._open_bytes + one.size > MOST_OPEN_BYTES

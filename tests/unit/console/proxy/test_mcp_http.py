@@ -437,6 +437,8 @@ def test_open_calls_have_so_many_bytes_together(monkeypatch: pytest.MonkeyPatch)
         while len(world.seen) < 2:
             await asyncio.sleep(0)
         assert "too large ones" in (await world.post(call(2, id="7", industry="x" * 2_000))).text
+        told = {"jsonrpc": "2.0", "id": 5, "result": {"content": "x" * 2_000}}
+        assert (await world.post(told)).status_code == 503
         go.set()
         assert (await first).status_code == 200
         assert (await world.post(call(2, id="7", industry="x" * 2_000))).json() == result(2)
