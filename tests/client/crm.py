@@ -39,6 +39,9 @@ class Crm(ThreadingHTTPServer):
             return 400, [{"message": "Industry: bad value", "errorCode": "FIELD_INTEGRITY_EXCEPTION", "fields": []}]
         if self.mood == "fails":
             return 500, [{"message": "oops", "errorCode": "UNKNOWN_EXCEPTION"}]
+        if path.endswith("/composite"):
+            said = [{"referenceId": each["referenceId"], "httpStatusCode": 204} for each in body["compositeRequest"]]
+            return 200, {"compositeResponse": said}
         if "/composite/sobjects" in path:
             records = body["records"] if body else path.partition("ids=")[2].split("%2C")
             return 200, [{"id": f"00Q0000000001{at:02}", "success": True, "errors": []} for at, _ in enumerate(records)]

@@ -73,6 +73,12 @@ class Gate:
         )  # fmt: skip
         assert self.runtime.control(request).result(10).row.state == "suspended"
 
+    def approve(self, id_: str) -> None:
+        kept = self.runtime.call(lambda round_: approvals.find(round_.link, id_)).result(10)
+        maya = Approver(name="maya", roles=frozenset({"operator"}))
+        said = Answer(approval_id=id_, says="approve", who=maya, reason="ok", hash=kept.hash, opened_ms=0)
+        self.runtime.answer_approval(said).result(10)
+
     def reported(self, agent: str = "dealbot", **wanted: Any) -> dict[str, Any]:
         """The newest report with these values, once it is there."""
 
@@ -191,14 +197,33 @@ def test_what_was_held_passes_once_a_person_approved_it(proxy: httpx.Client, crm
     held = proxy.post(f"{BASE}/sobjects/EmailMessage", json=mail)
     assert (held.status_code, held.json()["error"]) == (403, "held")
     id_ = held.json()["approval_id"]
-    kept = gate.runtime.call(lambda round_: approvals.find(round_.link, id_)).result(10)
-    maya = Approver(name="maya", roles=frozenset({"operator"}))
-    said = Answer(approval_id=id_, says="approve", who=maya, reason="ok", hash=kept.hash, opened_ms=0)
-    gate.runtime.answer_approval(said).result(10)
+    gate.approve(id_)
     by, path = {"x-tripline-approval": id_}, f"{BASE}/sobjects/EmailMessage"
     assert proxy.post(path, json={**mail, "Subject": "x"}, headers=by).status_code == 403
     assert proxy.post(path, json=mail, headers=by).status_code == 201
     assert proxy.post(path, json=mail, headers=by).json()["rule"] == "approval"
+    assert crm.writes == ["POST"]
+
+
+def test_a_held_part_of_a_composite_passes_with_all_others_once_a_person_approved_it(
+    proxy: httpx.Client, crm: Crm, gate: Gate
+):
+    def composite(subject: str, **headers: str) -> httpx.Response:
+        lead = {"method": "PATCH", "url": f"{BASE}/sobjects/Lead/{LEAD}", "referenceId": "lead", "body": RETAIL}
+        body = {"ToAddress": "part@example.com", "Subject": subject}
+        mail = {"method": "POST", "url": f"{BASE}/sobjects/EmailMessage", "referenceId": "mail", "body": body}
+        return proxy.post(f"{BASE}/composite", json={"compositeRequest": [lead, mail]}, headers=headers)
+
+    held = composite("hello")
+    assert (held.status_code, held.json()["error"]) == (403, "held")
+    assert composite("hello").json()["approval_id"] == held.json()["approval_id"], "asked again, it is the same"
+    gate.approve(held.json()["approval_id"])
+    other = composite("another")
+    assert (other.json()["error"], other.json()["approval_id"] != held.json()["approval_id"]) == ("held", True)
+    named = composite("hello", **{"x-tripline-approval": held.json()["approval_id"]})
+    assert (named.status_code, named.json()["error"]) == (403, "not_parsed")
+    assert crm.writes == []
+    assert composite("hello").status_code == 200
     assert crm.writes == ["POST"]
 
 
