@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from console.answers import Answer, Renderer
+from console.bounds import BoundedProtocol
 from console.errors import Refused
 from console.heads import Head, read_head
 from console.hot import HotRoute, Reply
@@ -69,7 +70,7 @@ class _Waiting(RequestResponseCycle):
         self.message_event = unheard
 
 
-class LaneProtocol(HttpToolsProtocol):
+class LaneProtocol(BoundedProtocol):
     """A connection. Requests that fit are kept off uvicorn's way until their body is whole."""
 
     lane: ClassVar[Lane]
@@ -87,6 +88,7 @@ class LaneProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head was read: does this request fit?"""
         if self._fits():
+            self.head_is_over()
             self._parts, self._size = [], 0
         else:
             super().on_headers_complete()
@@ -109,6 +111,7 @@ class LaneProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request was read."""
         self._is_between = True
+        self.message_is_over()
         if self._parts is None or not self._begin_read(b"".join(self._parts)):
             self._leave()
             super().on_message_complete()

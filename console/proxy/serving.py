@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 
+from console.bounds import BoundedProtocol
 from console.quiet import QuietServer
 
 STOP_SECS = 3
@@ -30,7 +31,7 @@ def server_of(app: Any, tls: tuple[Path, Path] | None, on_started: Callable[[], 
     """A server for an ASGI application; ``run(sockets=[…])`` serves until a signal, or ``should_exit``."""
     config = uvicorn.Config(
         app,
-        http="httptools",  # llhttp refuses a request of which the end is not certain
+        http=BoundedProtocol,  # llhttp refuses a request of which the end is not certain
         ws="none",
         lifespan="on",
         access_log=False,
