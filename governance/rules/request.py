@@ -12,6 +12,7 @@ from governance.gate_types import GateDecision, Rule, content_hash
 from governance.kin import may_do
 from governance.operation import is_known
 from governance.rules.case import Case, deny, known_authorizer, name_of
+from governance.rules.control import kin_held
 from governance.words import DOING, listed
 
 
@@ -42,9 +43,9 @@ def request_id(case: Case) -> GateDecision | None:
     if before.content_hash != content_hash(case.request):
         reason = f"request id “{request_id}” was used before for something else"
         return deny(case, Rule.REQUEST_ID, reason, finding=f"{case.request.agent_id}: {reason}")
-    if before.decision.decision == "allow" and before.decision.epoch == case.epoch:
+    if before.decision.decision == "allow" and before.decision.epoch == case.epoch and kin_held(case) is None:
         return msgspec.structs.replace(before.decision, is_repeated=True)
-    return None  # what was refused or held is judged as things are now
+    return None  # what was refused or held, by itself or with its kin, is judged as things are now
 
 
 def unknown_agent(case: Case) -> GateDecision | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from events.types import By, Trigger
 from governance.control import first_row
-from governance.gate import GateDecision, GateRequest, Rule, check
+from governance.gate import GateDecision, GateRequest, Remembered, Rule, check, content_hash
 from governance.kin import above, kin_of, under_parents
 from governance.ports import AgentView
 from governance.settings import SettingsError, parse_settings
@@ -69,6 +69,19 @@ def test_who_is_below_a_stopped_agent_may_neither_write_nor_read(name: str, acti
 def test_who_is_below_a_held_agent_waits_with_its_writes() -> None:
     assert (answer(ask("sub"), "held").decision, answer(ask("sub"), "held").rule) == ("hold", Rule.HELD)
     assert answer(ask("sub", "record.read"), "held").decision == "allow"
+
+
+def test_a_retry_of_what_was_allowed_before_the_one_above_was_held_waits_too() -> None:
+    request = ask("sub", request_id="q1")
+    allowed = replace(answer(request), decision_id="d-1")
+    answers = {"q1": Remembered(content_hash=content_hash(request), decision=allowed, at_ms=NOW)}
+    row = replace(first_row("default/boss", "boss"), epoch=3, by=By("human", "maya"), reason="look")
+
+    def retried(state: Any) -> GateDecision:
+        return check(request, AgentView(others={"boss": replace(row, state=state)}, answers=answers), SETTINGS, NOW)
+
+    assert [retried(state).decision for state in ("active", "held", "suspended")] == ["allow", "hold", "deny"]
+    assert retried("active").is_repeated
 
 
 def test_a_stop_of_the_one_below_does_not_stop_who_is_above() -> None:
