@@ -22,7 +22,7 @@ from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import Parse
 from console.proxy.front import BODY_SECS, CONNECT_SECS, Front, ProxyConfig, Scope, holds, send_plain
 from console.proxy.gatekeeper import MOST_AT_ONCE
-from console.proxy.outcomes import judge, judge_composite
+from console.proxy.outcomes import NoAnswer, judge, judge_composite
 from console.proxy.question import not_parsed
 from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
 
@@ -158,7 +158,7 @@ class HttpProxy(Front):
             why = "is too large"
         elif holds(secret, body, *(value for _, value in told)):
             why = "held the CRM's credential"
-        elif (body and not _is_json(told)) or (problem is not None and problem.code == UNKNOWN and status < 500):
+        elif (body and not _is_json(told)) or any(isinstance(each, NoAnswer) for each, _ in parts):
             why = "is not one of its API"
         else:
             headers = (*(each for each in told if each[0] != b"content-type"), *_said(decision))

@@ -14,6 +14,10 @@ ROLLED_BACK = "PROCESSING_HALTED"
 """Salesforce's code for what was taken back, or not begun, as another subrequest failed."""
 
 
+class NoAnswer(Problem):
+    """What came is no answer of the CRM's API to what was asked: the agent does not get it."""
+
+
 def judge(status: int, body: bytes) -> Outcome:
     """The problem, None when all of it was done; and the ids of the records that the answer names, in their order.
 
@@ -56,15 +60,16 @@ def _of_part(answers: list[dict[str, Any] | None]) -> Outcome:
     for answer in answers:
         status = answer.get("httpStatusCode") if answer is not None else None
         if answer is None or not isinstance(status, int):
-            return Problem(UNKNOWN, "the CRM's answer says nothing of a subrequest"), ()
-        found.append(_judged(status, answer.get("body")))
+            return NoAnswer(UNKNOWN, "the CRM's answer says nothing of a subrequest"), ()
+        found.append(_judged(status, answer.get("body"), is_whole=False))
     problems = sorted((each for each, _ in found if each is not None), key=lambda each: each.code != UNKNOWN)
     return problems[0] if problems else None, tuple(id_ for _, made in found for id_ in made)
 
 
-def _judged(status: int, said: Any) -> Outcome:
+def _judged(status: int, said: Any, *, is_whole: bool = True) -> Outcome:
     if status >= _SERVER_ERROR or status == _TIMED_OUT or _REDIRECT <= status < _CLIENT_ERROR or status < _OK:
-        return Problem(UNKNOWN, f"the CRM answered {status}: nobody knows whether it was done"), ()
+        kind = NoAnswer if status < _SERVER_ERROR and is_whole else Problem
+        return kind(UNKNOWN, f"the CRM answered {status}: nobody knows whether it was done"), ()
     if status >= _CLIENT_ERROR:
         return _error(said, f"HTTP {status}"), ()
     results = _results(said)

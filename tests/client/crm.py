@@ -40,7 +40,9 @@ class Crm(ThreadingHTTPServer):
         if self.mood == "fails":
             return 500, [{"message": "oops", "errorCode": "UNKNOWN_EXCEPTION"}]
         if path.endswith("/composite"):
-            said = [{"referenceId": each["referenceId"], "httpStatusCode": 204} for each in body["compositeRequest"]]
+            names = [each["referenceId"] for each in body["compositeRequest"]][: 1 if self.mood == "forgets" else None]
+            status = {"half": 500, "unsure": 300}.get(self.mood, 204)
+            said = [{"referenceId": name, "httpStatusCode": status if at else 204} for at, name in enumerate(names)]
             return 200, {"compositeResponse": said}
         if "/composite/sobjects" in path:
             records = body["records"] if body else path.partition("ids=")[2].split("%2C")

@@ -227,6 +227,24 @@ def test_a_held_part_of_a_composite_passes_with_all_others_once_a_person_approve
     assert crm.writes == ["POST"]
 
 
+@pytest.mark.parametrize(("mood", "status"), [("half", 200), ("unsure", 200), ("forgets", 502)])
+def test_a_composite_of_which_a_part_is_unknown_is_shown_when_the_answer_is_one(
+    proxy: httpx.Client, crm: Crm, gate: Gate, mood: str, status: int
+):
+    crm.mood = mood
+    body = [
+        {"method": "PATCH", "url": f"{BASE}/sobjects/Lead/{LEAD}", "referenceId": "one", "body": RETAIL},
+        {"method": "POST", "url": f"{BASE}/sobjects/Lead", "referenceId": "two", "body": {"LastName": mood}},
+    ]
+    answer = proxy.post(f"{BASE}/composite", json={"compositeRequest": body})
+    assert (answer.status_code, "compositeResponse" in answer.json()) == (status, status == 200)
+    rows = [
+        gate.reported(action=action, outcome=said)
+        for action, said in (("record.update", "ok"), ("record.create", "error"))
+    ]
+    assert rows[1]["error"]["code"] == "outcome_unknown"
+
+
 def test_only_the_agents_own_token_is_let_in(proxy: httpx.Client, crm: Crm, gate: Gate):
     others = (SECRET, gate.tokens["stopped"])
     for given in ("", f"Basic {gate.tokens['dealbot']}", *(f"Bearer {each}" for each in others)):
