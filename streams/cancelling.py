@@ -260,6 +260,8 @@ def _say(authority: Authority, one: Cancellation, rest: Sequence[Cancellation]) 
     done = counts[cancellations.CANCELLED]
     text = f"of {len(rest)} things that it had set up, {done} were cancelled in the CRM"
     left = [f"{counts[state]} {words}" for state, words in _WORDS.items() if counts[state]]
+    if len(rest) >= MOST:
+        left.append(f"there may be more, for at most {MOST} are looked for")
     evidence = EvidenceData(
         summary=f"{text}; see to the others: {', '.join(left)}" if left else text,
         observed=len(rest) - done,

@@ -94,6 +94,7 @@ class World:
         for row in rows:
             cancellations.ask(self.link, row)
         nothing: Any = None
+        self.told: list[str] = []
         settings = parse_settings(TOML.replace("cancel_on_stop = true", ""), {})
         self.thread = Cancelling(settings, self.read, self.decide, nothing, {"hub": port}, lambda: True, lambda: 9)
 
@@ -106,11 +107,13 @@ class World:
         if self.failures >= 0:
             done.set_exception(OSError("the store is away"))
         else:
-            nobody = SimpleNamespace(
-                link=self.link, now_ms=9, changed=set(), count=lambda *_: None, warn=lambda *_: False
-            )
+            nobody = SimpleNamespace(link=self.link, now_ms=9, changed=set(), count=lambda *_: None, warn=self.warn)
             done.set_result(what(nobody))
         return done
+
+    def warn(self, id_: str, key: str, agent_id: str, evidence: Any) -> bool:
+        self.told.append(evidence.summary)
+        return False
 
     def states(self) -> dict[str, str]:
         return {one.record_id: one.state for one in cancellations.of_stop(self.link, "default/bot", 5)}
@@ -145,6 +148,18 @@ def test_what_was_cancelled_and_could_not_be_noted_is_noted_as_cancelled_later(t
         world.thread.look()
     world.thread.look()
     assert world.states() == {"1": "cancelled"}
+
+
+def test_people_are_told_when_there_may_be_more_than_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.cancelling.MOST", 2)
+    for number, more in ((1, False), (2, True)):
+        rows = [a_row(id=str(each), record_id=str(each), by_kind="human") for each in range(number)]
+        world = World(tmp_path / str(number), Twice(), *rows)
+        world.thread.look()
+        (told,) = world.told
+        assert ("there may be more, for at most 2 are looked for" in told) is more
 
 
 def test_what_people_asked_for_is_done_while_nobody_can_look_for_more(tmp_path: Path) -> None:
