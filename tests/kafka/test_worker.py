@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient
 
@@ -28,6 +30,7 @@ ALIEN = (
     b'"data":{"reason":"r","message":"m","origin":{},"raw":"","at":"2026-01-01T00:00:00Z"}}'
 )
 """Well-formed, but nothing that an input topic may hold."""
+COMPRESSIONS, COPIES = ("gzip", "lz4", "snappy", "zstd"), 20
 
 
 def an_action(log: Path) -> bytes:
@@ -43,6 +46,22 @@ def put(kafka: Kafka, topic: str, *records: tuple[int, bytes | None, bytes | Non
     producer.close()
 
 
+def put_compressed(kafka: Kafka, action: bytes) -> None:
+    """Write copies of an action, each under an id of its own, in batches compressed in each of the four ways."""
+
+    async def run(how: str) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, compression_type=how, linger_ms=20)
+        await producer.start()
+        home = partition_of(record_key(ACTIONS, decode(action)), kafka.partitions)
+        name, old = kafka.prefix + ACTIONS, decode(action).id.encode()
+        values = [action.replace(old, b"%s-%d" % (how.encode(), number)) for number in range(COPIES)]
+        await asyncio.gather(*[producer.send_and_wait(name, value, partition=home) for value in values])
+        await producer.stop()
+
+    for how in COMPRESSIONS:
+        asyncio.run(run(how))
+
+
 @pytest.fixture(scope="module")
 def judged(broker: Broker, log: Path, tmp_path_factory: pytest.TempPathFactory) -> Kafka:
     """Topics with a log, poison and strays, which one worker has judged."""
@@ -52,6 +71,7 @@ def judged(broker: Broker, log: Path, tmp_path_factory: pytest.TempPathFactory) 
     put(kafka, ACTIONS, (1, b"k", b"not json"), (1, b"k", None), (1, b"k", ALIEN), (1, b"k", action[:-5]))
     put(kafka, ACTIONS, *((index, b"wrong", action) for index in range(3)))
     put(kafka, CRM, (0, b"k", b"\xff\xfe"))
+    put_compressed(kafka, action)
     produce([log], kafka)
     worker = Running(kafka, tmp_path_factory.mktemp("worker"), "one")
     Cluster(kafka).wait_until_judged()
@@ -77,6 +97,14 @@ def test_poison_goes_to_dead_letters_with_its_place_and_bytes(judged: Kafka, log
     raws = [base64.b64decode(places[ACTIONS, 1, offset].raw) for offset in range(4)]
     assert raws == [b"not json", b"", ALIEN, an_action(log)[:-5]]
     assert places[CRM, 0, 0].reason == "not_utf8"
+
+
+def test_what_others_compress_is_judged_as_well(judged: Kafka):
+    values = [record.value or b"" for record in Cluster(judged).read(ACTIONS)]
+    for how in COMPRESSIONS:
+        copies = [value for value in values if b'"%s-' % how.encode() in value]
+        assert len(copies) == COPIES, how
+    assert check_exact(judged) == 0
 
 
 def test_a_record_in_the_wrong_partition_is_produced_again_where_it_belongs(judged: Kafka, log: Path):
