@@ -17,6 +17,7 @@ from console.errors import Refused
 from console.proxy.asked import UNKNOWN, Done, NotParsed, Problem
 from console.proxy.calls import CANCELLED, CANCELLED_SECS, PASSING, cancelled_key, key_of, problem_of
 from console.proxy.frames import REFUSED, Message, error, write_frame
+from console.proxy.front import safe_problem
 from console.proxy.mcp_server import (
     EVENTS,
     JSON,
@@ -254,12 +255,13 @@ def _arrived(one: Exchange, waiting: asyncio.Future[Done], opened: Opened, raw: 
         return False
     if "method" in message or key_of(message) != key_of(one.message):
         return False
-    told = Told(message)
+    told, problem = Told(message), problem_of(message)
     if opened.tells(raw, write_frame(message)):
         _log.error("proxy.answer_withheld", reason="held the credential")
         told = Told(error(message["id"], REFUSED, "the tool server's answer held its credential; it is not shown"))
+        problem = safe_problem(opened.secret, problem)
     if not waiting.done():
-        waiting.set_result(Done(answer=told, problem=problem_of(message)))
+        waiting.set_result(Done(answer=told, problem=problem))
     return True
 
 

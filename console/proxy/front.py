@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from console.answers import Answer, send_answer
 from console.errors import Refused
+from console.proxy.asked import Problem
 from console.proxy.gatekeeper import Gatekeeper
 from console.proxy.reading import Headers
 from dashboards.proxy_metrics import ProxyMetrics
@@ -104,6 +105,14 @@ def holds(secret: str, *parts: bytes) -> bool:
     """Whether one of them has the credential in it, as it is or escaped as JSON may be, however deep."""
     raw = secret.encode()
     return any(raw in part or (b"\\" in part and raw.replace(b"\\", b"") in _unescaped(part)) for part in parts)
+
+
+def safe_problem(secret: str, problem: Problem | None) -> Problem | None:
+    """The same, to be reported of an answer that had the credential in it: nothing of its words is kept."""
+    if problem is None:
+        return None
+    code = "withheld" if holds(secret, problem.code.encode()) else problem.code
+    return Problem(code, "what was answered held the credential; it is not told")
 
 
 def _unescaped(part: bytes) -> bytes:

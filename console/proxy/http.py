@@ -20,7 +20,7 @@ from console.proxy.asked import UNKNOWN, Done, NotParsed, Problem, Together
 from console.proxy.context import read_context
 from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import Parse
-from console.proxy.front import BODY_SECS, CONNECT_SECS, Front, ProxyConfig, Scope, holds, send_plain
+from console.proxy.front import BODY_SECS, CONNECT_SECS, Front, ProxyConfig, Scope, holds, safe_problem, send_plain
 from console.proxy.gatekeeper import MOST_AT_ONCE
 from console.proxy.outcomes import NoAnswer, judge, judge_composite
 from console.proxy.question import not_parsed
@@ -158,6 +158,8 @@ class HttpProxy(Front):
             why = "is too large"
         elif holds(secret, body, *(value for _, value in told)):
             why = "held the CRM's credential"
+            parts = tuple((safe_problem(secret, each), ()) for each, _ in parts)
+            problem = safe_problem(secret, problem)
         elif (body and not _is_json(told)) or any(isinstance(each, NoAnswer) for each, _ in parts):
             why = "is not one of its API"
         else:

@@ -12,6 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 SECRET = "00D!crm-secret-token"
+MOODS: dict[str, tuple[int, Any]] = {
+    "refuses": (400, [{"message": "Industry: bad value", "errorCode": "FIELD_INTEGRITY_EXCEPTION", "fields": []}]),
+    "blabs": (400, [{"message": f"bad session {SECRET}", "errorCode": f"SESSION_{SECRET}"}]),
+    "makes it an id": (201, {"id": SECRET, "success": True, "errors": []}),
+    "fails": (500, [{"message": "oops", "errorCode": "UNKNOWN_EXCEPTION"}]),
+}
+"""What is answered to everything."""
 
 
 class Crm(ThreadingHTTPServer):
@@ -35,10 +42,8 @@ class Crm(ThreadingHTTPServer):
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         """As the REST API Developer Guide has it."""
-        if self.mood == "refuses":
-            return 400, [{"message": "Industry: bad value", "errorCode": "FIELD_INTEGRITY_EXCEPTION", "fields": []}]
-        if self.mood == "fails":
-            return 500, [{"message": "oops", "errorCode": "UNKNOWN_EXCEPTION"}]
+        if self.mood in MOODS:
+            return MOODS[self.mood]
         if path.endswith("/composite"):
             names = [each["referenceId"] for each in body["compositeRequest"]][: 1 if self.mood == "forgets" else None]
             status = {"half": 500, "unsure": 300}.get(self.mood, 204)

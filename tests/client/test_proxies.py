@@ -303,6 +303,16 @@ def test_the_credential_is_in_no_answer_and_in_no_log(proxy: httpx.Client, crm: 
     assert SECRET not in str(bad.value)
 
 
+@pytest.mark.parametrize(("mood", "outcome"), [("blabs", "error"), ("makes it an id", "ok")])
+def test_the_credential_is_in_no_report(proxy: httpx.Client, crm: Crm, gate: Gate, mood: str, outcome: str):
+    crm.mood = mood
+    with capture_logs() as logs:
+        answer = proxy.post(f"{BASE}/sobjects/Lead", json={"LastName": mood})
+    assert (answer.status_code, answer.json()["error"]) == (502, "answer_withheld")
+    row = gate.reported(action="record.create", outcome=outcome, decision_id=answer.json()["decision_id"])
+    assert SECRET not in json.dumps(row) + str(logs)
+
+
 def test_a_credential_that_was_renewed_is_taken_from_its_file(tmp_path: Path):
     path = tmp_path / "token"
     path.write_text("first-token\n")

@@ -334,17 +334,25 @@ def test_the_credential_is_in_no_answer():
     world = World()
     leak = {"content": [{"type": "text", "text": SECRET}]}
     noted = {**PROGRESS, "params": {"x": SECRET}}
-    world.calls = [said(result(**leak)), streamed(event(noted, "e1"), event(PROGRESS, SECRET), event(result(**leak)))]
+    error = {"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": f"bad {SECRET}"}}
+    world.calls = [
+        said(error),
+        said(result(**leak, isError=True)),
+        said(result(**leak)),
+        streamed(event(noted, "e1"), event(PROGRESS, SECRET), event(result(**leak))),
+    ]
     world.listening = streamed(event(noted), event(PROGRESS))
 
     async def story() -> None:
         await world.start()
-        for answer in (await world.post(call()), await world.post(call()), await world.get()):
+        for answer in [*[await world.post(call()) for _ in range(4)], await world.get()]:
             assert SECRET not in answer.text + str(answer.headers)
         assert answer.text.count("data:") == 1
 
     world.play(story)
-    assert [each["outcome"] for each in world.reports] == ["ok", "ok"], "it was done, though it is not shown"
+    assert [each["outcome"] for each in world.reports] == ["error", "error", "ok", "ok"], "though it is not shown"
+    assert [each["error"]["code"] for each in world.reports[:2]] == ["-1", "tool_error"]
+    assert SECRET not in json.dumps(world.reports)
 
 
 @pytest.mark.parametrize(
