@@ -165,13 +165,16 @@ class Reporting(Protocol):
 
 
 class Peered(Protocol):
-    """A detector that judges an agent of whom it knows little by the agents of the same role, see ``PeersEvent``."""
+    """A detector that judges an agent of whom it knows little by the agents of the same role, see ``PeersEvent``.
+
+    One whose numbers are many says with ``most_described`` of how many agents a partition tells at most.
+    """
 
     def join(self, state: Any, group: str) -> None:
         """The agent belongs to this group ("tenant/role"); told when the state is made or taken back, not dumped."""
 
     def describe(self, state: Any, at_ms: int) -> list[int] | None:
-        """What its peers should know of this agent: always as many numbers; None while it is not settled itself."""
+        """What its peers should know of this agent, in few numbers below 2**53; None while it is not settled itself."""
 
     def common_profile(self, described: list[list[int]]) -> list[int] | None:
         """What agents of the role do, from one list each: no agent may move it far. None when they are too few."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 from xxhash import xxh3_64_intdigest
 
+from detectors import change_peers
 from detectors.base import Action, Evidence, Mode, Shared, Wanted
 from detectors.rate_words import ordinal
 
@@ -28,6 +29,13 @@ _LIKELIEST = 0.04
 """A new thing that is likelier than this from one write to the next is no surprise."""
 _PRIOR_PAUSES, _PRIOR_PAUSE_WRITES = 2, 20
 _LEAST_CHANCE = 0.001
+PEERS_DAYS = 28
+"""For so long, from its first action on, an agent is judged by its peers where it has no past of its own."""
+_PEERS_WRITES = 100
+"""What peers say weighs as much as so many writes of the agent itself."""
+_LEAST_PEERS_CHANCE = 0.02
+_REMIND_PEERS = 4
+_SETTLED_WRITES = 100
 _MOST_EVIDENCE = 100.0
 _MOST_BLAST = 100
 _HARMLESS = 1
@@ -68,16 +76,18 @@ class Dimension:
     """One agent and one kind of thing: what it knows, when something new came, and the present new things.
 
     ``known`` maps digests to 1 (met once) or 2; ``once`` counts the former. Places are counts of writes of this kind.
+    ``is_by_peers``: the present new things are new to the agent's peers, while its own past says nothing. ``strange``:
+    how many such things were learnt.
     """
 
     __slots__ = (
-        "chance", "days", "evidence", "fresh", "gaps", "hit_at", "hit_ms", "is_grave", "is_held", "known", "last_ms",
-        "last_new", "next_touch", "once", "since_ms", "touches", "weight", "where",
+        "chance", "days", "evidence", "fresh", "gaps", "hit_at", "hit_ms", "is_by_peers", "is_grave", "is_held",
+        "known", "last_ms", "last_new", "next_touch", "once", "since_ms", "strange", "touches", "weight", "where",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.known: dict[int, int] = {}
-        self.once = self.last_new = self.last_ms = 0
+        self.once = self.last_new = self.last_ms = self.strange = 0
         self.gaps: list[int] = []
         self.days: list[int] = []
         self.clear()
@@ -89,7 +99,7 @@ class Dimension:
         self.chance = 0.0
         self.weight = 1
         self.touches = self.hit_at = self.hit_ms = self.since_ms = self.next_touch = 0
-        self.is_grave = self.is_held = False
+        self.is_grave = self.is_held = self.is_by_peers = False
         self.where: list[list[str]] = []
 
 
@@ -99,9 +109,10 @@ class ChangeState:
     ``known`` are the dimensions' own dicts, for the compiled path.
     """
 
-    __slots__ = ("counts", "dimensions", "fields", "first_ms", "owners", "uses")
+    __slots__ = ("counts", "dimensions", "fields", "first_ms", "group", "owners", "uses")
 
     def __init__(self) -> None:
+        self.group = ""
         self.first_ms = 0
         self.counts = array("q", [0] * len(_KINDS))
         self.dimensions = [Dimension() for _ in _KINDS]
@@ -143,16 +154,19 @@ class UnexpectedChange:
     """
 
     name: ClassVar[str] = "unexpected_change"
-    state_version: ClassVar[int] = 1
+    state_version: ClassVar[int] = 2
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
     default_mode: ClassVar[Mode] = "warn"
     asks_at_most: ClassVar[Wanted] = "hold"
     max_state_bytes: ClassVar[int] = 24_576
+    most_described: ClassVar[int] = 16
     Config: ClassVar[type[Struct]] = Config
 
     def __init__(self, config: Any = None, shared: Shared | None = None) -> None:
         self.config: Config = config if config is not None else Config()
+        self.shared = shared if shared is not None else Shared()
+        self._profiles = change_peers.Profiles(change_peers.read)
 
     def new_state(self, agent_id: str) -> ChangeState:
         """The state of an agent never seen before."""
@@ -180,7 +194,7 @@ class UnexpectedChange:
             counts[index] += 1
             met = known.get(digest)
             if met is None:
-                if self._is_new(action, dim, counts[index], index, digest, state.first_ms):
+                if self._is_new(action, state, index, digest):
                     hit = name
                 elif index == 0:
                     known[_digest(action.data.object, "")] = 2
@@ -189,29 +203,46 @@ class UnexpectedChange:
                 dim.once -= 1
         return self._hit(action, state, index, hit) if hit else None
 
-    def _is_new(self, action: Action, dim: Dimension, place: int, index: int, digest: int, first_ms: int) -> bool:
+    def _is_new(self, action: Action, state: ChangeState, index: int, digest: int) -> bool:
         """Whether this unknown thing is one that counts; else it is learnt."""
-        if dim.touches and self._is_over(action, dim, first_ms):
+        dim, place = state.dimensions[index], state.counts[index]
+        if dim.touches and self._is_over(action, dim, state, index):
             _settle(dim, index)
             if digest in dim.known:
                 return False
-        if not dim.touches:
-            chance = self._chance(action, dim, place)
-            if chance > _LIKELIEST or len(dim.known) >= MOST_KNOWN[index]:
-                _learn(dim, index, digest, place, action.at_ms)
-                return False
-            dim.chance, dim.since_ms = chance, action.at_ms
+        if not dim.touches and not self._begins(action, dim, state, index, digest):
+            _learn(dim, index, digest, place, action.at_ms)
+            return False
+        if dim.is_by_peers and self._is_usual(action, state, index, digest):
+            _learn(dim, index, digest, place, action.at_ms)
+            return False
         if len(dim.fresh) < _MOST_FRESH or digest in dim.fresh:
             dim.fresh[digest] = min(dim.fresh.get(digest, 0) + 1, 2)
         return True
 
-    def _is_over(self, action: Action, dim: Dimension, first_ms: int) -> bool:
+    def _begins(self, action: Action, dim: Dimension, state: ChangeState, index: int, digest: int) -> bool:
+        """Whether with this thing something begins that is no usual work: by its own past, else by its peers."""
+        if len(dim.known) >= MOST_KNOWN[index]:
+            return False
+        chance, is_by_peers = self._chance(action, dim, state.counts[index]), False
+        if chance > _LIKELIEST and not self._is_usual(action, state, index, digest):
+            chance, is_by_peers = self._peers_chance(action, dim, state, index), True
+        if chance > _LIKELIEST:
+            return False
+        dim.chance, dim.since_ms, dim.is_by_peers = chance, action.at_ms, is_by_peers
+        return True
+
+    def _is_over(self, action: Action, dim: Dimension, state: ChangeState, index: int) -> bool:
         """Whether the new things before are to be learnt.
 
-        They came in the first week, or there was none for long, or they were told long ago and nobody ended them.
+        They came in the first week, or there was none for long, or they were told long ago and nobody ended them. What
+        only peers find strange: also when the agent's own past can tell by now.
         """
-        week_ms = first_ms + WARM_UP_DAYS * DAY_MS
-        if dim.since_ms < week_ms:
+        week_ms = state.first_ms + WARM_UP_DAYS * DAY_MS
+        if dim.is_by_peers:
+            if self._chance(action, dim, state.counts[index]) <= _LIKELIEST or not self._usual(action, state, index):
+                return True
+        elif dim.since_ms < week_ms:
             return dim.next_touch > 0 or action.at_ms >= week_ms
         since_ms = dim.since_ms if dim.next_touch else dim.hit_ms
         return action.at_ms - since_ms >= self.config.learn_after_days * DAY_MS
@@ -230,6 +261,46 @@ class UnexpectedChange:
         if (1.0 + quiet / writes) ** -pauses > config.pause_chance / len(gaps) ** 2:
             return 1.0
         return min(max(config.chance_factor * (1 + dim.once) / quiet, _LEAST_CHANCE), 1.0)
+
+    # --- peers ---------------------------------------------------------------------------------------------------
+
+    def join(self, state: ChangeState, group: str) -> None:
+        """The agent has these peers."""
+        state.group = group
+
+    def describe(self, state: ChangeState, at_ms: int) -> list[int] | None:
+        """What it writes to; None while it is new, wrote little, or was told of lately."""
+        if not state.first_ms or at_ms - state.first_ms < WARM_UP_DAYS * DAY_MS or state.counts[0] < _SETTLED_WRITES:
+            return None
+        if any(dim.next_touch for dim in state.dimensions):
+            return None
+        return change_peers.describe(state.counts, [dim.known for dim in state.dimensions])
+
+    def common_profile(self, described: list[list[int]]) -> list[int] | None:
+        """What is usual in a role; None when its agents are too few or differ too much."""
+        return change_peers.common(described)
+
+    def _usual(self, action: Action, state: ChangeState, index: int) -> change_peers.Usual | None:
+        """What is usual among the agent's peers; None where nothing is, or it is no new agent any more."""
+        if not state.group or action.at_ms - state.first_ms >= PEERS_DAYS * DAY_MS:
+            return None
+        values = self.shared.of_peers(state.group, self.name, action.at_ms)
+        found: change_peers.Usual | None = self._profiles.of(state.group, values)[index] if values else None
+        return found
+
+    def _is_usual(self, action: Action, state: ChangeState, index: int, digest: int) -> bool:
+        """Whether peers do the same, or nothing is known of them."""
+        usual = self._usual(action, state, index)
+        return usual is None or change_peers.short(digest) in usual.things
+
+    def _peers_chance(self, action: Action, dim: Dimension, state: ChangeState, index: int) -> float:
+        """How likely one more thing that peers don't touch is, from one write to the next."""
+        usual = self._usual(action, state, index)
+        if usual is None:
+            return 1.0
+        common = max(self.config.chance_factor * usual.chance, _LEAST_PEERS_CHANCE)
+        shrunk = (_PEERS_WRITES * common + dim.strange) / (_PEERS_WRITES + state.counts[index])
+        return min(max(shrunk, _LEAST_CHANCE), 1.0)
 
     # --- evidence ------------------------------------------------------------------------------------------------
 
@@ -256,13 +327,13 @@ class UnexpectedChange:
     def _judge(self, action: Action, state: ChangeState, index: int, name: str, odds: float) -> Evidence | None:
         dim, config = state.dimensions[index], self.config
         is_first_week = action.at_ms - state.first_ms < WARM_UP_DAYS * DAY_MS
-        is_held = odds >= config.hold_odds and dim.is_grave and not is_first_week
+        is_held = odds >= config.hold_odds and dim.is_grave and not is_first_week and not dim.is_by_peers
         wanted: Wanted = "hold" if is_held else "notify"
         is_more = wanted == "hold" and not dim.is_held
         said = None
         if odds >= config.tell_odds and (is_more or dim.touches >= dim.next_touch):
             dim.is_held = dim.is_held or wanted == "hold"
-            dim.next_touch = 2 * dim.touches
+            dim.next_touch = (_REMIND_PEERS if dim.is_by_peers else 2) * dim.touches
             said = _evidence(action, state, index, name, wanted, odds, config)
         if len(dim.where) < 2 and len(action.source) + len(action.event_id) <= _MOST_ID_CHARS:
             dim.where.append([action.source, action.event_id])
@@ -287,25 +358,26 @@ class UnexpectedChange:
 
     def dump(self, state: ChangeState) -> bytes:
         """The state as bytes."""
-        dimensions = [
-            [list(dim.known.items()), *(getattr(dim, name) for name in Dimension.__slots__ if name != "known")]
-            for dim in state.dimensions
-        ]
+        dimensions = [[list(dim.known.items()), *(getattr(dim, name) for name in _KEPT)] for dim in state.dimensions]
         return _packer.encode((state.first_ms, list(state.counts), dimensions))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> ChangeState:
-        """The state from its bytes."""
-        if version != self.state_version:
+        """The state from its bytes. Version 1 knew nothing of peers."""
+        if version not in (1, self.state_version):
             raise ValueError(f"unexpected_change reads state version {self.state_version}, not {version}")
         state = ChangeState()
         state.first_ms, counts, dimensions = msgspec.msgpack.decode(blob)
         state.counts = array("q", counts)
+        kept = [name for name in _KEPT if version > 1 or name not in _SINCE_2]
         for dim, (known, *values) in zip(state.dimensions, dimensions, strict=True):
             dim.known.update(known)
-            for name, value in zip((n for n in Dimension.__slots__ if n != "known"), values, strict=True):
+            for name, value in zip(kept, values, strict=True):
                 setattr(dim, name, value)
         return state
 
+
+_SINCE_2 = ("is_by_peers", "strange")
+_KEPT = tuple(name for name in Dimension.__slots__ if name != "known")
 
 # --- what a write touches ----------------------------------------------------------------------------------------
 
@@ -366,6 +438,7 @@ def _settle(dim: Dimension, index: int) -> None:
         if times > 1:
             dim.known[digest] = 2
             dim.once -= 1
+    dim.strange += len(dim.fresh) * dim.is_by_peers
     dim.clear()
 
 
@@ -383,16 +456,18 @@ def _evidence(
         else f"{ordinal(dim.touches)} write:"
     )
     before = state.counts[index] - dim.touches
+    why = "which none of its peers writes to" if dim.is_by_peers else f"which is new to it after {before} writes"
     return Evidence(
         wanted=wanted,
         severity="critical" if wanted == "hold" else "warning",
-        summary=f"{many} {name[:_MOST_NAME_CHARS]}, which is new to it after {before} writes",
+        summary=f"{many} {name[:_MOST_NAME_CHARS]}, {why}",
         observed=round(min(odds, 1e15), 1),
         expected=round(dim.chance, 6),
         limit=config.hold_odds if wanted == "hold" else config.tell_odds,
         unit=f"odds against chance, with blast radius, of writes to a new {kind}",
         would_clear="a person's release, after which the new things are known",
         events=(*((source, one) for source, one in dim.where), (action.source, action.event_id)),
-        topic=kind,
-        details={"writes_to_new": dim.touches, "new": things, "known": len(dim.known), "blast": dim.weight},
+        topic=f"{kind} by peers" if dim.is_by_peers else kind,
+        details={"writes_to_new": dim.touches, "new": things, "known": len(dim.known), "blast": dim.weight}
+        | ({"judged_by": "peers"} if dim.is_by_peers else {}),
     )

@@ -31,6 +31,10 @@ MOST_AGENTS = 64
 """So many agents of a role a partition reports; of more, those whose ids have the lowest hashes."""
 MOST_ROLES = 64
 """So many roles of all tenants have a profile."""
+MOST_NUMBERS = 100_000
+"""Of detectors that tell much (``most_described``) so many numbers are kept for the quarter hour, 900 kB at most."""
+_TIMES_DESCRIBED = 2
+"""Of these, what so many times ``most_described`` agents of a role tell is kept."""
 _QUARTER_MS = 15 * MINUTE_MS
 
 
@@ -64,6 +68,7 @@ class PeerGroups:
     ) -> None:
         self._partition = partition
         self._peered: dict[int, Any] = {i: each for i, each in enumerate(detectors) if hasattr(each, "common_profile")}
+        self._most = {each.name: each.most_described for each in detectors if hasattr(each, "most_described")}
         self._shared = shared
         self._roles = roles if self._peered else {}
         self.memory = Memory()
@@ -125,11 +130,12 @@ class PeerGroups:
         found: dict[str, list[list[int]]] = {}
         for index, detector in self._peered.items():
             told: list[list[int]] = []
+            most = self._most.get(detector.name, MOST_AGENTS)
             for _, _, states in known:
                 mine = detector.describe(states[index], tick_ms)
                 if mine is not None:
                     told.append(mine)
-                    if len(told) == MOST_AGENTS:
+                    if len(told) == most:
                         break
             if told:
                 found[detector.name] = told
@@ -178,7 +184,8 @@ class PeerGroups:
         if isinstance(data, PeersReport):
             if self._partition.index == 0 and data.version > memory.merged:
                 others = [one for one in memory.told if (one.group, one.partition) != (group, data.partition)]
-                memory.told = [*others, Told(group, data.partition, data.version, data.agents)]
+                told = Told(group, data.partition, data.version, self._kept(group, data.agents, others))
+                memory.told = [*others, told]
             return
         known = memory.profiles.get(group)
         if known is not None and known.version >= data.version:
@@ -189,7 +196,28 @@ class PeerGroups:
             del profiles[min(profiles, key=lambda each: (profiles[each].version, each))]
         memory.profiles = self._shared.peers = profiles
 
+    def _kept(
+        self, group: str, agents: Mapping[str, list[list[int]]], others: Iterable[Told]
+    ) -> dict[str, list[list[int]]]:
+        """What is kept of a report: all of it, but for detectors that tell much, of which there is room for so much."""
+        kept: dict[str, list[list[int]]] = {}
+        size = sum(_size(numbers) for one in others for name, numbers in one.agents.items() if name in self._most)
+        for name, told in agents.items():
+            if name not in self._most:
+                kept[name] = told
+                continue
+            known = sum(len(one.agents.get(name, ())) for one in others if one.group == group)
+            first = told[: max(_TIMES_DESCRIBED * self._most[name] - known, 0)]
+            if size + _size(first) <= MOST_NUMBERS:
+                kept[name] = first
+                size += _size(first)
+        return kept
+
     def restore(self, memory: Memory) -> None:
         """Take back what was kept."""
         self.memory = memory
         self._shared.peers = memory.profiles
+
+
+def _size(agents: Iterable[Sequence[int]]) -> int:
+    return sum(map(len, agents))

@@ -13,11 +13,12 @@ from detectors.base import Action, Evidence, Shared
 from detectors.statistics import guarded_upper
 from events.codec import decode, encode
 from events.times import DAY_MS, HOUR_MS, MINUTE_MS
-from events.types import PeersEvent, PeersReportEvent
+from events.types import PeersEvent, PeersReport, PeersReportEvent
 from streams.agents import AgentsStage
+from streams.envelopes import envelope
 from streams.kafka.partition import partition_of
 from streams.kafka.worker.lane import Lane
-from streams.peers import MOST_AGENTS, MOST_ROLES
+from streams.peers import MOST_AGENTS, MOST_NUMBERS, MOST_ROLES
 from streams.records import READ_BACK, Entry, Partition
 from streams.routing import ACTIONS
 from streams.ticks import tick_event
@@ -282,3 +283,35 @@ def test_an_older_profile_and_a_report_that_comes_late_change_nothing() -> None:
         event = msgspec.structs.replace(newer[2], data=other)
         judged.process([(len(log) + number, newer[1], event), (len(log) + 10 + number, newer[1], report)])
     assert judged.dump_shared() == before
+
+
+class Talker(Sized):
+    """One that tells much."""
+
+    name: ClassVar[str] = "talker"
+    most_described: ClassVar[int] = 3
+
+
+def told_to(reports: list[tuple[str, int, dict[str, list[list[int]]]]]) -> list[dict[str, int]]:
+    """Of how many agents is kept what was reported: role, partition, numbers by detector."""
+    shared = Shared()
+    place = Partition("main", ACTIONS, "id-1", 0)
+    judged = AgentsStage(place, (Sized(shared), Talker(shared)), {}, shared, None, ROLES)
+    for number, (role, partition, agents) in enumerate(reports):
+        data = PeersReport(role=role, partition=partition, version=MIDNIGHT_MS // DAY_MS, agents=agents)
+        event = envelope(PeersReportEvent, "x", f"r-{number}", MIDNIGHT_MS, "t/*", data)
+        judged.process([(number, MIDNIGHT_MS, event)])
+    assert len(judged.dump_shared()) < 10 * MOST_NUMBERS
+    return [{name: len(told) for name, told in one.agents.items()} for one in judged.peers.memory.told]
+
+
+def test_of_a_role_so_many_agents_are_kept_where_each_tells_much() -> None:
+    agents = {"sized": [[1]] * 50, "talker": [[1] * 100] * 4}
+    kept = told_to([("sdr", partition, agents) for partition in range(3)])
+    assert kept == [{"sized": 50, "talker": 4}, {"sized": 50, "talker": 2}, {"sized": 50, "talker": 0}]
+
+
+def test_what_is_too_much_to_keep_is_left_out_and_what_is_small_is_not() -> None:
+    agents = {"sized": [[1] * 12] * 64, "talker": [[1] * (MOST_NUMBERS // 3)]}
+    kept = told_to([(f"role {number}", 1, agents) for number in range(5)])
+    assert kept == [{"sized": 64, "talker": 1}] * 3 + [{"sized": 64}] * 2

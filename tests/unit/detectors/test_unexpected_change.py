@@ -119,7 +119,7 @@ def test_new_names_at_each_call_are_told_and_leave_the_state_small(agent: Agent)
 
 
 def test_what_a_person_released_is_known_and_what_a_stop_ended_is_not(agent: Agent) -> None:
-    stopped = agent.detector.load("a", agent.detector.dump(agent.state), 1)
+    stopped = agent.detector.load("a", agent.detector.dump(agent.state), 2)
     for _ in range(3):
         agent.write(field="Discount")
     agent.detector.released(agent.state, agent.at_ms)
