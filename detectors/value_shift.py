@@ -10,7 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 from xxhash import xxh3_64_intdigest
 
+from detectors import value_peers
 from detectors.base import Action, Evidence, Mode, Shared, Wanted
+from detectors.change_peers import Profiles, short
 from events.value_codes import ASPECTS, changes_of, codes_of
 
 DAY_MS = 86_400_000
@@ -30,6 +32,9 @@ _STAKE, _RARE_P = 0.1, 0.02
 _MOST_EVIDENCE = 200.0
 _OPEN = 20
 _FROZEN_AT = 3.0
+PEERS_DAYS, PEERS_CHANGES = 28, 240
+"""For so long, from its first action on, and so many changes of a field an agent is judged by its peers as well."""
+_REMIND_PEERS = 4
 _MOST_NAME_CHARS = 60
 _MOST_ID_CHARS = 120
 
@@ -57,12 +62,14 @@ class FieldState:
     """One field: three tables of what its changes looked like, and the present evidence that they no longer do.
 
     ``tables`` holds WIDTH numbers for each aspect; ``evidence`` one logarithm for each aspect and bet; ``strange``
-    the strange changes of each aspect in the present evidence.
+    the strange changes of each aspect in the present evidence. ``peers``: what its peers make of a new agent; None for
+    others.
     """
 
-    __slots__ = ("evidence", "is_held", "next_told", "strange", "tables", "told_ms", "where")
+    __slots__ = ("evidence", "is_held", "next_told", "peers", "strange", "tables", "told_ms", "where")
 
     def __init__(self) -> None:
+        self.peers: value_peers.Judged | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -89,9 +96,10 @@ class FieldState:
 class ValueState:
     """One agent: its fields by digest, the one that was new last at the end."""
 
-    __slots__ = ("fields", "first_ms")
+    __slots__ = ("fields", "first_ms", "group")
 
     def __init__(self) -> None:
+        self.group = ""
         self.first_ms = 0
         self.fields: dict[int, FieldState] = {}
 
@@ -110,10 +118,15 @@ class ValueShift:
 
     Cannot: see wrong values that look as its right ones do (a wrong name, a wrong amount of the usual size), wrong
     values in a field whose right ones are all different (free text, but for its form), or in one that it wrote fewer
-    than 60 times; judge more than 8 changes of one action, or more than 20 fields (hardly known ones make room). It
-    compares with the
-    agent's own past only: values by people are in another topic, and peers' profiles are no records of the input
-    partition yet, so an agent that is wrong from its first day on is never told. In its first seven days it only tells.
+    than 60 times and its peers do not; judge more than 8 changes of one action, or more than 20 fields (hardly known
+    ones make room). Values by people are in another topic and not compared. In its first seven days it only tells.
+
+    Peers: a new agent's fields (28 days, 240 changes of each) are also held against what its role writes there, from
+    the first change on. Symbols are usual that two of five agents and more write (of twenty and more: more than a
+    tenth), the fewest that are .97 of what each of them writes; where that takes more than 16, or agents differ (but
+    for one, or a tenth), anything is usual. Writes of other symbols are bet against a chance of .05, which shrinks to
+    the agent's own share of them as of 100 changes, and are told at ``tell_odds``, never held for. The agent's own past
+    is learnt and judged beside that as if it had no peers.
 
     Learning: while there is evidence in a field, its strange changes are not learnt. Who stays below that writes at
     most some 5 strange values in a hundred (what the small bet loses on the others it wins on them), which then
@@ -127,16 +140,19 @@ class ValueShift:
     """
 
     name: ClassVar[str] = "value_shift"
-    state_version: ClassVar[int] = 2
+    state_version: ClassVar[int] = 3
     judges: ClassVar[Literal["attempts", "outcomes", "all"]] = "outcomes"
     is_hard: ClassVar[bool] = True
     default_mode: ClassVar[Mode] = "warn"
     asks_at_most: ClassVar[Wanted] = "hold"
     max_state_bytes: ClassVar[int] = 24_576
+    most_described: ClassVar[int] = 16
     Config: ClassVar[type[Struct]] = Config
 
     def __init__(self, config: Any = None, shared: Shared | None = None) -> None:
         self.config: Config = config if config is not None else Config()
+        self.shared = shared if shared is not None else Shared()
+        self._profiles = Profiles(value_peers.read)
 
     def new_state(self, agent_id: str) -> ValueState:
         """The state of an agent never seen before."""
@@ -151,14 +167,20 @@ class ValueShift:
         strongest: Evidence | None = None
         today, of = action.at_ms // DAY_MS, action.data.object
         for name, before, after in changes_of(action.data):
-            field = _field_of(state, xxh3_64_intdigest(f"{of}\x1f{name}".encode("utf-8", "surrogatepass")))
+            digest = xxh3_64_intdigest(f"{of}\x1f{name}".encode("utf-8", "surrogatepass"))
+            field = state.fields.get(digest) or self._new_field(action, state, digest)
             if field is None:
                 continue
             codes = codes_of(before, after, today)
+            if field.peers is not None:
+                said = self._by_peers(action, state, field, digest, codes, name)
+                strongest = strongest or said
             for aspect in range(len(ASPECTS)):
                 if self._weigh(action, field, aspect, codes[aspect]):
                     said = self._judge(action, state, field, aspect, name)
-                    if said is not None and (strongest is None or said.wanted == "hold"):
+                    if said is not None and (
+                        strongest is None or said.wanted == "hold" or "judged_by" in strongest.details
+                    ):
                         strongest = said
         return strongest
 
@@ -194,7 +216,7 @@ class ValueShift:
 
     def _judge(self, action: Action, state: ValueState, field: FieldState, aspect: int, name: str) -> Evidence | None:
         config, strange = self.config, field.strange[aspect]
-        if field.told_ms and action.at_ms - field.told_ms >= config.learn_after_days * DAY_MS:
+        if _is_long_ago(field.told_ms, action.at_ms, config):
             field.restart()
             return None
         logs = field.evidence[_BETS * aspect : _BETS * (aspect + 1)]
@@ -212,17 +234,86 @@ class ValueShift:
             field.where = [*field.where[-1:], [action.source, action.event_id]]
         return said
 
+    # --- peers ---------------------------------------------------------------------------------------------------
+
+    def join(self, state: ValueState, group: str) -> None:
+        """The agent has these peers."""
+        state.group = group
+
+    def describe(self, state: ValueState, at_ms: int) -> list[int] | None:
+        """What it writes into its fields; None while it is new. Fields with evidence are left out."""
+        if not state.first_ms or at_ms - state.first_ms < WARM_UP_DAYS * DAY_MS:
+            return None
+        known = [
+            (-field.tables[TOTAL], digest, field)
+            for digest, field in state.fields.items()
+            if field.tables[TOTAL] >= KNOWN_AT
+            and not any(field.next_told)
+            and not (field.peers and field.peers.told_ms)
+        ]
+        told: list[int] = []
+        for _, digest, field in sorted(known, key=lambda one: one[:2])[: value_peers.MOST_FIELDS]:
+            told += value_peers.describe_field(
+                digest, [_counts(field.tables, at * WIDTH) for at in range(len(ASPECTS))]
+            )
+        return told or None
+
+    def common_profile(self, described: list[list[int]]) -> list[int] | None:
+        """What is usual in a role; None when its agents are too few or differ too much."""
+        return value_peers.common(described)
+
+    def _usual(self, action: Action, state: ValueState) -> value_peers.Usual:
+        values = self.shared.of_peers(state.group, self.name, action.at_ms) if state.group else ()
+        found: value_peers.Usual = self._profiles.of(state.group, values) if values else {}
+        return found
+
+    def _new_field(self, action: Action, state: ValueState, digest: int) -> FieldState | None:
+        field = _field_of(state, digest)
+        is_new = action.at_ms - state.first_ms < PEERS_DAYS * DAY_MS
+        if field is not None and is_new and short(digest) in self._usual(action, state):
+            field.peers = value_peers.Judged()
+        return field
+
+    def _by_peers(
+        self, action: Action, state: ValueState, field: FieldState, digest: int, codes: tuple[int, ...], name: str
+    ) -> Evidence | None:
+        """What peers make of one change of a new agent's field."""
+        judged, said, config = field.peers, None, self.config
+        is_over = action.at_ms - state.first_ms >= PEERS_DAYS * DAY_MS or field.tables[TOTAL] >= PEERS_CHANGES
+        if judged is None or is_over or _is_long_ago(judged.told_ms, action.at_ms, config):
+            field.peers = None
+            return None
+        for aspect, usual in enumerate(self._usual(action, state).get(short(digest), ())):
+            symbol = value_peers.plain(aspect, codes[aspect])
+            if usual is None or symbol is None:
+                continue
+            is_strange = symbol not in usual
+            odds = judged.weigh(aspect, field.tables[aspect * WIDTH + TOTAL], is_strange=is_strange)
+            strange = judged.strange[aspect]
+            is_told = is_strange and odds >= config.tell_odds and 2 * strange >= config.least_strange
+            if is_told and strange >= judged.next_told[aspect]:
+                said = said or _peers_evidence(action, judged, aspect, name, odds, config)
+                judged.next_told[aspect] = _REMIND_PEERS * strange
+                judged.told_ms = judged.told_ms or action.at_ms
+            if is_strange and len(action.source) + len(action.event_id) <= _MOST_ID_CHARS:
+                judged.where = [action.source, action.event_id]
+        return said
+
     # --- the rest of the protocol --------------------------------------------------------------------------------
 
     def stopped(self, state: ValueState, at_ms: int) -> None:
         """The agent was stopped: its evidence is answered."""
         for field in state.fields.values():
             field.clear()
+            if field.peers is not None:
+                field.peers.clear()
 
     def released(self, state: ValueState, at_ms: int) -> None:
-        """A person released it: its evidence starts afresh."""
+        """A person released it: its evidence starts afresh; what its peers were told to mind is allowed."""
         for field in state.fields.values():
             field.clear()
+            if field.peers is not None and field.peers.told_ms:
+                field.peers = None
 
     def dump(self, state: ValueState) -> bytes:
         """The state as bytes."""
@@ -236,20 +327,24 @@ class ValueShift:
                 field.is_held,
                 field.told_ms,
                 field.where,
+                None if field.peers is None else field.peers.dump(),
             )
             for digest, field in state.fields.items()
         ]
         return _packer.encode((state.first_ms, fields))
 
     def load(self, agent_id: str, blob: bytes, version: int) -> ValueState:
-        """The state from its bytes. Version 1 had other symbols for numbers: what it learnt is learnt anew."""
-        if version not in (1, self.state_version):
+        """The state from its bytes.
+
+        Version 1 had other symbols for numbers: what it learnt is learnt anew. Version 2 knew nothing of peers.
+        """
+        if version not in (1, 2, self.state_version):
             raise ValueError(f"value_shift reads state version {self.state_version}, not {version}")
         state = ValueState()
         state.first_ms, fields = msgspec.msgpack.decode(blob)
         if version == 1:
             return state
-        for digest, tables, evidence, strange, next_told, is_held, told_ms, where in fields:
+        for digest, tables, evidence, strange, next_told, is_held, told_ms, where, *peers in fields:
             field = state.fields[digest] = FieldState()
             for aspect, (heads, keys, counts) in enumerate(tables):
                 base = aspect * WIDTH
@@ -261,6 +356,7 @@ class ValueShift:
             field.evidence = array("d", evidence)
             field.strange, field.next_told, field.where = strange, next_told, where
             field.is_held, field.told_ms = is_held, told_ms
+            field.peers = value_peers.Judged.load(peers[0]) if any(peers) else None
         return state
 
 
@@ -341,6 +437,17 @@ def _table(tables: array[int], base: int) -> tuple[list[int], list[int], list[in
     return list(tables[base:keys]), list(tables[keys : keys + used]), list(tables[keys + SLOTS : keys + SLOTS + used])
 
 
+def _counts(tables: array[int], base: int) -> tuple[int, dict[int, int]]:
+    """How many changes are counted, and how many of them had each symbol."""
+    heads, keys, counts = _table(tables, base)
+    return max(heads[TOTAL], 1), dict(zip(keys, counts, strict=True))
+
+
+def _is_long_ago(told_ms: int, at_ms: int, config: Config) -> bool:
+    """Whether it was told, and nobody minded."""
+    return bool(told_ms) and at_ms - told_ms >= config.learn_after_days * DAY_MS
+
+
 # --- words -------------------------------------------------------------------------------------------------------
 
 _WHAT = {
@@ -367,4 +474,32 @@ def _evidence(
         events=(*((source, one) for source, one in field.where), (action.source, action.event_id)),
         topic=f"{what[:40]} {ASPECTS[aspect]}",
         details={"strange": strange, "compared_with": total, "field": name[:_MOST_NAME_CHARS]},
+    )
+
+
+_TO_PEERS = {
+    "form": "of another form than its peers write there, or blank",
+    "value": "that its peers hardly ever write there",
+    "step": "that moved by other steps than its peers make there",
+}
+
+
+def _peers_evidence(
+    action: Action, judged: value_peers.Judged, aspect: int, name: str, odds: float, config: Config
+) -> Evidence:
+    of, strange = action.data.object, judged.strange[aspect]
+    what = f"{of[:_MOST_NAME_CHARS]} {name[:_MOST_NAME_CHARS]}" if isinstance(of, str) else name[:_MOST_NAME_CHARS]
+    before = [(judged.where[0], judged.where[1])] if judged.where else []
+    return Evidence(
+        wanted="notify",
+        severity="warning",
+        summary=f"{strange} values of {what} {_TO_PEERS[ASPECTS[aspect]]}",
+        observed=float(f"{min(odds, 1e15):.4g}"),
+        expected=1.0,
+        limit=config.tell_odds,
+        unit=f"odds against chance of the {ASPECTS[aspect]} of the field's values, by what peers write",
+        would_clear="values in this field as its peers write them, or a person's release",
+        events=(*before, (action.source, action.event_id)),
+        topic=f"{what[:40]} {ASPECTS[aspect]} by peers",
+        details={"strange": strange, "field": name[:_MOST_NAME_CHARS], "judged_by": "peers"},
     )

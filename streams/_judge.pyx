@@ -113,7 +113,7 @@ cdef struct ChangeAt:
     Py_ssize_t counts, fields, first_ms, owners, uses
 
 cdef struct FieldAt:
-    Py_ssize_t evidence, tables
+    Py_ssize_t evidence, peers, tables
 
 cdef KeyedAt KEYED
 cdef RecentAt RECENT
@@ -159,6 +159,7 @@ CHANGES.counts, CHANGES.fields = offset_of(ChangeState, "counts"), offset_of(Cha
 CHANGES.first_ms, CHANGES.owners = offset_of(ChangeState, "first_ms"), offset_of(ChangeState, "owners")
 CHANGES.uses = offset_of(ChangeState, "uses")
 FIELD.evidence, FIELD.tables = offset_of(FieldState, "evidence"), offset_of(FieldState, "tables")
+FIELD.peers = offset_of(FieldState, "peers")
 cdef Py_ssize_t BREACH_DIGESTS = offset_of(BreachState, "digests"), BREACH_USES = offset_of(BreachState, "uses")
 cdef Py_ssize_t VALUE_FIELDS = offset_of(ValueState, "fields"), VALUE_FIRST = offset_of(ValueState, "first_ms")
 KIND.cells, KIND.run, KIND.trials = offset_of(Kind, "cells"), offset_of(Kind, "run"), offset_of(Kind, "trials")
@@ -594,7 +595,10 @@ cdef struct Weighed:
 
 
 cdef bint values_are_calm(ActionRow row, int64_t at_ms, PyObject* state, double chance_factor) except -1:
-    """``ValueShift.observe`` of changes none of which is strange or new: nothing is touched before that is known."""
+    """``ValueShift.observe`` of changes none of which is strange or new, in fields that peers don't judge.
+
+    Nothing is touched before that is known.
+    """
     cdef PyObject* flags = PyDict_GetItem(FLAGS, row.action)
     cdef PyObject* fields[MAX_CELLS]
     cdef Weighed seen[MAX_CELLS * ASPECTS]
@@ -610,7 +614,7 @@ cdef bint values_are_calm(ActionRow row, int64_t at_ms, PyObject* state, double 
     for place in range(row.cells):
         cell = &row._cells[place]
         fields[place] = PyDict_GetItem(<object>peek(state, VALUE_FIELDS), cell.field)
-        if fields[place] == NULL:
+        if fields[place] == NULL or <object>peek(fields[place], FIELD.peers) is not None:
             return False
         for before in range(place):
             if fields[before] == fields[place]:

@@ -11,6 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.base import Action
+from detectors.unexpected_change import UnexpectedChange
+from detectors.value_shift import ValueShift
+from events.catalogue import CATALOGUE
 from events.codec import decode, encode, time_ms
 from events.rows import ROW, scanner
 from events.times import DAY_MS, format_ms
@@ -270,10 +274,28 @@ def contents(draws: random.Random, number: int) -> dict[str, Any]:
     return said
 
 
+def what_peers_write(seed: int) -> PeersEvent:
+    """The profile of five agents who all write the same usual things."""
+    draws, made = random.Random(seed), (UnexpectedChange(), ValueShift())
+    states = [one.new_state("a") for one in made]
+    for number in range(600):
+        at_ms = START_MS + number * 1_800_000
+        fields = {"action": "record.update", "object": "Opportunity", **contents(draws, number)}
+        data = msgspec.convert({"agent_id": "a", "outcome": "ok", **fields}, AgentAction)
+        for detector, state in zip(made, states, strict=True):
+            detector.observe(Action(at_ms, at_ms, "/crm", f"e{number}", CATALOGUE["record.update"], data), state)
+    described = [one.describe(state, at_ms) for one, state in zip(made, states, strict=True)]
+    values = {one.name: one.common_profile([mine] * 5) for one, mine in zip(made, described, strict=True) if mine}
+    peers = Peers(role="sdr", version=START_MS // DAY_MS, values=values, agents=dict.fromkeys(values, 5))
+    return envelope(PeersEvent, "x", "p-1", START_MS, "default/*", peers)
+
+
+@pytest.mark.parametrize("has_peers", [False, True])
 @pytest.mark.parametrize(("seed", "cuts"), [(0, []), (2, [700, 1_350])])
-def test_contents_of_writes_are_judged_alike(seed: int, cuts: list[int]):
+def test_contents_of_writes_are_judged_alike(seed: int, cuts: list[int], has_peers: bool):
     draws = random.Random(seed)
-    at_ms, entries = START_MS, []
+    settings_of = parse_settings('[agents.b]\nrole = "sdr"\nactions = ["record.*"]' if has_peers else "")
+    at_ms, entries = START_MS, [(0, START_MS, what_peers_write(seed + 1))] if has_peers else []
     for number in range(1_500):
         at_ms += draws.choice([60_000, 600_000, 3_600_000])
         action = draws.choice(["record.update"] * 12 + ["record.read", "record.create"])
@@ -289,14 +311,15 @@ def test_contents_of_writes_are_judged_alike(seed: int, cuts: list[int]):
             time=format_ms(at_ms),
             data=msgspec.convert(data, AgentAction),
         )
-        entries.append((number, at_ms, decode(encode(said))))
-    compiled = topology(parse_settings(), "x").agents
+        entries.append((len(entries), at_ms, decode(encode(said))))
+    compiled = topology(settings_of, "x").agents
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agents, "Judge", None)
-        plain = topology(parse_settings(), "x").agents
+        plain = topology(settings_of, "x").agents
     expected = run(plain, entries, [])
     states = plain.keys[next(iter(plain.keys))].body.states
     by_name = {detector.name: state for detector, state in zip(plain.detectors, states, strict=True)}
     assert by_name["unexpected_change"].dimensions[0].touches > 0
     assert any(any(field.strange) for field in by_name["value_shift"].fields.values())
+    assert any(b"by peers" in line for line in expected[0]) == has_peers
     assert run(compiled, as_rows(entries), cuts) == expected
