@@ -22,7 +22,7 @@ from console.proxy.credential import BadCredential, Credential
 from console.proxy.crm import Parse
 from console.proxy.front import BODY_SECS, CONNECT_SECS, Front, ProxyConfig, Scope, holds, safe_problem, send_plain
 from console.proxy.gatekeeper import MOST_AT_ONCE
-from console.proxy.outcomes import NoAnswer, judge, judge_composite
+from console.proxy.outcomes import NoAnswer, judge, judge_composite, listed
 from console.proxy.question import not_parsed
 from console.proxy.reading import MOST_BODY_BYTES, Call, Headers, read_call
 
@@ -152,7 +152,7 @@ class HttpProxy(Front):
         if whole.is_composite:
             parts = judge_composite(status, body or b"", whole)
         else:
-            parts = (judge(status, body or b""),) * len(whole.parts)
+            parts = tuple(judge(status, body or b"", listed(part)) for part in whole.parts)
         problem = next((each for each, _ in parts if each is not None), None)
         if body is None:
             why = "is too large"

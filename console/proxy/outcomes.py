@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from console.proxy.asked import UNKNOWN, Outcome, Problem, Together
+from console.proxy.asked import UNKNOWN, Asked, Outcome, Problem, Together
 
 _OK, _REDIRECT, _CLIENT_ERROR, _TIMED_OUT, _SERVER_ERROR = 200, 300, 400, 408, 500
 _MOST_TEXT = 300
@@ -18,13 +18,24 @@ class NoAnswer(Problem):
     """What came is no answer of the CRM's API to what was asked: the agent does not get it."""
 
 
-def judge(status: int, body: bytes) -> Outcome:
+def judge(status: int, body: bytes, records: int = 1) -> Outcome:
     """The problem, None when all of it was done; and the ids of the records that the answer names, in their order.
 
     Reads the answers of Salesforce (``[{message, errorCode}]``, ``[{id, success, errors}]``) and HubSpot (``{category,
-    message}``, ``{results, errors}``). An answer that is neither counts by its status alone.
+    message}``, ``{results, errors}``). An answer that is neither counts by its status alone; but of several ``records``
+    it has to name each, unless there is no body.
     """
-    return _judged(status, _read(body))
+    said = _read(body)
+    problem, made = _judged(status, said)
+    if problem is None and body and records > max(1, len(_results(said))):
+        return Problem(UNKNOWN, f"the CRM's answer does not name each of {records} records"), made
+    return problem, made
+
+
+def listed(asked: Asked) -> int:
+    """How many records the answer to an operation has to name."""
+    ids = asked.record_ids if asked.action == "record.delete" else ()
+    return max(len(asked.changes), len(asked.created), len(ids))
 
 
 def judge_composite(status: int, body: bytes, whole: Together) -> tuple[Outcome, ...]:

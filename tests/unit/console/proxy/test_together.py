@@ -14,7 +14,7 @@ from console.errors import Refused
 from console.proxy.asked import Asked, Done, NotParsed, Problem, Together
 from console.proxy.crm import CRMS
 from console.proxy.gatekeeper import Gatekeeper
-from console.proxy.outcomes import judge_composite
+from console.proxy.outcomes import judge, judge_composite, listed
 from console.proxy.reading import read_call
 from governance.operation import checksum
 from tripline_client import AsyncTripline
@@ -212,6 +212,34 @@ def test_a_key_whose_end_may_be_a_format_is_not_read_in_a_path_but_in_a_body(key
         together("salesforce", "PATCH", f"{BASE}/sobjects/Lead/Ext__c/{key}", {"Rating": "Hot"})
     found = together("salesforce", "PATCH", f"{BASE}/composite/sobjects/Lead/Ext__c", {"records": [record(key)]})
     assert found.parts[0].record_ids == (f"lead:ext__c={key}",)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "records", "code"),
+    [
+        (200, [{"id": "1", "success": True}, {"id": "2", "success": True}], 2, None),
+        (200, [{"id": "1", "success": True}], 2, "outcome_unknown"),
+        (200, {"results": [{"id": "1"}]}, 2, "outcome_unknown"),
+        (200, [], 2, "outcome_unknown"),
+        (200, "done", 2, "outcome_unknown"),
+        (204, None, 2, None),
+        (200, {"id": "1"}, 1, None),
+        (207, {"results": [{"id": "1"}], "errors": [{"status": "error", "category": "BAD"}]}, 3, "BAD"),
+        (500, [], 2, "outcome_unknown"),
+        (400, [{"errorCode": "LOCKED", "message": ""}], 2, "LOCKED"),
+    ],
+)
+def test_of_several_records_each_has_to_be_named_by_the_answer(status: int, said: Any, records: int, code: str | None):
+    problem, _ = judge(status, json.dumps(said).encode() if said is not None else b"", records)
+    assert (problem.code if problem is not None else None) == code
+
+
+def test_so_many_records_has_an_answer_to_name():
+    ids = ("1", "2", "3")
+    assert listed(Asked(action="record.delete", record_ids=ids)) == 3
+    assert listed(Asked(action="record.read", record_ids=ids, records=9)) == 0
+    assert listed(Asked(action="record.create", record_ids=ids, created=({"A": 1},))) == 1, "these it is linked to"
+    assert listed(Asked(action="record.update", changes={"1": {}, "2": {}})) == 2
 
 
 def answer(name: str, status: int, body: Any) -> dict[str, Any]:
