@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine
 from xxhash import xxh3_128_hexdigest
 
-from events.times import HOUR_MS
+from events.times import HOUR_MS, MINUTE_MS
 from events.types import EvidenceData
 from governance.effects import NotPossible, plan
 from governance.holding import Pending
@@ -36,8 +36,9 @@ MOST = 500
 ATTEMPTS = 5
 _FIRST_WAIT_SECS, _GROWS = 2.0, 4
 _LOOK_SECS, _PATIENCE_SECS = 1.0, 30.0
-_FIND_AGAIN_MS, _FIND_FOR_MS = 5_000, HOUR_MS
-"""What an agent did is in the tables a little later than it is done, and reports may be late: so long is looked."""
+_FIND_AGAIN_MS, _FIND_OFTEN_MS, _FIND_LATER_MS, _FIND_FOR_MS = 5_000, MINUTE_MS, MINUTE_MS, HOUR_MS
+"""What an agent did is in the tables a little later than it is done, and reports may be late: so long is looked, and
+after a minute no more often than once a minute, for a stop of all is one of many agents."""
 _TEXT_CHARS = 300
 _ALL = "/*"
 _MAY_BE_DONE = frozenset({"cancelled", "later", "gave_up"})
@@ -110,6 +111,7 @@ class Cancelling(Background):
         self._now_ms = now_ms
         self._found: dict[tuple[str, int], int] = {}
         """Stops that were looked at, and when: of those that last."""
+        self._kin: dict[str, tuple[str, ...]] = {}
         self._unsaid: set[str] = set()
         """What was tried, and could not be noted: the CRM may have done it."""
 
@@ -144,7 +146,8 @@ class Cancelling(Background):
         self._found = {stop: at_ms for stop, at_ms in self._found.items() if stop in set(lasting)}
         for key, since_ms in lasting:
             last = self._found.get((key, since_ms))
-            if last is not None and (now_ms - since_ms > _FIND_FOR_MS or now_ms - last < _FIND_AGAIN_MS):
+            again_ms = _FIND_AGAIN_MS if now_ms - since_ms < _FIND_OFTEN_MS else _FIND_LATER_MS
+            if last is not None and (now_ms - since_ms > _FIND_FOR_MS or now_ms - last < again_ms):
                 continue
             self._found[key, since_ms] = now_ms
             wanted = [one for one in self._pending(key, since_ms) if self._is_by_itself(key, one)]
@@ -173,8 +176,9 @@ class Cancelling(Background):
     def _stops_of(self, key: str) -> list[str]:
         """The keys of the stops that stop an agent: its own first."""
         tenant, agent_id = split_key(key)
-        kin = [make_key(tenant, each) for each in bound_by(agent_id, self._settings)]
-        return [key, *kin, f"{tenant}{_ALL}"]
+        if agent_id not in self._kin:
+            self._kin[agent_id] = bound_by(agent_id, self._settings)
+        return [key, *(make_key(tenant, each) for each in self._kin[agent_id]), f"{tenant}{_ALL}"]
 
     def _ask(self, key: str, since_ms: int, new: Sequence[Pending]) -> None:
         def asked(authority: Authority) -> None:

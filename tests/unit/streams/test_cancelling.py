@@ -162,6 +162,25 @@ def test_people_are_told_when_there_may_be_more_than_is_looked_for(
         assert ("there may be more, for at most 2 are looked for" in told) is more
 
 
+def test_a_stop_of_all_is_looked_at_often_for_a_minute_then_each_minute_for_an_hour(tmp_path: Path) -> None:
+    agents = "".join(f'[agents.a{at}]\ncrm_user = "user:{100 + at}"\n' for at in range(3))
+    world, looked, now = World(tmp_path, Twice()), list[tuple[str, int]](), [0]
+    thread = world.thread
+    thread._settings = parse_settings(agents + TOML, {})
+    thread._now_ms = lambda: now[0]
+    thread._pending = lambda key, since_ms: looked.append((key, now[0])) or []  # type: ignore[func-returns-value]
+    world.link.execute(
+        "INSERT INTO control (key, agent_id, state, epoch, last_release_epoch, at_ms, by_kind, by_id, reason) "
+        "VALUES ('default/*', '*', 'suspended', 1, 0, 0, 'human', 'maya', 'look')"
+    )
+    for now[0] in range(0, 2 * 3_600_000, 1_000):
+        thread._find()
+    assert {key for key, _ in looked} == {"default/bot", "default/a0", "default/a1", "default/a2"}
+    at = [at_ms // 1_000 for key, at_ms in looked if key == "default/bot"]
+    assert at[:13] == [*range(0, 60, 5), 115]
+    assert (len(at), at[-1]) == (12 + 59, 3_595)
+
+
 def test_what_people_asked_for_is_done_while_nobody_can_look_for_more(tmp_path: Path) -> None:
     world = World(tmp_path, Twice(), a_row(record_id="1", by_kind="human"))
     world.thread._settings = parse_settings(TOML, {})
