@@ -79,6 +79,7 @@ class Sick:
             outside_writes_total{{kind="leaked"}} {age}
             outside_writes_total{{kind="shadow"}} {age}
             revocations_total{{outcome="failed"}} {age}
+            cancellations_total{{outcome="gave_up"}} {age}
             drill_last_timestamp_seconds {now - 40 * 86400}
             drill_bound_exceeded_trips 2
             wrong_records_before_stop_bucket{{detector="action_rate",le="100.0"}} 0
