@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,10 @@ def test_listing_agents_neutralises_their_names(served: dict[str, Any], folder: 
     body = lines(action("n-1", agent=name), action("n-2"))
     sent = httpx.post(f"{served['url']}/v1/events", content=body, headers=LINES)
     assert sent.json()["accepted"] == 2
-    done = tripline("agents", "list", "--url", served["url"])
+    done, end = tripline("agents", "list", "--url", served["url"]), time.monotonic() + 20
+    while done.exit_code == 0 and "dealbot" not in done.output and time.monotonic() < end:  # the rows follow the log
+        time.sleep(0.05)
+        done = tripline("agents", "list", "--url", served["url"])
     assert done.exit_code == 0, done.output
     assert "dealbot" in done.output
     assert "rogue" in done.output
