@@ -14,6 +14,8 @@ from scoring.scorecard import Scorecard
 from scoring.state import FAR_FUTURE, FAR_PAST, Age, DealState, Person
 from scoring.tables import AGES, COUNTS
 
+NOTHING = "Nothing needs doing."
+"""The recommended action where no reason raises the risk."""
 _MAX_REMEMBERED = 30_000
 _MAX_STAGES = 2_000
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -107,7 +109,7 @@ class Explainer:
 def recommended_action(state: DealState, reasons: list[Reason]) -> str:
     """What to do about the reason that raises the risk most; who is meant is named as well as it is known."""
     if not reasons or reasons[0].contribution <= 0:
-        return "Nothing needs doing."
+        return NOTHING
     feature = reasons[0].feature
     if feature in CALLED:
         return call_of(whom(state))

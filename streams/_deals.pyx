@@ -35,6 +35,7 @@ from scoring.causes import _DONE, activity_cause, change_cause, time_cause
 from scoring.plan import NEVER_MS, Scores
 from scoring.reasons import ASKED as _ASKED
 from scoring.reasons import CALLED as _CALLED
+from scoring.reasons import NOTHING as _NOTHING
 from scoring.reasons import call_of, recommended_action, said_of
 from scoring.state import Status
 from streams.keyed import Keyed
@@ -92,6 +93,7 @@ ACTIVITY.scheduled_for = offset_of(CrmActivity, "scheduled_for")
 cdef Py_ssize_t FEATURE = offset_of(Reason, "feature"), CONTRIBUTION = offset_of(Reason, "contribution")
 cdef dict ASKED = _ASKED
 cdef frozenset CALLED = _CALLED
+cdef str NOTHING = _NOTHING
 
 include "_says.pxi"
 
@@ -562,16 +564,18 @@ cdef object action_of(PyObject* state, Figures it, list reasons):
     """``recommended_action``; here where it asks for no more than the best person to talk to."""
     cdef PyObject* first
     cdef PyObject* asked
-    if reasons:
-        first = <PyObject*>reasons[0]
-        feature = <object>peek(first, FEATURE)
-        if <double><object>peek(first, CONTRIBUTION) > 0:
-            if feature in CALLED:
-                return call_of(whom_of(state, it))
-            asked = PyDict_GetItem(ASKED, feature)
-            if asked != NULL:
-                before, after = <tuple>asked
-                return f"{<str>before}{<str>whom_of(state, it)}{<str>after}"
+    if not reasons:
+        return NOTHING
+    first = <PyObject*>reasons[0]
+    if <double><object>peek(first, CONTRIBUTION) <= 0:
+        return NOTHING
+    feature = <object>peek(first, FEATURE)
+    if feature in CALLED:
+        return call_of(whom_of(state, it))
+    asked = PyDict_GetItem(ASKED, feature)
+    if asked != NULL:
+        before, after = <tuple>asked
+        return f"{<str>before}{<str>whom_of(state, it)}{<str>after}"
     it.keep(state)
     return recommended_action(<object>state, reasons)
 
