@@ -40,9 +40,9 @@ def bad_request(message: str, field: str | None = None) -> Refused:
     return Refused(400, "bad_request", message, {"field": field} if field else None)
 
 
-def not_found(message: str) -> Refused:
-    """404: there is no such thing."""
-    return Refused(404, "not_found", message)
+def not_found(message: str, field: str | None = None, **extra: Any) -> Refused:
+    """404: there is no such thing; ``field`` names what asked for it, ``extra`` goes into the body."""
+    return Refused(404, "not_found", message, {**({"field": field} if field else {}), **extra})
 
 
 def forbidden(code: str, message: str) -> Refused:

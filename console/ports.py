@@ -20,7 +20,7 @@ from streams.deal_promotion import Promotion, PromotionRefused
 from streams.leasing import Leased, Reported
 from streams.policies import PolicyInForce
 from streams.standalone.mailbox import HandOver, Mailbox
-from streams.standalone.types import Changes, ItemResult
+from streams.standalone.types import Changes, ItemResult, OriginOf, no_origin
 
 T = TypeVar("T")
 
@@ -91,8 +91,13 @@ class Runtime(Protocol):
     def now_ms(self) -> int:
         """The log's time now, in milliseconds since 1970; the demo's runs faster."""
 
-    def ingest(self, events: Sequence[tuple[bytes, Event]]) -> Future[list[ItemResult]]:
-        """Take events; the future is done when they are judged and durable. Raises Busy when they should wait."""
+    def ingest(
+        self, events: Sequence[tuple[bytes, Event]], *, origin_of: OriginOf | None = no_origin
+    ) -> Future[list[ItemResult]]:
+        """Take events; the future is done when they are judged and durable. Raises Busy when they should wait.
+
+        ``origin_of`` goes into the dead letter of an event that is refused; None: it gets none.
+        """
 
     def dead_letter(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from console.cli.common import (
@@ -47,11 +49,14 @@ def list_(state: str, limit: int, url: str, token: str, as_json: bool) -> None:
 @command.command(
     epilog="\b\nExamples:\n  tripline dead-letters redrive --user maya\n  tripline dead-letters redrive 4 5"
 )
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=click.IntRange(min=1))
 @person_options
 def redrive(ids: tuple[int, ...], url: str, user: str, as_json: bool) -> None:
-    """Try them again (all that wait, or IDS) under their original ids. Exit code 1: some can't be read still."""
-    told = person_server(url, user).post("/v1/dead-letters/redrive", {"ids": list(ids)})
+    """Try them again (all that wait, or IDS) under their original ids.
+
+    Exit code 1: some can't be taken still, and wait on. 3: there is no dead letter of one of these IDS.
+    """
+    told = _redriven(person_server(url, user), list(ids))
     if as_json:
         print_json(told)
     else:
@@ -60,3 +65,16 @@ def redrive(ids: tuple[int, ...], url: str, user: str, as_json: bool) -> None:
         print_table(("id", "reason", "what is wrong still"), rows, "None left.")
     if told["still_bad"]:
         raise SystemExit(PROBLEM)
+
+
+def _redriven(server: Server, ids: list[int]) -> dict[str, Any]:
+    """What became of all; the server tries at most 1,000 at a time."""
+    told: dict[str, Any] = {"redriven": 0, "duplicates": 0, "still_bad": []}
+    asked: dict[str, Any] | None = {"ids": ids}
+    while asked is not None:
+        some = server.post("/v1/dead-letters/redrive", asked)
+        for name in told:
+            told[name] += some[name]
+        following = some.get("next_after_id")
+        asked = None if following is None else {"after_id": following}
+    return told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
@@ -96,4 +97,20 @@ def dead_letters(
     if before_id is not None:
         query = query.where(d.c.id < before_id)
     found: list[Any] = list(connection.execute(query.order_by(d.c.id.desc()).limit(min(limit, 1_000))))
+    return [rows.dead_letter_row(row) for row in found]
+
+
+def dead_letters_that_wait(connection: Connection, tenant: str, limit: int, after_id: int) -> list[DeadLetterRow]:
+    """Those that nobody has re-driven, oldest first, beyond a number."""
+    d = t.dead_letter
+    query = select(d).where(d.c.tenant == tenant, d.c.state == "new", d.c.id > after_id)
+    found: list[Any] = list(connection.execute(query.order_by(d.c.id).limit(limit)))
+    return [rows.dead_letter_row(row) for row in found]
+
+
+def dead_letters_of(connection: Connection, tenant: str, ids: Sequence[int]) -> list[DeadLetterRow]:
+    """Those of these numbers that there are, in whatever state, oldest first."""
+    d = t.dead_letter
+    query = select(d).where(d.c.tenant == tenant, d.c.id.in_(ids))
+    found: list[Any] = list(connection.execute(query.order_by(d.c.id)))
     return [rows.dead_letter_row(row) for row in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import Engine, func, select
@@ -292,6 +293,16 @@ class Reader:
         """Records that could not be read, newest first."""
         with reading(self.engine) as connection:
             return _findings.dead_letters(connection, self.tenant, state, limit, before_id)
+
+    def dead_letters_that_wait(self, *, limit: int, after_id: int = 0) -> list[DeadLetterRow]:
+        """Those that nobody has re-driven, oldest first, beyond ``after_id``."""
+        with reading(self.engine) as connection:
+            return _findings.dead_letters_that_wait(connection, self.tenant, limit, after_id)
+
+    def dead_letters_of(self, ids: Sequence[int]) -> list[DeadLetterRow]:
+        """Those of these numbers that there are, in whatever state, oldest first."""
+        with reading(self.engine) as connection:
+            return _findings.dead_letters_of(connection, self.tenant, ids)
 
     def judged_to(self) -> dict[str, int]:
         """Per topic and partition, the log time up to which everything is judged and stored."""

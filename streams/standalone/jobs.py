@@ -12,7 +12,7 @@ from streams import approving, containing
 from streams.routing import ACTIONS, CRM
 from streams.standalone.bands import bands
 from streams.standalone.round import Round
-from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, Prepared
+from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, OriginOf, Prepared, no_origin
 from streams.ticks import tick_event
 
 T = TypeVar("T")
@@ -65,16 +65,24 @@ class Call(Generic[T]):
 
 
 class Delivery:
-    """A batch of events of one caller, taken in slices over one or more rounds."""
+    """A batch of events of one caller, taken in slices over one or more rounds.
 
-    __slots__ = ("after", "future", "has_failed", "items", "open_slices", "received", "results", "taken")
+    ``origin_of``: for the dead letter of an event that is refused; None: what is refused gets no dead letter.
+    """
+
+    __slots__ = ("after", "future", "has_failed", "items", "open_slices", "origin_of", "received", "results", "taken")
 
     def __init__(
-        self, items: Sequence[Prepared], received: float, after: Callable[[Round], None] | None = None
+        self,
+        items: Sequence[Prepared],
+        received: float,
+        after: Callable[[Round], None] | None = None,
+        origin_of: OriginOf | None = no_origin,
     ) -> None:
         self.items = items
         self.received = received
         self.after = after
+        self.origin_of = origin_of
         self.future: Future[list[ItemResult]] = Future()
         self.results: list[ItemResult] = [ACCEPTED] * len(items)
         self.taken = 0
@@ -152,10 +160,11 @@ class Slice:
         return False
 
     def _refuse(self, round_: Round, index: int, reason: str, message: str) -> None:
-        item = self.delivery.items[index]
-        agent_id = getattr(item.event.data, "agent_id", None)  # type: ignore[attr-defined]
-        tenant = item.event.tenant if isinstance(item.event.tenant, str) else "default"
-        round_.dead_letter(item.raw, reason, message, {}, agent_id, tenant)
+        item, origin_of = self.delivery.items[index], self.delivery.origin_of
+        if origin_of is not None:
+            agent_id = getattr(item.event.data, "agent_id", None)  # type: ignore[attr-defined]
+            tenant = item.event.tenant if isinstance(item.event.tenant, str) else "default"
+            round_.dead_letter(item.raw, reason, message, origin_of(index), agent_id, tenant)
         self._found.append((index, ItemResult("refused", reason, message)))
 
     def _give_up(self, round_: Round) -> None:

@@ -66,7 +66,7 @@ from streams.standalone.recent import pack as pack_ids
 from streams.standalone.recovery import MakeStages, open_core, settings_hash
 from streams.standalone.round import Round
 from streams.standalone.tuning import tune_interpreter
-from streams.standalone.types import Busy, Changes, ItemResult, Prepared, RuntimeStatus
+from streams.standalone.types import Busy, Changes, ItemResult, OriginOf, Prepared, RuntimeStatus, no_origin
 from streams.standalone.writer import Writer
 from streams.subscribers import Subscriber, Subscribers
 from streams.ticks import EVERYBODY
@@ -185,15 +185,17 @@ class Runtime:
         *,
         after: Callable[[Round], None] | None = None,
         may_wait: bool = False,
+        origin_of: OriginOf | None = no_origin,
     ) -> Future[list[ItemResult]]:
         """Take events; the answers, one each, come when they are judged and durable. Raises Busy.
 
         Parameters: each event with the bytes it came in (empty: written anew). ``after`` runs in the transaction of
         the last of them. ``may_wait`` skips the check for Busy (a file can wait, a network client should be told).
+        ``origin_of`` goes into the dead letter of an event that is refused; None: it gets none.
         """
         if not may_wait:
             self.check_load()
-        delivery = Delivery(prepare(events), time.monotonic(), after)
+        delivery = Delivery(prepare(events), time.monotonic(), after, origin_of)
         if not events:
             delivery.future.set_result([])
             return delivery.future

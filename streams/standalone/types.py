@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from events.types import Event
 
 Status = Literal["accepted", "duplicate", "refused"]
+OriginOf = Callable[[int], dict[str, Any]]
+"""Where an event of a delivery came from, by its place in it from 0; kept with its dead letter."""
+
+
+def no_origin(_: int) -> dict[str, Any]:
+    """Nothing is known of where an event came from."""
+    return {}
 
 
 class Busy(Exception):

@@ -146,6 +146,19 @@ def test_what_cannot_be_read_goes_to_the_dead_letters_and_holds_up_nobody(office
     assert (letter.data.reason, letter.data.origin["topic"]) == ("not_json", "agent.findings")
 
 
+def test_an_event_ahead_that_is_tried_again_gets_no_second_dead_letter(offices: Offices):
+    office = offices.open()
+    at = format_ms(now_ms() + 365 * DAY_MS)
+    raw = (
+        f'{{"specversion":"1.0","id":"y-1","source":"/crm","type":"tripline.agent.action.v1","time":"{at}",'
+        '"data":{"agent_id":"bot","action":"record.update","outcome":"ok"}}'
+    ).encode()
+    first = office.ingest([(raw, decode(raw))]).result(20)
+    again = office.ingest([(raw, decode(raw))], origin_of=None).result(20)
+    assert [result.reason for result in (*first, *again)] == ["time_ahead", "time_ahead"]
+    counted(1, lambda: len(offices.cluster.read("dead.letters")), "there is one dead letter")
+
+
 def test_a_finding_is_about_the_agent_that_it_names_whatever_its_key(offices: Offices):
     offices.open()
     offices.put("agent.findings", "default/other", encode(a_finding("f-1", "bot")))

@@ -20,7 +20,7 @@ from streams.kafka.office.post import Post
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import DEAD_LETTERS
 from streams.routing import topics_of
-from streams.standalone.types import ACCEPTED, Busy, ItemResult
+from streams.standalone.types import ACCEPTED, Busy, ItemResult, OriginOf, no_origin
 
 MAX_ON_THE_WAY = 20_000
 """Records; beyond that a producer should wait."""
@@ -54,10 +54,13 @@ class Ingest:
         """How long the oldest of them has waited."""
         return self._post.oldest_secs()
 
-    def take(self, events: Sequence[tuple[bytes, Event]]) -> Future[list[ItemResult]]:
+    def take(
+        self, events: Sequence[tuple[bytes, Event]], origin_of: OriginOf | None = no_origin
+    ) -> Future[list[ItemResult]]:
         """Write events; the answers, one each, come when all are acknowledged. Raises Busy.
 
-        Duplicates are dropped by the workers, so they are answered as accepted.
+        Duplicates are dropped by the workers, so they are answered as accepted. ``origin_of`` goes into the dead
+        letter of an event that is refused; None: it gets none.
         """
         if self._post.trouble:
             raise Busy(f"the brokers can't be written to: {self._post.trouble}", 1.0)
@@ -66,12 +69,11 @@ class Ingest:
         ahead_ms = _now_ms() + AHEAD_MS
         results: list[ItemResult] = []
         letters: list[Outgoing] = []
-        for raw, event in events:
+        for index, (raw, event) in enumerate(events):
             if time_ms(event) > ahead_ms:
                 results.append(_AHEAD)
-                agent_id = getattr(event.data, "agent_id", None)  # type: ignore[attr-defined]
-                letter = (raw or encode(event), _AHEAD.reason, _AHEAD.message, dict[str, Any](), agent_id)
-                letters.append(self._dead(*letter, tenant_of(event)))
+                if origin_of is not None:
+                    letters.append(self._refused(raw, event, _AHEAD, origin_of(index)))
                 continue
             results.append(ACCEPTED)
             body = raw or encode(event)
@@ -84,6 +86,10 @@ class Ingest:
     ) -> Future[int]:
         """Keep what could not be read, in its topic; the number is 0: the sink that stores it gives it one."""
         return _after(self._post.send([self._dead(raw, reason, message, origin, agent_id, tenant)]), 0)
+
+    def _refused(self, raw: bytes, event: Event, result: ItemResult, origin: dict[str, Any]) -> Outgoing:
+        agent_id = getattr(event.data, "agent_id", None)  # type: ignore[attr-defined]
+        return self._dead(raw or encode(event), result.reason, result.message, origin, agent_id, tenant_of(event))
 
     def _dead(
         self,

@@ -59,7 +59,7 @@ from streams.policy_change import POLICY_KEY
 from streams.routing import CRM
 from streams.sinks.notifications import Observe
 from streams.standalone.mailbox import HandOver, Mailbox
-from streams.standalone.types import Changes, Closed, ItemResult
+from streams.standalone.types import Changes, Closed, ItemResult, OriginOf, no_origin
 from streams.subscribers import Subscriber, Subscribers
 
 AUTHORITY_GROUP, CONTACTS_GROUP = "tripline-authority", "tripline-contacts"
@@ -190,10 +190,12 @@ class OfficeRuntime:
 
     # --- events -------------------------------------------------------------------------------------------------
 
-    def ingest(self, events: Sequence[tuple[bytes, Event]]) -> Future[list[ItemResult]]:
+    def ingest(
+        self, events: Sequence[tuple[bytes, Event]], *, origin_of: OriginOf | None = no_origin
+    ) -> Future[list[ItemResult]]:
         """Write events to their topics; done when all in-sync copies have them. Raises Busy."""
         self._check_open()
-        return self._ingest.take(events)
+        return self._ingest.take(events, origin_of)
 
     def dead_letter(
         self,

@@ -49,7 +49,7 @@ class FakeRuntime:
     def now_ms(self) -> int:
         return NOW_MS
 
-    def ingest(self, events: Any) -> Future[Any]:
+    def ingest(self, events: Any, *, origin_of: Any = None) -> Future[Any]:
         if self.is_busy:
             raise Busy("the backlog is 300 ms old")
         results = []
