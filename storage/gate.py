@@ -21,8 +21,12 @@ Row = tuple[Any, ...]
 _SEQ_TAIL = 'ON CONFLICT ("key") DO UPDATE SET "seq" = excluded."seq"'
 _CONTACT = insert(known_contact, or_ignore=True)
 _UNFILED = insert(gate_unfiled)
+_TOGETHER = 10
+"""Rows that one statement inserts: each statement gives other threads a chance to keep this one waiting."""
+_ONE = insert(gate_decision)
+_SEVERAL = ", ".join([_ONE] + [_ONE[_ONE.rindex("(") :]] * (_TOGETHER - 1))
 _NAMES = [column.name for column in gate_decision.columns]
-_KEY, _SEQ, _RULE, _REQUEST_ID = map(_NAMES.index, ("key", "seq", "rule", "request_id"))
+_KEY, _SEQ, _RULE, _REQUEST_ID, _AT_MS = map(_NAMES.index, ("key", "seq", "rule", "request_id", "at_ms"))
 _TOLD = ("content_hash", "at_ms", "decision_id", "decision", "rule", "reason", "epoch", "policy")
 _PLACES = [_NAMES.index(name) for name in _TOLD]
 LAST_ANSWER = (
@@ -86,7 +90,10 @@ def decision_row(
 
 def file_decisions(link: Link, rows: Sequence[Row]) -> None:
     """Put decisions, the oldest first, where they are looked for, and count the admissions among them."""
-    insert_many(link, gate_decision, rows)
+    whole = len(rows) - len(rows) % _TOGETHER
+    for start in range(0, whole, _TOGETHER):
+        link.execute(_SEVERAL, [value for row in rows[start : start + _TOGETHER] for value in row])
+    insert_many(link, gate_decision, rows[whole:])
     seqs = {row[_KEY]: row[_SEQ] for row in rows if row[_SEQ] is not None}
     insert_many(link, gate_agent, list(seqs.items()), _SEQ_TAIL)
 
@@ -99,10 +106,16 @@ def keep_unfiled(link: Link, number: int, rows: Sequence[Row]) -> None:
 def file_all(link: Link) -> None:
     """File what an earlier process left unfiled."""
     link.execute("BEGIN IMMEDIATE")
-    for (blob,) in link.execute("SELECT blob FROM gate_unfiled ORDER BY seq").fetchall():
-        file_decisions(link, [_completed(row) for row in _rows_decoder.decode(blob)])
-    forget_unfiled(link)
+    for number, blob in link.execute("SELECT seq, blob FROM gate_unfiled ORDER BY seq").fetchall():
+        rows = [_completed(row) for row in _rows_decoder.decode(blob)]
+        file_decisions(link, [row for row in rows if not _is_filed(link, row)])
+        forget_unfiled(link, number)
     link.execute("COMMIT")
+
+
+def _is_filed(link: Link, row: Row) -> bool:
+    """A blob is deleted when the last of its rows is filed; others of them may have been filed before."""
+    return link.execute("SELECT 1 FROM gate_decision WHERE decision_id = ?", (row[0],)).fetchone() is not None
 
 
 def _completed(row: Row) -> Row:
@@ -110,9 +123,20 @@ def _completed(row: Row) -> Row:
     return (*row, *(None,) * (len(_NAMES) - len(row)))
 
 
-def forget_unfiled(link: Link) -> None:
-    """All blobs are filed."""
-    link.execute("DELETE FROM gate_unfiled")
+def forget_unfiled(link: Link, number: int) -> None:
+    """All blobs up to this number are filed."""
+    link.execute("DELETE FROM gate_unfiled WHERE seq <= ?", (number,))
+
+
+def key_of(row: Row) -> str:
+    """Whose decision it is."""
+    key: str = row[_KEY]
+    return key
+
+
+def age(row: Row) -> tuple[int, str]:
+    """What puts decisions into their order."""
+    return row[_AT_MS], row[0]
 
 
 def seq_of(link: Link, key: str) -> int:

@@ -20,7 +20,6 @@ from storage.errors import StoreError, StoreUnavailable
 from streams.records import Entry
 from streams.routing import ACTIONS
 from streams.standalone.core import Core
-from streams.standalone.decided import FILED_AFTER_SECS
 from streams.standalone.jobs import Delivery, Job
 from streams.standalone.mailbox import Mailbox
 from streams.standalone.round import Round
@@ -31,7 +30,7 @@ SLICE = 500
 SLICE_WITH_GATE = 100
 """Events judged in one round, and while gate checks come in: a check waits for at most one round."""
 GATES_AT_ONCE = 100
-GATHER_SECS = 0.002
+GATHER_SECS = 0.001
 _GATE_LULL_SECS = 1.0
 _IDLE_SECS = 0.5
 _FIRST_RETRY_SECS, _LAST_RETRY_SECS = 0.2, 5.0
@@ -158,8 +157,8 @@ class Writer:
     def _wait(self) -> None:
         """Sleep until there is work; a lull of the gate is the time to file what it decided."""
         core = self.core
-        has_unfiled = core is not None and len(core.decided) > 0
-        is_woken = self._wake.wait(FILED_AFTER_SECS if has_unfiled else _IDLE_SECS)
+        has_unfiled = core is not None and core.decided.has_work
+        is_woken = self._wake.wait(core.decided.wait_secs if core is not None and has_unfiled else _IDLE_SECS)
         self._wake.clear()
         if has_unfiled and not is_woken:
             self._do(())
