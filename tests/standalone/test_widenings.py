@@ -61,6 +61,9 @@ class House:
         return answer.status_code, answer.json()
 
     def get(self, path: str) -> Any:
+        """Once the rows of agents show all that is in the log: another thread writes them."""
+        assert self.runtime.projector is not None
+        assert self.runtime.projector.wait_until_idle(30)
         return self.client.get(path, auth=MAYA).json()
 
     def fail(self, times: int, kind: str = "Lead", gap_ms: int = 1_000, agents: tuple[str, ...] = ("bot",)) -> None:
