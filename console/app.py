@@ -58,6 +58,7 @@ from governance.gate import Rule
 from governance.settings_types import Settings
 from storage.people import open_people
 from storage.read import Reader
+from streams.standalone.types import ENGINE_REASONS
 
 PEOPLE_FILE = "people.db"
 OTHER_FINDERS = ("common_cause", "event_identity", "gate")
@@ -132,7 +133,7 @@ def make_services(runtime: Runtime, settings: Settings, reader: Reader, auth: Au
 def make_metrics(settings: Settings) -> Metrics:
     """Metrics whose label values are those that this configuration can give."""
     labels = Labels(
-        refusal_reasons=[str(reason) for reason in BadReason],
+        refusal_reasons=[*map(str, BadReason), *ENGINE_REASONS],
         http_codes=HTTP_CODES,
         detectors=[*sorted(discover()), *OTHER_FINDERS],
         gate_rules=[*(rule.value for rule in Rule), gate.NOT_AVAILABLE],

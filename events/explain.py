@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 import re
 from typing import Any
 
 import msgspec
 
 from events.errors import BadEvent, BadReason
+from events.place import candidates, path_at, told_place
+from events.strict import check_depth, check_utf8
 
 HINTS: dict[str, str] = {
     "specversion": 'the string "1.0"',
@@ -30,8 +34,10 @@ HINTS: dict[str, str] = {
 }
 """What would be right, for the fields that are missed or mistaken most."""
 
-_AT = re.compile(r"^(?P<what>.*?)(?: - at `(?P<key>key in )?\$(?P<path>.*)`)?$", re.DOTALL)
-_MISSING = re.compile(r"^Object missing required field `(?P<field>[^`]*)`")
+_AT = re.compile(r" - at `(?:key in )?\$(?P<path>.*)`$", re.DOTALL)
+_GOT = re.compile(r"got `(?P<kind>\w+)`$")
+_KINDS = {"object": dict, "array": list, "str": str, "bool": bool, "int": int, "float": float, "null": type(None)}
+_PAIR = '[before, after], each a flat value, or {"after": …}'
 _AGENT = re.compile(rb'"agent_id"\s*:\s*"([^"\\\x00-\x1f]{1,256})"')
 _BYTE = re.compile(r"\(byte (\d+)\)")
 _SHOWN = 60
@@ -42,13 +48,27 @@ def explain(raw: bytes, problem: Exception, types: list[str]) -> BadEvent:
     """The BadEvent for what msgspec raised while decoding ``raw``; ``types`` are the known event types."""
     agent_id = guess_agent(raw)
     if isinstance(problem, RecursionError):
-        return BadEvent(BadReason.TOO_DEEP, "the event is nested too deep; send flat values", "", agent_id)
+        return _unreadable(raw, agent_id, BadReason.TOO_DEEP, "the event is nested too deep; send flat values")
     if isinstance(problem, UnicodeDecodeError):
         message = f"a string holds bytes that are not UTF-8 ({problem.reason}); JSON must be UTF-8"
-        return BadEvent(BadReason.NOT_UTF8, message, "", agent_id)
+        return _unreadable(raw, agent_id, BadReason.NOT_UTF8, message)
     if isinstance(problem, msgspec.ValidationError):
         return _invalid(raw, str(problem), types, agent_id)
-    return BadEvent(BadReason.NOT_JSON, _not_json(raw, str(problem)), "", agent_id)
+    found = _BYTE.search(str(problem))
+    place = path_at(raw, int(found.group(1)) if found else len(raw))
+    message = _not_json(raw, str(problem))
+    return BadEvent(BadReason.NOT_JSON, f"{place}: {message}" if place else message, place, agent_id)
+
+
+def _unreadable(raw: bytes, agent_id: str | None, reason: BadReason, message: str) -> BadEvent:
+    """Bytes that no decoder takes; the strict checks know the place."""
+    try:
+        check_utf8(raw)
+        check_depth(raw)
+    except BadEvent as found:
+        found.agent_id = agent_id
+        return found
+    return BadEvent(reason, message, "", agent_id)
 
 
 def guess_agent(raw: bytes) -> str | None:
@@ -70,15 +90,11 @@ def _not_json(raw: bytes, text: str) -> str:
 
 
 def _invalid(raw: bytes, text: str, types: list[str], agent_id: str | None) -> BadEvent:
-    found = _AT.match(text)
-    what, path = (found["what"], found["path"] or "") if found else (text, "")
-    field = path.lstrip(".").replace("[...]", "[]")
-    document = _document(raw)
-    missing = _MISSING.match(what)
-    if missing:
-        field = f"{field}.{missing['field']}".lstrip(".")
+    what, field = told_place(text)
+    if what.startswith("Object missing required field"):
         return BadEvent(BadReason.MISSING_FIELD, f"{field} is missing; it must be {_hint(field)}", field, agent_id)
-    value = _value_at(document, path)
+    told = _AT.search(text)
+    field, value = _found(_document(raw), told["path"] if told else "", what, field)
     if field == "type":
         return BadEvent(BadReason.UNKNOWN_TYPE, _unknown_type(value, types), field, agent_id)
     if field == "specversion":
@@ -96,7 +112,7 @@ def _reason(what: str) -> BadReason:
 def _sentence(field: str, what: str, value: Any) -> str:
     name = field or "the event"
     shown = "" if value is _UNKNOWN else f"; it came as {_show(value)}"
-    hint = HINTS.get(field)
+    hint = HINTS.get(field) or (_PAIR if name.startswith("data.changes.") else None)
     return f"{name}: {what[:1].lower()}{what[1:]}{shown}" + (f"; it must be {hint}" if hint else "")
 
 
@@ -121,23 +137,36 @@ def _document(raw: bytes) -> Any:
     try:
         return _anything.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(raw)  # it takes numbers out of range, as infinite
+    except (ValueError, RecursionError):
         return _UNKNOWN
 
 
-def _value_at(node: Any, path: str) -> Any:
-    """The value at a decoder's path such as ``.data.record_ids[3]``; unknown when the path has wildcards."""
-    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
-        if name and isinstance(node, dict) and name in node:
-            node = node[name]
-        elif index.isdigit() and isinstance(node, list) and int(index) < len(node):
-            node = node[int(index)]
-        else:
-            return _UNKNOWN
-    return node
+def _found(document: Any, told: str, what: str, field: str) -> tuple[str, Any]:
+    """The path that is meant, and its value. A decoder names no keys of a map, so each may be the one."""
+    places = candidates(document, told)
+    if "[...]" not in told:
+        return next(places, (field, _UNKNOWN))
+    return next((place for place in places if _is_wrong(what, place[1])), (field, _UNKNOWN))
+
+
+def _is_wrong(what: str, value: Any) -> bool:
+    """Whether a decoder may say this of the value."""
+    got = _GOT.search(what)
+    if got:
+        kind = _KINDS.get(got["kind"])
+        return kind is not None and type(value) is kind
+    if "of length 2" in what:
+        return isinstance(value, list) and len(value) != 2
+    return "out of range" in what and isinstance(value, float) and not math.isfinite(value)
 
 
 def _show(value: Any) -> str:
     if value is _UNKNOWN:
         return "the value"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that 64 bits can't hold"
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from events.errors import BadEvent, BadReason
+from events.place import path_at
 
 MAX_DEPTH = 64
 
@@ -65,22 +66,27 @@ def check_utf8(raw: bytes) -> None:
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError as problem:
+        place = path_at(raw, problem.start)
         message = f"byte {problem.start} is not UTF-8 ({problem.reason}); JSON must be UTF-8"
-        raise BadEvent(BadReason.NOT_UTF8, message) from None
+        raise BadEvent(BadReason.NOT_UTF8, f"{place}: {message}" if place else message, place) from None
 
 
 def check_depth(raw: bytes, limit: int = MAX_DEPTH) -> None:
     """Refuse JSON nested deeper than ``limit``, without recursion."""
-    if raw.count(b"[") + raw.count(b"{") > limit and depth_of(raw) > limit:
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return
+    at = _too_deep_at(raw, limit)
+    if at is not None:
+        place = path_at(raw, at)
         message = f"the event is nested more than {limit} deep; send flat values"
-        raise BadEvent(BadReason.TOO_DEEP, message)
+        raise BadEvent(BadReason.TOO_DEEP, f"{place}: {message}" if place else message, place)
 
 
-def depth_of(raw: bytes) -> int:
-    """How deep the containers of a JSON text lie in one another; brackets in strings don't count."""
-    depth = deepest = 0
+def _too_deep_at(raw: bytes, limit: int) -> int | None:
+    """The byte where the containers of a JSON text lie too deep in one another; brackets in strings don't count."""
+    depth = 0
     in_string = is_escaped = False
-    for byte in raw:
+    for at, byte in enumerate(raw):
         if in_string:
             if is_escaped:
                 is_escaped = False
@@ -92,10 +98,11 @@ def depth_of(raw: bytes) -> int:
             in_string = True
         elif byte in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > limit:
+                return at
         elif byte in b"]}":
             depth -= 1
-    return deepest
+    return None
 
 
 class _Object(list[tuple[str, Any]]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, Protocol, TypeVar
@@ -11,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from events.errors import BadEvent
+from events.place import path_at, told_place
 from events.strict import check_depth, check_strictly, check_utf8
 from events.types import FieldChanges, Name, Trigger
 from governance.consent import Said
@@ -175,6 +177,7 @@ class BadRequest(ValueError):
 
 T = TypeVar("T", bound=Struct)
 _DECODER = msgspec.json.Decoder(GateRequest)
+_BYTE = re.compile(r"\(byte (\d+)\)")
 
 
 def decode_request(raw: bytes) -> GateRequest:
@@ -197,10 +200,14 @@ def decode_strictly(raw: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         check_strictly(raw)
     except BadEvent as problem:
         raise BadRequest(problem.field, problem.message.replace("the event", "the request")) from None
-    except (msgspec.DecodeError, RecursionError) as problem:
-        text, _, place = str(problem).partition(" - at `$")
-        field = place.strip("`").lstrip(".")
+    except msgspec.ValidationError as problem:
+        text, field = told_place(str(problem))
         raise BadRequest(field, f"{field}: {text}" if field else text) from None
+    except (msgspec.DecodeError, RecursionError) as problem:
+        byte = _BYTE.search(str(problem))
+        field = path_at(raw, int(byte.group(1))) if byte else ""
+        message = f"the request is not readable JSON: {problem}"
+        raise BadRequest(field, f"{field}: {message}" if field else message) from None
     return found
 
 

@@ -9,6 +9,7 @@ import msgspec
 from console.errors import Refused, bad_request
 from events import strict
 from events.errors import BadEvent
+from events.place import told_place
 
 T = TypeVar("T")
 JSON_TYPES = ("application/json", "")
@@ -23,8 +24,7 @@ def read_json(body: bytes, content_type: str, decoder: msgspec.json.Decoder[T]) 
         value = decoder.decode(body)
         strict.check_strictly(body)
     except msgspec.ValidationError as problem:
-        text, _, place = str(problem).rpartition(" - at `$")
-        raise bad_request(str(problem), place.strip("`.") if text else _named(str(problem))) from None
+        raise bad_request(str(problem), told_place(str(problem))[1] or None) from None
     except msgspec.DecodeError as problem:
         raise bad_request(f"the body is not JSON: {problem}") from None
     except (UnicodeDecodeError, RecursionError):
@@ -39,8 +39,3 @@ def check_json(content_type: str) -> None:
     media = content_type.partition(";")[0].strip().lower()
     if media not in JSON_TYPES:
         raise Refused(415, "unsupported_media_type", f"send application/json, not {media[:60]!r}")
-
-
-def _named(problem: str) -> str | None:
-    parts = problem.split("`")
-    return parts[1] if len(parts) >= 3 and "field" in parts[0] else None

@@ -105,7 +105,7 @@ def hot_route(services: Services) -> HotRoute:
                 return False
             if caller.token is not None:
                 check_binding(caller.token, accepted)
-            future = services.runtime.ingest([(item.raw, item.event) for item in accepted])
+            future = _ingested(services, accepted)
         except (Refused, Busy, Closed):
             return False
 
@@ -165,8 +165,17 @@ def hand_over(services: Services, body: bytes, headers: Sequence[tuple[str, str]
     accepted = [item for item in items if isinstance(item, Accepted)]
     if token is not None:
         check_binding(token, accepted)
+    return Given(accepted, refusals, _ingested(services, accepted) if accepted else None)
+
+
+def _ingested(services: Services, accepted: Sequence[Accepted]) -> Future[list[ItemResult]]:
     pairs = [(item.raw, item.event) for item in accepted]
-    return Given(accepted, refusals, services.runtime.ingest(pairs) if pairs else None)
+    return services.runtime.ingest(pairs, origin_of=lambda place: _origin(accepted[place].index))
+
+
+def _origin(index: int) -> dict[str, Any]:
+    """Where a refused item came from, as its dead letter says it."""
+    return {"http": PATH, "index": index}
 
 
 def read_items(body: bytes, headers: Sequence[tuple[str, str]], limits: Limits) -> list[Accepted | Refusal]:
@@ -218,7 +227,7 @@ def _taken(
         return 0, []
     duplicates = sum(result.is_duplicate for result in results)
     refused = [
-        RefusedItem(item.index, result.reason, result.message, "")
+        RefusedItem(item.index, result.reason, result.message, result.field)
         for item, result in zip(accepted, results, strict=True)
         if result.status == "refused"
     ]
@@ -234,7 +243,7 @@ async def _keep(services: Services, refusals: Sequence[Refusal], token: Token | 
     for refusal in refusals:
         error = refusal.error
         agent_id = token.agent_id if token is not None and token.agent_id is not None else error.agent_id
-        origin = {"http": "/v1/events", "index": refusal.index}
+        origin = _origin(refusal.index)
         services.metrics.refused.add(str(error.reason))
         kept.append(services.runtime.dead_letter(refusal.raw, str(error.reason), error.message, origin, agent_id))
     await asyncio.gather(*map(asyncio.wrap_future, kept))

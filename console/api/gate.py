@@ -111,8 +111,7 @@ def read_check(body: bytes, content_type: str, caller: Caller) -> GateRequest:
     try:
         asked = decode_request(body)
     except BadRequest as problem:
-        text = str(problem) if problem.field else f"the check is not readable JSON: {problem}"
-        raise bad_request(text, problem.field or None) from None
+        raise bad_request(str(problem), problem.field or None) from None
     check_speaker(caller, asked.agent_id)
     return asked
 

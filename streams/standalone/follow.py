@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -96,6 +97,7 @@ class Follower(Background):
 
     def _take(self, piece: bytes, position: Position) -> None:
         events: list[tuple[bytes, Event]] = []
+        lines: list[int] = []
         bad: list[tuple[bytes, BadEvent, int]] = []
         line = position.line
         for raw in piece.split(b"\n")[: None if not piece.endswith(b"\n") else -1]:
@@ -104,18 +106,24 @@ class Follower(Background):
                 continue
             try:
                 events.append((raw, decode_input(raw, self._limits)))
+                lines.append(line)
             except BadEvent as problem:
                 bad.append((raw, problem, line))
         reached = Position(position.inode, position.byte_offset + len(piece), line)
 
+        def place(number: int) -> dict[str, Any]:
+            return {"file": str(self.path), "line": number}
+
         def finish(round_: Round) -> None:
             for raw, problem, number in bad:
-                origin = {"file": str(self.path), "line": number}
-                round_.dead_letter(raw, str(problem.reason), problem.message, origin, problem.agent_id)
+                round_.dead_letter(raw, str(problem.reason), problem.message, place(number), problem.agent_id)
             round_.core.link.execute(_SAVE, (str(self.path), reached.inode, reached.byte_offset, reached.line))
 
         if events:
-            self.runtime.ingest(events, after=finish, may_wait=True).result(600)
+            taken = self.runtime.ingest(
+                events, after=finish, may_wait=True, origin_of=lambda index: place(lines[index])
+            )
+            taken.result(600)
         else:
             self.runtime.call(finish).result(60)
         self.taken += len(events)

@@ -7,18 +7,25 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
-from events.times import DAY_MS
 from streams import approving, containing
 from streams.routing import ACTIONS, CRM
 from streams.standalone.bands import bands
 from streams.standalone.round import Round
-from streams.standalone.types import ACCEPTED, DUPLICATE, ItemResult, OriginOf, Prepared, no_origin
+from streams.standalone.types import (
+    ACCEPTED,
+    AHEAD_MS,
+    DUPLICATE,
+    ENGINE_FAULT,
+    ID_REUSED,
+    ItemResult,
+    OriginOf,
+    Prepared,
+    no_origin,
+    too_far_ahead,
+)
 from streams.ticks import tick_event
 
 T = TypeVar("T")
-
-AHEAD_MS = DAY_MS
-"""An event whose effect lies further ahead of now than this is refused; a clock is wrong somewhere."""
 
 
 class Job(Protocol):
@@ -144,7 +151,7 @@ class Slice:
                 fresh.append(item)
                 recent.add(item.id_hash, item.content_hash)
             elif content != item.content_hash and item.effect_ms > ahead_ms:
-                self._refuse(round_, index, "time_ahead", "time: more than 24 hours ahead of the log's clock")
+                self._refuse(round_, index, too_far_ahead(item.effect_ms, round_.now_ms))
         return fresh
 
     def _is_news(self, index: int, item: Prepared, content: int, round_: Round) -> bool:
@@ -156,19 +163,22 @@ class Slice:
         if ACTIONS in item.topics:
             return True
         if item.effect_ms <= round_.now_ms + AHEAD_MS:
-            self._refuse(round_, index, "id_reused", "id: used before with another content by the same source")
+            said_id, source = item.event.id[:80], item.event.source[:80]
+            message = f"id: {said_id!r} was used before with another content by {source!r}; give it an id of its own"
+            self._refuse(round_, index, ItemResult("refused", ID_REUSED, message, "id"))
         return False
 
-    def _refuse(self, round_: Round, index: int, reason: str, message: str) -> None:
+    def _refuse(self, round_: Round, index: int, result: ItemResult) -> None:
         item, origin_of = self.delivery.items[index], self.delivery.origin_of
         if origin_of is not None:
             agent_id = getattr(item.event.data, "agent_id", None)  # type: ignore[attr-defined]
             tenant = item.event.tenant if isinstance(item.event.tenant, str) else "default"
-            round_.dead_letter(item.raw, reason, message, origin_of(index), agent_id, tenant)
-        self._found.append((index, ItemResult("refused", reason, message)))
+            round_.dead_letter(item.raw, result.reason, result.message, origin_of(index), agent_id, tenant)
+        self._found.append((index, result))
 
     def _give_up(self, round_: Round) -> None:
-        self._refuse(round_, self.start, "engine_fault", "the engine could not judge this event")
+        message = "the engine could not judge this event; its log says why"
+        self._refuse(round_, self.start, ItemResult("refused", ENGINE_FAULT, message))
         if self.is_last and self.delivery.after is not None:
             self.delivery.after(round_)
 

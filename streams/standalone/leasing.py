@@ -12,9 +12,8 @@ from governance.policy import Policy
 from storage import leases as lease_store
 from streams.leasing import Leased, Leasing, Outcome, Reported, count
 from streams.standalone.gatekeeper import Check
-from streams.standalone.jobs import AHEAD_MS
 from streams.standalone.round import Round
-from streams.standalone.types import Prepared
+from streams.standalone.types import AHEAD_MS, Prepared, too_far_ahead
 
 Prepare = Callable[[Sequence[tuple[bytes, Event]]], list[Prepared]]
 
@@ -39,10 +38,10 @@ class RoundLeasing(Leasing):
         """Append outcomes that are new; one dated too far ahead is kept as a dead letter."""
         round_, fresh = self._round, []
         recent, ahead_ms = round_.core.recent, self.now_ms + AHEAD_MS
-        for item in self._prepare([(raw, event) for _, raw, event in outcomes]):
+        for at, item in enumerate(self._prepare([(raw, event) for _, raw, event in outcomes])):
             if item.effect_ms > ahead_ms:
-                message = "time: more than 24 hours ahead of the log's clock"
-                round_.dead_letter(item.raw, "time_ahead", message, {}, outcomes[0][2].data.agent_id)
+                refused, origin = too_far_ahead(item.effect_ms, self.now_ms), {"http": "/v1/leases", "outcome": at}
+                round_.dead_letter(item.raw, refused.reason, refused.message, origin, outcomes[at][2].data.agent_id)
             elif recent.known.get(item.id_hash) is None:
                 recent.add(item.id_hash, item.content_hash)
                 fresh.append(item)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from events.times import DAY_MS, format_ms
 from events.types import Event
 
 Status = Literal["accepted", "duplicate", "refused"]
@@ -17,6 +18,13 @@ OriginOf = Callable[[int], dict[str, Any]]
 def no_origin(_: int) -> dict[str, Any]:
     """Nothing is known of where an event came from."""
     return {}
+
+
+AHEAD_MS = DAY_MS
+"""An event whose effect lies further ahead of now than this is refused; a clock is wrong somewhere."""
+TIME_AHEAD, ID_REUSED, ENGINE_FAULT = "time_ahead", "id_reused", "engine_fault"
+ENGINE_REASONS = (TIME_AHEAD, ID_REUSED, ENGINE_FAULT)
+"""Why the runtime refuses an event that could be read; beside ``BadReason`` of the decoder."""
 
 
 class Busy(Exception):
@@ -32,11 +40,15 @@ class Closed(Exception):
 
 
 class ItemResult(Struct, frozen=True, gc=False):
-    """What became of one event: accepted (durable and judged), a duplicate of an accepted one, or refused and why."""
+    """What became of one event: accepted (durable and judged), a duplicate of an accepted one, or refused and why.
+
+    ``field``: which field is wrong, "" when it is about the whole.
+    """
 
     status: Status
     reason: str = ""
     message: str = ""
+    field: str = ""
 
     @property
     def is_duplicate(self) -> bool:
@@ -46,6 +58,15 @@ class ItemResult(Struct, frozen=True, gc=False):
 
 ACCEPTED = ItemResult("accepted")
 DUPLICATE = ItemResult("duplicate")
+
+
+def too_far_ahead(effect_ms: int, now_ms: int) -> ItemResult:
+    """The answer to an event that is dated further ahead than AHEAD_MS."""
+    message = (
+        f"time: {format_ms(effect_ms)} is more than 24 hours ahead of the log's clock ({format_ms(now_ms)}); "
+        "send when it happened, and check the sender's clock"
+    )
+    return ItemResult("refused", TIME_AHEAD, message, "time")
 
 
 class Changes(Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from events.codec import encode, time_ms
-from events.times import DAY_MS, format_ms
+from events.times import format_ms
 from events.types import MAIN_ENGINE, DeadLetter, DeadLetterEvent, Event, tenant_of
 from governance.settings import Settings
 from streams.envelopes import envelope, make_key
@@ -20,13 +20,10 @@ from streams.kafka.office.post import Post
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import DEAD_LETTERS
 from streams.routing import topics_of
-from streams.standalone.types import ACCEPTED, Busy, ItemResult, OriginOf, no_origin
+from streams.standalone.types import ACCEPTED, AHEAD_MS, Busy, ItemResult, OriginOf, no_origin, too_far_ahead
 
 MAX_ON_THE_WAY = 20_000
 """Records; beyond that a producer should wait."""
-AHEAD_MS = DAY_MS
-"""An event whose effect lies further ahead of now than this is refused; a clock is wrong somewhere."""
-_AHEAD = ItemResult("refused", "time_ahead", "time: more than 24 hours ahead of the log's clock")
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -66,14 +63,15 @@ class Ingest:
             raise Busy(f"the brokers can't be written to: {self._post.trouble}", 1.0)
         if self._post.waiting > MAX_ON_THE_WAY:
             raise Busy(f"{self._post.waiting} records wait to be written", 0.25)
-        ahead_ms = _now_ms() + AHEAD_MS
+        now_ms = _now_ms()
         results: list[ItemResult] = []
         letters: list[Outgoing] = []
         for index, (raw, event) in enumerate(events):
-            if time_ms(event) > ahead_ms:
-                results.append(_AHEAD)
+            effect_ms = time_ms(event)
+            if effect_ms > now_ms + AHEAD_MS:
+                results.append(too_far_ahead(effect_ms, now_ms))
                 if origin_of is not None:
-                    letters.append(self._refused(raw, event, _AHEAD, origin_of(index)))
+                    letters.append(self._refused(raw, event, results[-1], origin_of(index)))
                 continue
             results.append(ACCEPTED)
             body = raw or encode(event)

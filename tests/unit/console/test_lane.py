@@ -304,7 +304,7 @@ def test_a_check_that_fails_is_denied_with_503_either_way(served: Served) -> Non
 def test_events_that_fail_late_are_answered_alike(
     served: Served, monkeypatch: pytest.MonkeyPatch, problem: Exception, status: int
 ) -> None:
-    monkeypatch.setattr(served.runtime, "ingest", lambda events: done(problem=problem))
+    monkeypatch.setattr(served.runtime, "ingest", lambda events, origin_of: done(problem=problem))
     answer = both(served, EVENTS, *PLAIN[EVENTS])
     assert status_of(answer) == status
     assert b"the disk is full" not in answer

@@ -512,19 +512,19 @@ def test_a_request_is_read_from_json() -> None:
     [
         (b"", ""),
         (b"[]", ""),
-        (b'{"action":"x"}', ""),
+        (b'{"action":"x"}', "agent_id"),
         (b'{"agent_id":"","action":"x"}', "agent_id"),
         (b'{"agent_id":"b","action":7}', "action"),
         (b'{"agent_id":"b","action":"x","record_ids":"r"}', "record_ids"),
         (b'{"agent_id":"b","action":"x","record_ids":["a",""]}', "record_ids[1]"),
         (b'{"agent_id":"b","action":"x","records":-1}', "records"),
-        (b'{"agent_id":"b","action":"x","records":NaN}', ""),
-        (b'{"agent_id":"b","action":"x","trigger":{"ref":"f"}}', "trigger"),
-        (b'{"agent_id":"b","action":"x","typo":1}', ""),
+        (b'{"agent_id":"b","action":"x","records":NaN}', "records"),
+        (b'{"agent_id":"b","action":"x","trigger":{"ref":"f"}}', "trigger.kind"),
+        (b'{"agent_id":"b","action":"x","typo":1}', "typo"),
         (b'{"agent_id":"b","action":"x","agent_id":"c"}', "agent_id"),
         (b'{"agent_id":"b","action":"x","changes":{"r":{"f":[1,{"a":1,"a":2}]}}}', "changes.r.f[1].a"),
-        (b'{"agent_id":"\xff","action":"x"}', ""),
-        (b'{"agent_id":"b","action":"x","changes":' + b"[" * 100_000, ""),
+        (b'{"agent_id":"\xff","action":"x"}', "agent_id"),
+        (b'{"agent_id":"b","action":"x","changes":' + b"[" * 100_000, "changes[0][0][0][0][0][0][0]…"),
         (b'{"agent_id":"b","action":"x","record_ids":[' + b'"r",' * 10_000 + b'"r"]}', "record_ids"),
         (b" " * 2_000_000, ""),
     ],
@@ -533,6 +533,7 @@ def test_a_bad_request_is_refused_and_the_field_named(raw: bytes, field: str) ->
     with pytest.raises(BadRequest) as caught:
         decode_request(raw)
     assert caught.value.field == field
+    assert field in str(caught.value)
     assert str(caught.value)
 
 

@@ -264,7 +264,7 @@ def test_the_request_id_is_no_part_of_what_is_asked():
     ("raw", "field"),
     [
         (b'{"agent_id": "bot", "actions": [], "request_id": "q"}', "actions"),
-        (b'{"agent_id": "bot", "actions": ["a"], "request_id": "q", "epoch": 1}', ""),
+        (b'{"agent_id": "bot", "actions": ["a"], "request_id": "q", "epoch": 1}', "epoch"),
         (b'{"agent_id": "bot", "actions": ["a"], "request_id": "q", "action_credits": 0}', "action_credits"),
         (b'{"agent_id": "a", "agent_id": "b", "actions": ["a"], "request_id": "q"}', "agent_id"),
         (b"[]", ""),
