@@ -39,6 +39,8 @@ class AgentLine(Struct, frozen=True):
     state: w.State
     detail: str
     level: str
+    grade: str
+    grade_why: str
     spark: Markup
     count: str
     is_hot: bool
@@ -181,6 +183,8 @@ def agent_line(row: AgentRow, frame: Frame) -> AgentLine:
         state=look,
         detail=_detail(row, look, frame),
         level=str(declared.level) if declared else w.UNKNOWN,
+        grade=row.grade.grade if row.grade else "",
+        grade_why=row.grade.why if row.grade else "",
         spark=sparkline(row.bins, name, stopped_ms=stopped_ms, blind_from_ms=blind),
         count=w.UNKNOWN if blind is not None else count,
         is_hot=hot and blind is None,

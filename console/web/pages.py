@@ -42,6 +42,7 @@ MAX_DEALS = 200
 async def _overview(request: _Request, template: str, manager: str | None) -> Response[str]:
     services, frame = services_of(request), frame_of(request, "overview")
     data = await read(lambda: services.reader.overview(frame.clock.now_ms, monday_of(frame.clock), manager or None))
+    data = structs.replace(data, agents=graded(data.agents, services))
     return page(
         template,
         frame=frame,
@@ -70,7 +71,7 @@ async def overview_part(request: _Request, manager: FromQuery[str | None] = None
 
 async def _agents(request: _Request, template: str) -> Response[str]:
     services, frame = services_of(request), frame_of(request, "agents")
-    rows = sorted_rows(await read(lambda: services.reader.agents(frame.clock.now_ms)), frame)
+    rows = sorted_rows(graded(await read(lambda: services.reader.agents(frame.clock.now_ms)), services), frame)
     return page(
         template,
         frame=frame,
