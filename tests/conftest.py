@@ -10,9 +10,12 @@ import pytest
 
 from storage.store import Store
 from tests.components import MAY_SKIP
+from tests.skips import pytest_runtest_logreport, pytest_sessionfinish, pytest_terminal_summary
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
+
+__all__ = ["pytest_runtest_logreport", "pytest_sessionfinish", "pytest_terminal_summary"]
 
 
 @pytest.fixture(scope="session")
