@@ -329,11 +329,17 @@ def _set_amount(state: DealState, value: Any, _when_ms: int, terms: Terms) -> No
         state.currency = terms.currency
     amount = parse_minor(value, state.currency)
     state.amount_minor = amount
+    state.has_bad_amount = amount is None and _is_said(value)
     if amount is None:
         return
     if not state.first_minor:
         state.first_minor = amount
     state.peak_minor = max(amount, state.peak_minor or 0)
+
+
+def _is_said(value: Any) -> bool:
+    """Whether a field was given a value rather than emptied."""
+    return value is not None and not (type(value) is str and not value.strip())
 
 
 def _set_close_date(state: DealState, value: Any, _when_ms: int, terms: Terms) -> None:
@@ -343,6 +349,7 @@ def _set_close_date(state: DealState, value: Any, _when_ms: int, terms: Terms) -
         state.pushes = min(state.pushes + 1, MAX_COUNT)
         state.pushed_days = min(state.pushed_days + round((end_ms - before_ms) / DAY_MS), MAX_DAYS)
     state.close_date = text
+    state.has_bad_date = not text and _is_said(value)
     state.origins[Age.CLOSE] = state.origins[Age.PACE] = end_ms
 
 

@@ -74,7 +74,8 @@ class DealState(Struct, array_like=True, gc=False):
     ``has_new_facts`` tells it that a feature changed that only records change. ``counted_offset`` is the record
     whose closing counted for the win rates, ``counted_as`` what it counted as (day, owner, segment, whether won),
     whatever is said later, ``told_manager`` whose portfolio holds the deal. ``model`` is the version of the record of
-    the model that judged it, 0 for the scorecard before any.
+    the model that judged it, 0 for the scorecard before any. ``has_bad_amount``, ``has_bad_date``: the last amount or
+    close date that was said is no sound one, so it counts as unknown; the quality of the data tells it.
     """
 
     status: int = Status.STUB
@@ -120,6 +121,8 @@ class DealState(Struct, array_like=True, gc=False):
     judged_ms: int = 0
     is_changed: bool = False
     model: int = 0
+    has_bad_amount: bool = False
+    has_bad_date: bool = False
 
     @property
     def is_open(self) -> bool:

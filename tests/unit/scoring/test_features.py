@@ -6,9 +6,11 @@ import pytest
 
 from events.times import format_ms
 from events.types import Actor, After, CrmChange, Participant
+from governance.settings_types import Deals
 from scoring.features import EVERYTHING, Terms, apply_activity, apply_change, effect_ms
 from scoring.stages import Process
 from scoring.state import FAR_FUTURE, FAR_PAST, MAX_STATE_BYTES, Age, DealState, Status, dump
+from streams.quality import facts_of
 from tests.unit.scoring.deals_log import DAY, PETRA, START_MS, activity, change, human
 
 TERMS = Terms(Process())
@@ -284,3 +286,34 @@ def test_fresh_features_are_named_so_that_only_they_are_judged_again() -> None:
     assert fresh & (1 << Age.BUYER)
     assert not fresh & (1 << Age.EXECUTIVE)
     assert apply_activity(state, activity("meeting", status="cancelled"), START_MS, START_MS) == EVERYTHING
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_bad"),
+    [
+        ("amount", "NaN", True),
+        ("amount", -5, True),
+        ("amount", "lots", True),
+        ("amount", 1e14, True),
+        ("amount", "48000.00", False),
+        ("amount", None, False),
+        ("amount", " ", False),
+        ("close_date", "31/12", True),
+        ("close_date", "1999-12-31", True),
+        ("close_date", 20260302, True),
+        ("close_date", "2026-04-30", False),
+        ("close_date", None, False),
+    ],
+)
+def test_a_value_that_cant_be_is_unknown_and_remembered_as_bad(field: str, value: Any, is_bad: bool) -> None:
+    state = opened(amount="1000", close_date="2026-06-30")
+    update(state, START_MS + DAY, **{field: value})
+    assert (state.has_bad_amount, state.has_bad_date) == (is_bad and field == "amount", is_bad and field != "amount")
+    ((_, told),) = [(deal.deal_id, deal) for deal in facts_of([("006A1", state)], Deals()).deals]
+    assert (told.has_bad_amount, told.has_bad_date) == (state.has_bad_amount, state.has_bad_date)
+    if is_bad:
+        assert (state.amount_minor is None) is (field == "amount")
+        assert (state.close_date == "") is (field == "close_date")
+    update(state, START_MS + 2 * DAY, **{field: "5" if field == "amount" else "2026-05-01"})
+    assert not state.has_bad_amount
+    assert not state.has_bad_date
