@@ -18,6 +18,7 @@ from events.structured import DEFAULT_LIMITS, EVENT_TYPES, Limits, decode, is_js
 
 Headers = Mapping[str, str | bytes] | Iterable[tuple[str | bytes, str | bytes]]
 _WHOLE_NUMBERS = frozenset(("logpartition", "logoffset"))
+_MAX_NAME, _MAX_VALUE = 80, 1024
 _one_value = msgspec.json.Decoder(msgspec.Raw)
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -41,6 +42,27 @@ def to_structured(headers: Headers, body: bytes, limits: Limits = DEFAULT_LIMITS
         raise BadEvent(BadReason.UNSUPPORTED_CONTENT_TYPE, message, "content-type", guess_agent(body))
     attributes = _attributes(pairs)
     return b"".join((_ENCODE(attributes)[:-1], b"," if attributes else b"", b'"data":', _data(body, limits), b"}"))
+
+
+def kept_of(headers: Headers, body: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, dict[str, str]]:
+    """What a dead letter keeps of a binary-mode message: structured-mode bytes, which can be tried again.
+
+    Where they can't be made: the body, and the attributes and content type by the names of their headers, as text.
+    """
+    try:
+        return to_structured(headers, body, limits), {}
+    except BadEvent:
+        pass
+    found: dict[str, str] = {}
+    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+        told, text = _anyhow(name).lower()[:_MAX_NAME], _anyhow(value)[:_MAX_VALUE]
+        if told.startswith(("ce_", "ce-")) or told == "content-type":
+            found[told] = f"{found[told]}, {text}" if told in found else text
+    return body, found
+
+
+def _anyhow(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
 def _texts(headers: Headers) -> list[tuple[str, str]]:

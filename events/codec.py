@@ -4,7 +4,7 @@ What can't be read is refused with a BadEvent: a reason code, the field, what wa
 Unknown attributes and data fields are let through; the log keeps an event's own bytes, so nothing is lost.
 """
 
-from events.binary import decode_binary, to_structured
+from events.binary import decode_binary, kept_of, to_structured
 from events.bodies import Accepted, decode_body, read_body
 from events.errors import BadEvent, BadReason, Refusal
 from events.structured import (
@@ -36,6 +36,7 @@ __all__ = [
     "decode_input",
     "decode_lines",
     "encode",
+    "kept_of",
     "read_body",
     "time_ms",
     "to_structured",

@@ -50,8 +50,12 @@ class BadEvent(ValueError):
 
 
 class Refusal(Struct, frozen=True):
-    """One item of a batch that was refused: its place (from 0), its bytes, and why."""
+    """One item of a batch that was refused: its place (from 0), its bytes, and why.
+
+    ``attributes``: of a binary-mode message, those that are not in its bytes; see ``events.binary.kept_of``.
+    """
 
     index: int
     raw: bytes
     error: BadEvent
+    attributes: dict[str, str] = {}

@@ -23,7 +23,17 @@ from console.failures import refusal_of
 from console.heads import Head
 from console.hot import HotRoute, Reply
 from console.services import Services, services_of
-from events.codec import Accepted, BadEvent, BadReason, Limits, Refusal, decode_input, read_body, to_structured
+from events.codec import (
+    Accepted,
+    BadEvent,
+    BadReason,
+    Limits,
+    Refusal,
+    decode_input,
+    kept_of,
+    read_body,
+    to_structured,
+)
 from events.types import ActionEvent
 from streams.standalone.types import ACCEPTED, Busy, Closed, ItemResult
 
@@ -184,12 +194,13 @@ def read_items(body: bytes, headers: Sequence[tuple[str, str]], limits: Limits) 
     A body that can't be divided into items is one refused item, so that it is kept.
     """
     content_type = next((value for name, value in headers if name == "content-type"), "")
+    is_binary = any(name.startswith("ce-") for name, _ in headers) and "cloudevents" not in content_type.lower()
     try:
         if content_type.partition(";")[0].strip().lower() in NOT_TAKEN:
             raise BadEvent(
                 BadReason.UNSUPPORTED_CONTENT_TYPE, f"content-type: {content_type[:60]!r} is not taken", "content-type"
             )
-        if any(name.startswith("ce-") for name, _ in headers) and "cloudevents" not in content_type.lower():
+        if is_binary:
             raw = to_structured(headers, body, limits)
             return [Accepted(0, raw, decode_input(raw, limits))]
         return list(read_body(body, content_type, limits))
@@ -198,7 +209,8 @@ def read_items(body: bytes, headers: Sequence[tuple[str, str]], limits: Limits) 
             raise Refused(415, "unsupported_media_type", problem.message, {"field": problem.field}) from None
         if problem.reason == BadReason.TOO_LARGE and len(body) > limits.max_event_bytes:
             raise Refused(413, "too_large", problem.message) from None
-        return [Refusal(0, body, problem)]
+        raw, attributes = kept_of(headers, body, limits) if is_binary else (body, {})
+        return [Refusal(0, raw, problem, attributes)]
 
 
 def check_binding(token: Token, accepted: Sequence[Accepted]) -> None:
@@ -243,7 +255,7 @@ async def _keep(services: Services, refusals: Sequence[Refusal], token: Token | 
     for refusal in refusals:
         error = refusal.error
         agent_id = token.agent_id if token is not None and token.agent_id is not None else error.agent_id
-        origin = _origin(refusal.index)
+        origin = {**_origin(refusal.index), **refusal.attributes}
         services.metrics.refused.add(str(error.reason))
         kept.append(services.runtime.dead_letter(refusal.raw, str(error.reason), error.message, origin, agent_id))
     await asyncio.gather(*map(asyncio.wrap_future, kept))

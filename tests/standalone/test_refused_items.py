@@ -76,3 +76,27 @@ def test_an_id_that_is_used_again_for_another_change_is_refused(house: House) ->
     assert "'a' was used before with another content by '/crm/x'" in refused["message"]
     ((reason, _, origin),) = letters(house)
     assert (reason, json.loads(origin)["index"]) == ("id_reused", 1)
+
+
+def posted(house: House, body: bytes, **attributes: str) -> tuple[int, Any]:
+    headers = {f"ce-{name}": value for name, value in attributes.items()} | {"content-type": "application/json"}
+    answer = house.client.post("/v1/events", content=body, headers=headers, auth=MAYA)
+    (letter,) = house.runtime.call(
+        lambda at: at.core.link.execute("SELECT raw, origin FROM dead_letter ORDER BY id DESC LIMIT 1").fetchall()
+    ).result(10)
+    return answer.status_code, letter
+
+
+def test_a_binary_message_is_kept_with_its_attributes(house: House) -> None:
+    said = {"id": "a", "source": "/x", "type": "tripline.agent.action.v1", "specversion": "1.0"}
+    said["time"] = format_ms(NOW_MS)
+    status, (raw, origin) = posted(house, b'{"agent_id": "bot"}', **said)
+    kept = json.loads(raw)
+    assert status == 400
+    assert json.loads(origin) == {"http": "/v1/events", "index": 0}
+    assert {name: kept[name] for name in said} == said
+    assert kept["data"] == {"agent_id": "bot"}
+    status, (raw, origin) = posted(house, b'{"agent_id": ', **said)
+    told = json.loads(origin)
+    assert (status, raw) == (400, b'{"agent_id": ')
+    assert {name: told[f"ce-{name}"] for name in said} == said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, get_args
 
-from events.codec import BadEvent, BadReason, Refusal, decode, decode_lines, to_structured
+from events.codec import BadEvent, BadReason, Refusal, decode, decode_lines, kept_of, to_structured
 from events.rows import Scanner, scanner
 from events.types import LogEvent
 from streams.routing import ACTIONS
@@ -31,9 +31,19 @@ def structured(record: Record) -> bytes | None:
 
     Raises BadEvent for headers or a body that can't be read.
     """
-    if any(name.lower() == _BINARY for name, _ in record.headers):
+    if _is_binary(record):
         return to_structured(record.headers, record.value or b"")
     return record.value
+
+
+def kept(record: Record) -> tuple[bytes, dict[str, str]]:
+    """What a dead letter keeps of a record: its bytes, and attributes that are not in them."""
+    value = record.value or b""
+    return kept_of(record.headers, value) if _is_binary(record) else (value, {})
+
+
+def _is_binary(record: Record) -> bool:
+    return any(name.lower() == _BINARY for name, _ in record.headers)
 
 
 class Decoder:

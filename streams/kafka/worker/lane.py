@@ -33,7 +33,7 @@ from streams.kafka.connect import KafkaProblem
 from streams.kafka.partition import partition_of, record_key
 from streams.kafka.spec import ALERTS, DEAD_LETTERS, FINDINGS, RISK, own_topic, watching_topic
 from streams.kafka.worker.changelog import Barrier, Recovered
-from streams.kafka.worker.decoding import Decoder, Record
+from streams.kafka.worker.decoding import Decoder, Record, kept
 from streams.keyed import META_KEY
 from streams.records import READ_BACK, Entry, Output, Partition, Snapshot, Stage
 from streams.routing import ACTIONS, PORTFOLIO
@@ -302,9 +302,10 @@ class Lane:
         """A record that can't be read, with its bytes; the same record gives the same letter."""
         self.counts["dead_letter", problem.reason.value] += 1
         place, key = self.partition, make_key("default", self.partition.topic)
-        origin = {"topic": place.topic, "partition": place.index, "offset": record.offset}
+        raw, attributes = kept(record)
+        origin = {"topic": place.topic, "partition": place.index, "offset": record.offset, **attributes}
         letter_id = f"{place.topic_id}:{place.index}:{record.offset}"
-        event = dead_letter(place.engine_id, letter_id, record.timestamp, key, record.value or b"", problem, origin)
+        event = dead_letter(place.engine_id, letter_id, record.timestamp, key, raw, problem, origin)
         return Outgoing(self._said_to(DEAD_LETTERS, self.is_active), place.index, _raw(key), encode(event))
 
     # --- state ----------------------------------------------------------------------------------------------------
