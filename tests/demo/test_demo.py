@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,24 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 START_SECS, STORY_SECS, END_SECS = 240.0, 120.0, 60.0
 AGENT = "enrich-bot"
+FROM_SOURCES = (sys.executable, "-c", "from console.cli import main; main()")
 
 
 class Running:
-    """A demo in another process; everything it prints is kept in a file."""
+    """A demo in another process; everything it prints is kept in a file. ``command``: how Tripline is called."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, command: Sequence[str] = FROM_SOURCES) -> None:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self._said = folder / "said.txt"
-        command = [sys.executable, "-c", "from console.cli import main; main()", "demo", "--no-browser", *options]
+        called = [*command, "demo", "--no-browser", *options]
         environ = {**os.environ, "TMPDIR": str(self.temporary), "PYTHONUNBUFFERED": "1"}
+        cwd = None
+        if command is not FROM_SOURCES:
+            environ.pop("PYTHONPATH", None)
+            cwd = folder
         with self._said.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environ)
+            self.process = subprocess.Popen(called, stdout=out, stderr=subprocess.STDOUT, env=environ, cwd=cwd)
 
     @property
     def said(self) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.demo.test_demo import START_SECS, Running
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("events", "detectors", "scoring", "governance", "storage", "streams", "console", "simulator", "dashboards")
@@ -98,3 +102,19 @@ def test_a_simulated_log_is_replayed_by_the_wheel(tripline: Path, tmp_path: Path
     summary = json.loads(replayed.stdout)
     assert summary["events"] > 100
     assert summary["dead_letters"] == {}
+
+
+@pytest.mark.timeout(600)
+def test_the_demo_of_the_wheel_shows_its_page_and_ends_by_ctrl_c(tripline: Path, tmp_path: Path):
+    demo = Running(tmp_path, "--port", "0", "--rogue-after", "0", command=[str(tripline)])
+    try:
+        url = demo.wait_for(r"Look\s+(http://127\.0\.0\.1:\d+)", START_SECS)[1]
+        demo.wait_for(r"Ctrl-C ends the demo", START_SECS)
+        page = httpx.get(url, timeout=60)
+        assert page.status_code == 200
+        assert "enrich-bot" in page.text
+        (style,) = set(re.findall(r'href="([^"]*tripline[^"]*\.css[^"]*)"', page.text))
+        assert httpx.get(f"{url}{style}", timeout=60).status_code == 200
+        assert demo.end() == 0, demo.said
+    finally:
+        demo.process.kill()
